@@ -1,0 +1,1 @@
+"""What the pages share: cached reads of core, figures and thumbnail rows."""

@@ -1,0 +1,34 @@
+"""Where tests find the real archives and the golden values."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDENS = Path(__file__).resolve().parent / "goldens"
+
+
+@pytest.fixture(scope="session")
+def archives() -> Path:
+    """The folder with DLRSD.zip, AID_multilabel.zip and WHDLD.zip; skips where the person has none."""
+    folder = os.environ.get("MACL_TEST_ARCHIVES")
+    if not folder:
+        pytest.skip(
+            "set MACL_TEST_ARCHIVES to the folder that holds DLRSD.zip, AID_multilabel.zip and WHDLD.zip"
+        )
+    assert (Path(folder) / "DLRSD.zip").is_file(), f"MACL_TEST_ARCHIVES={folder} holds no DLRSD.zip"
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def goldens() -> Path:
+    return GOLDENS
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests never read or fill the person's own cache, data or runs: one shared folder for all tests of a session."""
+    home = tmp_path_factory.getbasetemp() / "home"
+    monkeypatch.setenv("MACL_CACHE", str(home / "cache"))
+    monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data"))
