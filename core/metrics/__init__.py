@@ -1,0 +1,22 @@
+"""The seven retrieval metrics (paper, section 4.3, eqs. 11–18), with chance and oracle.
+
+Every query ranks its gallery without itself by cosine similarity. Scores that agree to 1.4e-14 are tied, and
+ties stay in gallery order. A query without a positive in its gallery is left out (nan per query); one whose
+positives all lie beyond the first k counts 0. Where no query is left, a mean is nan. Fractions of 1.
+"""
+
+from core.metrics.chance import chance
+from core.metrics.labelwise import by_label_count, by_rarity, per_label, rarity_groups
+from core.metrics.scores import METRICS, evaluate, oracle, per_query
+
+__all__ = [
+    "METRICS",
+    "by_label_count",
+    "by_rarity",
+    "chance",
+    "evaluate",
+    "oracle",
+    "per_label",
+    "per_query",
+    "rarity_groups",
+]

@@ -1,0 +1,82 @@
+"""Retrieval quality label by label, by rarity, and by the number of labels of the query."""
+
+import numpy as np
+
+from core.metrics.ranking import Floats, Ints, cosine_scores, make_task, order, unit_rows
+from core.metrics.relevance import check_labels
+from core.metrics.scores import METRICS, as_array, average_precision, means, per_query
+
+GROUPS = ("head", "middle", "tail")
+
+
+def per_label(z: object, y: object, queries: object | None = None, gallery: object | None = None) -> Floats:
+    """Mean average precision of each label (L,), a fraction of 1.
+
+    The images with the label query; the gallery images with the label are the positives, over the full list.
+    nan for a label without a query that has a positive.
+
+    Args:
+        z: Embeddings (N, D), as in `core.metrics.evaluate`.
+        y: Labels (N, L), 0 or 1.
+        queries: Indices of the images that query; all by default.
+        gallery: Indices of the images that are searched; all by default, the query itself always left out.
+
+    Raises:
+        ValueError: As `core.metrics.evaluate`.
+    """
+    unit = unit_rows(as_array(z))
+    labels = check_labels(as_array(y), rows=len(unit))
+    task = make_task(len(unit), "paper", queries, gallery)
+    scores = cosine_scores(unit, task)
+    held, asked = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
+    positives = held.sum(0) - (asked & (task.self_column >= 0)[:, None])  # (Q, L), if the query has the label
+    counted = asked & (positives > 0)
+    total = np.zeros(labels.shape[1])
+    if len(task.gallery) == 0:
+        return np.full(labels.shape[1], np.nan)
+    for block in task.blocks():
+        own = task.self_column[block]
+        ranks = order(scores(block), own)  # (b, G)
+        for label in range(labels.shape[1]):
+            rows = np.flatnonzero(counted[block, label])
+            if rows.size:
+                hits = held[:, label][ranks[rows]]  # (r, G)
+                hits[own[rows] >= 0, -1] = False
+                total[label] += average_precision(hits).sum()
+    queries_of = counted.sum(0)
+    return np.where(queries_of > 0, total / np.maximum(queries_of, 1), np.nan)
+
+
+def rarity_groups(counts: object) -> dict[str, Ints]:
+    """Labels (indices) from frequent to rare in three parts of equal size: head, middle, tail.
+
+    Args:
+        counts: (L,) images per label. Equal counts stay in label order; a remainder goes to the front.
+    """
+    rare_last = np.argsort(-np.asarray(counts, dtype=np.float64), kind="stable")
+    return dict(zip(GROUPS, np.array_split(rare_last, len(GROUPS)), strict=True))
+
+
+def by_rarity(values: object, counts: object) -> dict[str, float]:
+    """Mean of `per_label` values (L,) over head, middle and tail of the counts (L,), without the nan."""
+    row = np.asarray(values, dtype=np.float64)
+    return means({group: row[labels] for group, labels in rarity_groups(counts).items()})
+
+
+def by_label_count(
+    z: object,
+    y: object,
+    protocol: str = "paper",
+    queries: object | None = None,
+    gallery: object | None = None,
+) -> dict[int, dict[str, float]]:
+    """The 7 metrics of the queries with 1, 2, … labels; only numbers that occur, in rising order.
+
+    Arguments and errors as in `core.metrics.evaluate`.
+    """
+    values = per_query(z, y, protocol, queries, gallery)
+    labels = check_labels(as_array(y))
+    count = labels[make_task(len(labels), protocol, queries, gallery).queries].sum(1)  # (Q,)
+    return {
+        int(n): means({key: values[key][count == n] for key in METRICS}) for n in np.unique(count) if n > 0
+    }

@@ -1,0 +1,138 @@
+"""From embeddings to ranked galleries, block by block of queries, with exact handling of ties."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BLOCK = 1 << 18  # elements of one (queries × gallery) block: a few megabytes, which stay in the cache
+GRID_BITS = 46  # scores that agree on a grid of 2⁻⁴⁶ ≈ 1.4e-14, the rounding error of a dot product, are tied
+PROTOCOLS = ("paper", "imbriaco")
+QUERY_SHARE = 0.2  # `imbriaco`, when neither queries nor gallery are given
+
+
+@dataclass(frozen=True)
+class Task:
+    """Which images query which: `queries` (Q,) and `gallery` (G,) index the N images.
+
+    `self_column` (Q,) is the query's own column in the gallery, −1 where it has none.
+    """
+
+    queries: Ints
+    gallery: Ints
+    self_column: Ints
+
+    def blocks(self) -> Iterator[slice]:
+        """Consecutive slices of the queries, each small enough for one (queries × gallery) block."""
+        rows = max(1, BLOCK // max(1, len(self.gallery)))
+        for start in range(0, len(self.queries), rows):
+            yield slice(start, min(start + rows, len(self.queries)))
+
+
+def make_task(n: int, protocol: str, queries: object | None, gallery: object | None) -> Task:
+    """The protocol's queries and gallery among n images.
+
+    Args:
+        n: Number of images N.
+        protocol: `paper`: every image queries the others. `imbriaco`: disjoint queries and gallery; what is
+            not given is the rest of the images, and without both a fixed random 20 % query the other 80 %.
+        queries: Indices (Q,), or None.
+        gallery: Indices (G,), or None.
+
+    Raises:
+        ValueError: Unknown protocol; indices out of range or repeated; `imbriaco` with overlapping sets.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"need protocol {' or '.join(PROTOCOLS)}, got {protocol!r}")
+    q = None if queries is None else _indices(queries, n, "queries")
+    g = None if gallery is None else _indices(gallery, n, "gallery")
+    everything = np.arange(n)
+    if protocol == "imbriaco" and q is None and g is None:
+        shuffled = np.random.default_rng(0).permutation(n)
+        q = np.sort(shuffled[: max(1, round(QUERY_SHARE * n))])
+    if q is None:
+        q = everything if protocol == "paper" or g is None else np.setdiff1d(everything, g)
+    if g is None:
+        g = everything if protocol == "paper" else np.setdiff1d(everything, q)
+    column = np.full(n, -1)
+    column[g] = np.arange(len(g))
+    self_column = column[q]
+    if protocol == "imbriaco" and (self_column >= 0).any():
+        raise ValueError(
+            f"need disjoint queries and gallery, got {int((self_column >= 0).sum())} images in both"
+        )
+    return Task(q, g, self_column)
+
+
+def _indices(values: object, n: int, name: str) -> Ints:
+    index = np.asarray(values)
+    if index.ndim != 1 or index.dtype.kind not in "iu":
+        raise ValueError(f"need {name} as a row of indices, got {index.dtype} of shape {index.shape}")
+    if index.size and (index.min() < 0 or index.max() >= n):
+        raise ValueError(f"need {name} within 0 … {n - 1}, got {index.min()} … {index.max()}")
+    if len(np.unique(index)) != len(index):
+        raise ValueError(f"need each image once in {name}, got repeated indices")
+    return index.astype(np.int64)
+
+
+def unit_rows(z: object) -> Floats:
+    """Rows of z (N, D) divided by their length, as float64; a row of zeros stays one (cosine 0 to all).
+
+    Raises:
+        ValueError: z is no finite matrix of numbers.
+    """
+    x = np.asarray(z)
+    if x.ndim != 2 or x.dtype.kind not in "fiu":
+        raise ValueError(f"need z (N, D) as real numbers, got {x.dtype} of shape {x.shape}")
+    x = x.astype(np.float64)
+    largest = np.abs(x).max(axis=1, initial=0.0, keepdims=True)  # (N, 1)
+    if not np.isfinite(largest).all():
+        raise ValueError(
+            f"need finite z, got {int((~np.isfinite(x)).any(axis=1).sum())} rows with nan or inf"
+        )
+    x /= np.where(largest > 0, largest, 1.0)  # first, so that no square overflows
+    length = np.sqrt(np.einsum("nd,nd->n", x, x))[:, None]
+    return np.asarray(x / np.where(length > 0, length, 1.0) + 0.0)  # + 0.0 turns −0.0 into 0.0
+
+
+def cosine_scores(z: Floats, task: Task) -> Callable[[slice], Floats]:
+    """A function that gives the cosines (b, G) of a slice of the task's queries; z (N, D) unit rows.
+
+    Matrix products may differ in the last bit between columns, so equal gallery rows are computed once and
+    copied: duplicates tie exactly.
+    """
+    first: dict[bytes, int] = {}
+    copy_of = np.array([first.setdefault(z[i].tobytes(), len(first)) for i in task.gallery], dtype=np.int64)
+    rows = z[task.gallery]
+    if len(first) == len(rows):
+        return lambda block: z[task.queries[block]] @ rows.T
+    distinct = rows[np.unique(copy_of, return_index=True)[1]]
+    return lambda block: (z[task.queries[block]] @ distinct.T)[:, copy_of]
+
+
+def order(scores: Floats, self_column: Ints) -> Ints:
+    """Gallery columns (b, G) by falling score, ties in gallery order, the query itself last.
+
+    Score and column are packed into one integer: its plain sort is as good as a stable argsort, and faster.
+
+    Args:
+        scores: (b, G) in −1 … 1; overwritten.
+        self_column: (b,) the query's own column, −1 for none.
+    """
+    own = np.flatnonzero(self_column >= 0)
+    scores[own, self_column[own]] = -2.0
+    shift = max(1, (scores.shape[1] - 1).bit_length())
+    scale = 2.0 ** min(GRID_BITS, 62 - shift)
+    scores *= -scale
+    scores += scale + 0.5  # (1 − score) on the grid; the cast below rounds down
+    np.maximum(scores, 0.0, out=scores)  # a cosine a rounding error above 1
+    keys = scores.astype(np.uint64)
+    keys <<= np.uint64(shift)
+    keys |= np.arange(scores.shape[1], dtype=np.uint64)
+    keys.sort(axis=1)
+    keys &= np.uint64((1 << shift) - 1)
+    return keys.view(np.int64)

@@ -1,0 +1,223 @@
+"""Eqs. 11–18 as functions of the ranked relevance, one ranking for all of them."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.metrics.ranking import Floats, Ints, Task, cosine_scores, make_task, order, unit_rows
+from core.metrics.relevance import (
+    LEVELS,
+    Relevance,
+    check_labels,
+    discounts,
+    galleries,
+)
+
+METRICS: dict[str, str] = {
+    "map_sim": "mAP(sim)@5000",
+    "ndcg_sim": "nDCG(sim)@100",
+    "map_easy": "mAP Easy@0.4",
+    "map_medium": "mAP Medium@0.6",
+    "map_hard": "mAP Hard@0.8",
+    "ndcg": "nDCG@100",
+    "wap": "wAP@100",
+}
+MAP_CUT = 5000  # map_sim looks at this many images
+CUT = 100  # nDCG and wAP at this many
+Number = TypeVar("Number", bound=np.generic)
+
+IDEALS = ("gallery", "retrieved")
+IMBRIACO_EPS = 1e-6  # added to the denominators of nDCG and wAP in the published code
+
+
+def evaluate(
+    z: object,
+    y: object,
+    protocol: str = "paper",
+    queries: object | None = None,
+    gallery: object | None = None,
+    ideal: str = "gallery",
+) -> dict[str, float]:
+    """Mean of each metric over its queries: the 7 keys of METRICS, fractions of 1.
+
+    Args:
+        z: Embeddings (N, D), any real type and length of rows; array or torch tensor.
+        y: Labels (N, L), 0 or 1.
+        protocol: `paper`, every image queries the others; `imbriaco` (Imbriaco et al., Toward Multilabel
+            Image Retrieval for Remote Sensing, 2021, as in their code): disjoint queries and gallery,
+            trapezoid AP, queries without a Hard match left out of all three levels, nDCG and wAP on the number
+            of shared labels (so wAP exceeds 1), nDCG's ideal within the first 100.
+        queries: Indices (Q,) of the images that query; by default what the protocol says.
+        gallery: Indices (G,) of the images that are searched; by default what the protocol says.
+        ideal: What nDCG divides by: the best order of the whole `gallery`, or of the `retrieved` 100.
+
+    Raises:
+        ValueError: Shapes that disagree, values that are not finite or not 0/1, unknown option, bad indices.
+    """
+    return means(per_query(z, y, protocol, queries, gallery, ideal))
+
+
+def per_query(
+    z: object,
+    y: object,
+    protocol: str = "paper",
+    queries: object | None = None,
+    gallery: object | None = None,
+    ideal: str = "gallery",
+) -> dict[str, Floats]:
+    """Each metric of each query (Q,), nan where it is left out; arguments and errors as in `evaluate`."""
+    unit = unit_rows(as_array(z))
+    labels = check_labels(as_array(y), rows=len(unit))
+    task = make_task(len(unit), protocol, queries, gallery)
+    return score(cosine_scores(unit, task), labels, task, protocol, ideal)
+
+
+def oracle(
+    y: object,
+    protocol: str = "paper",
+    queries: object | None = None,
+    gallery: object | None = None,
+    ideal: str = "gallery",
+) -> dict[str, float]:
+    """The metrics of a ranking by Jaccard index, ties in gallery order; arguments as in `evaluate`.
+
+    The best possible value of the three levels, of `map_sim` and of `ndcg`, nearly so of `ndcg_sim`. No bound
+    for `wap`: eq. 18 rewards a single exact match followed by irrelevant images more.
+    """
+    labels = check_labels(as_array(y))
+    task = make_task(len(labels), protocol, queries, gallery)
+    relevance = Relevance(labels, task)
+
+    def jaccard(block: slice) -> Floats:
+        return relevance.table(relevance.query_set[block]).jaccard[:, relevance.gallery_set]
+
+    return means(score(jaccard, labels, task, protocol, ideal))
+
+
+def means(values: dict[str, Floats]) -> dict[str, float]:
+    """Mean over the queries that are not left out; nan without any."""
+    kept = {key: row[~np.isnan(row)] for key, row in values.items()}
+    return {key: float(row.mean()) if row.size else float("nan") for key, row in kept.items()}
+
+
+def score(
+    scores: Callable[[slice], Floats], y: NDArray[np.uint8], task: Task, protocol: str, ideal: str
+) -> dict[str, Floats]:
+    """Each metric of each query (Q,) when the gallery is ranked by `scores`.
+
+    Args:
+        scores: Gives the scores (b, G) in −1 … 1 of a slice of the queries, free to be overwritten.
+        y: Labels (N, L).
+        task: Queries and gallery.
+        protocol: As in `evaluate`.
+        ideal: As in `evaluate`.
+    """
+    if ideal not in IDEALS:
+        raise ValueError(f"need ideal {' or '.join(IDEALS)}, got {ideal!r}")
+    published = protocol == "imbriaco"
+    relevance = Relevance(y, task)
+    facing = galleries(relevance, task, CUT)
+    result = {key: np.full(len(task.queries), np.nan) for key in METRICS}
+    if len(task.gallery) == 0:
+        return result
+    for block in task.blocks():
+        own = task.self_column[block]
+        ranks = order(scores(block), own)  # (b, G) gallery columns, best first
+        table = relevance.table(relevance.query_set[block])
+        ranked_set = relevance.gallery_set[ranks]  # (b, G)
+        level = _pick(table.level, ranked_set)  # (b, G)
+        level[own >= 0, -1] = 0  # the query itself, always last, is relevant to nothing
+        for i, key in enumerate(LEVELS, start=1):
+            trapezoid = published and key != "map_sim"
+            result[key][block] = average_precision(
+                level >= i, MAP_CUT if key == "map_sim" else None, trapezoid
+            )
+
+        top, cut = ranked_set[:, :CUT], level[:, :CUT] > 0
+        shared = _pick(table.shared_gain, top) * cut  # (b, min(100, G)); cut removes the query itself
+        result["ndcg_sim"][block] = ndcg(
+            shared, facing.best_shared[facing.kind[block]] if ideal == "gallery" else None
+        )
+        if published:
+            result["ndcg"][block] = ndcg(shared, None, IMBRIACO_EPS)
+            result["wap"][block] = weighted_precision(_pick(table.overlap, top) * cut, IMBRIACO_EPS)
+        else:
+            jaccard = _pick(table.jaccard, top) * cut
+            gain = _pick(table.jaccard_gain, top) * cut
+            result["ndcg"][block] = ndcg(
+                gain, facing.best_jaccard[facing.kind[block]] if ideal == "gallery" else None
+            )
+            result["wap"][block] = weighted_precision(jaccard)
+
+    positives = facing.positives[facing.kind]  # (Q, 4)
+    for i, key in enumerate(LEVELS):
+        level_needed = 3 if published and key != "map_sim" else i
+        result[key][positives[:, level_needed] == 0] = np.nan
+    for key in ("ndcg_sim", "ndcg", "wap"):
+        result[key][positives[:, 0] == 0] = np.nan
+    return result
+
+
+def average_precision(hits: NDArray[np.bool_], k: int | None = None, trapezoid: bool = False) -> Floats:
+    """AP of each row (b,), eqs. 11 and 14; 0 for a row without a hit.
+
+    Args:
+        hits: (b, G) whether the image at each rank is a positive.
+        k: Look at the first k ranks only.
+        trapezoid: Average the precision before and after each positive (the code of revisited Oxford).
+    """
+    hits = hits[:, :k]
+    found = np.cumsum(hits, axis=1, dtype=np.int32)  # (b, k) positives up to and with each rank
+    total = found[:, -1].copy()
+    rank = np.arange(1, hits.shape[1] + 1)
+    found *= hits
+    area = found @ (1.0 / rank)  # Σ over positives of P@rank
+    if trapezoid:
+        earlier = np.concatenate([[0.0], 1.0 / rank[:-1]])  # P before rank n: (found − 1)/(n − 1)
+        before = found @ earlier - hits @ earlier + hits[:, 0]  # and 1 at the first rank
+        area = (area + before) / 2
+    return np.asarray(area / np.maximum(total, 1))
+
+
+def ndcg(gain: Floats, best: Floats | None, eps: float = 0.0) -> Floats:
+    """NDCG of each row (b,), eqs. 12 and 15; 0 where the ideal is 0.
+
+    Args:
+        gain: (b, k) gain at each rank.
+        best: (b,) the ideal DCG; None takes the best order of the given gains.
+        eps: Added to the ideal.
+    """
+    discount = discounts(gain.shape[1])
+    dcg = gain @ discount
+    if best is None:
+        best = -np.sort(-gain, axis=1) @ discount
+    return np.asarray(dcg / np.where(best > 0, best + eps, 1.0))
+
+
+def weighted_precision(weight: Floats, eps: float = 0.0) -> Floats:
+    """Weighted AP of each row (b,), eq. 18: mean relevance up to each positive, averaged over the positives.
+
+    Args:
+        weight: (b, k) relevance at each rank (J, or the number of shared labels), 0 for what shares nothing.
+        eps: Added to the number of positives.
+    """
+    hits = weight > 0
+    mean = np.cumsum(weight, axis=1) / np.arange(1, weight.shape[1] + 1)  # (b, k)
+    total = hits.sum(1)
+    return np.asarray((mean * hits).sum(1) / np.where(total > 0, total + eps, 1.0))
+
+
+def _pick(table: NDArray[Number], columns: Ints) -> NDArray[Number]:
+    """table[row, columns[row]] for each row (b, k); flat, because take_along_axis is slower."""
+    flat = columns + (np.arange(len(table)) * table.shape[1])[:, None]
+    picked: NDArray[Number] = table.ravel().take(flat)
+    return picked
+
+
+def as_array(values: object) -> object:
+    """A torch tensor, wherever it lives and whatever its type, as an array; anything else as it is."""
+    if hasattr(values, "detach"):
+        return values.detach().cpu().double().numpy()
+    return values
