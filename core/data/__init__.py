@@ -1,0 +1,170 @@
+"""Data sets by name: images prepared once, multi-hot labels, the paper's splits. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from core.data import dlrsd
+from core.data.info import LABELS_17, Dataset, DatasetInfo, Found
+from core.data.prepared import (
+    Progress,
+    broken_message,
+    cache_root,
+    keep,
+    key_of,
+    prepare,
+    prepared_size,
+)
+from core.data.source import File, checksums, scan
+from core.data.splits import split
+from core.errors import MaclError
+
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "DatasetInfo",
+    "cache_root",
+    "default_root",
+    "load",
+    "split",
+]
+
+DEMO = DatasetInfo(
+    name="demo",
+    title="Demo scenes",
+    summary="2,100 drawn scenes with DLRSD's 17 labels; nothing to download.",
+    classes=LABELS_17,
+    images=2100,
+    train=0,
+    val=0,
+    terms="Drawn by this program: free to use.",
+    where="drawn on first use",
+)
+
+DATASETS: dict[str, DatasetInfo] = {info.name: info for info in (DEMO, dlrsd.DLRSD, dlrsd.UCM)}
+
+_COLLECT: dict[str, Callable[[Sequence[File], Progress | None], Found]] = {
+    "dlrsd": dlrsd.collect_dlrsd,
+    "ucm": dlrsd.collect_ucm,
+}
+
+
+def info(name: str) -> DatasetInfo:
+    """What is known of a data set.
+
+    Raises:
+        MaclError: If there is none of that name.
+    """
+    if name not in DATASETS:
+        raise MaclError(f"there is no data set {name!r}: choose one of {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def default_root(name: str) -> Path:
+    """Where a data set is looked for without --data-root: $MACL_DATA_ROOT/NAME, else in XDG_DATA_HOME."""
+    own = os.environ.get("MACL_DATA_ROOT")
+    if own:
+        return Path(own).expanduser() / name
+    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return home / "macl-lab" / "data" / name
+
+
+def find(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Found:
+    """The images and labels of a data set on the disk, nothing decoded but masks.
+
+    Raises:
+        MaclError: If the folder is not there, or holds no images or labels of this data set.
+    """
+    known = info(name)
+    if root is None:
+        root = default_root(name)
+        if not root.exists():
+            raise MaclError(
+                f"{known.title} is not at {root}: get it from {known.where}, "
+                "or say where it is with --data-root"
+            )
+    return _COLLECT[name](scan(Path(root).expanduser()), progress)
+
+
+def load(
+    name: str,
+    root: str | Path | None = None,
+    image_size: int = 128,
+    seed: int = 0,
+    *,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A data set ready for training; prepared on the first call, opened in well under a second afterwards.
+
+    Args:
+        name: Key of `DATASETS`.
+        root: Folder (any depth) or .zip with the data set; None looks in `default_root(name)`.
+        image_size: Training size in pixels; images are prepared 1.25 times larger.
+        seed: Of the split; the images are the same for every seed.
+        skip_broken: Leave broken images out instead of raising.
+        progress: Called with (done, total, what) from this thread.
+
+    Raises:
+        MaclError: If the data set is not there, incomplete, or has broken images.
+        ValueError: If image_size or seed is out of range.
+    """
+    known = info(name)
+    size = prepared_size(image_size)
+    if name == "demo":
+        return _demo(size, seed, progress)
+    found = find(name, root, progress)
+    if found.broken and not skip_broken:
+        raise MaclError(broken_message(found.broken, len(found.names)))
+    damaged = {name for name, _ in found.broken}
+    labelled = found.labels.max(axis=1, initial=0) > 0  # (N,)
+    usable = np.flatnonzero(labelled)
+    if not usable.size:
+        raise MaclError(f"{known.title}: none of {len(labelled)} images has a label in {found.labels_from}")
+    names = [found.names[i] for i in usable]
+    files = [found.files[i] for i in usable]
+    key = key_of(checksums(files, progress), size)
+    images, kept, skipped = prepare(names, files, key, size, skip_broken, progress)
+    names = [names[i] for i in kept]
+    labels = found.labels[usable[kept]]
+    return Dataset(
+        name=name,
+        images=images,
+        labels=labels,
+        classes=found.classes,
+        names=tuple(names),
+        splits=split(labels, names, known, seed),
+        unlabelled=int((~labelled).sum()) - len(damaged),
+        key=key,
+        skipped=(*found.broken, *skipped),
+        missing=len(found.without_image),
+        notes=found.notes,
+    )
+
+
+def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:
+    from core.data import demo
+
+    # What is drawn depends on the drawing code alone, so its text is the content.
+    source = Path(demo.__file__)
+    modules = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
+    code = sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
+    key = key_of(["demo", str(demo.COUNT), code], size)
+    arrays = keep(key, lambda: demo.render(demo.COUNT, seed=0, size=size, progress=progress))
+    images, labels = arrays
+    names = tuple(f"demo{index:04d}" for index in range(len(images)))
+    return Dataset(
+        name="demo",
+        images=images,
+        labels=np.asarray(labels),
+        classes=tuple(demo.CLASSES),
+        names=names,
+        splits=split(labels, names, DEMO, seed),
+        unlabelled=0,
+        key=key,
+    )

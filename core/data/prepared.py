@@ -1,0 +1,356 @@
+"""Images decoded, resized and kept once: one memory-mapped uint8 array per content and size.
+
+The whole image is resized to a square, not its centre: the labels belong to the whole image, and a crop could
+cut off the object that a label names. Sizes that are a few pixels off (44 images of DLRSD) lose nothing
+visible; training varies the aspect ratio anyway.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import shutil
+import time
+import uuid
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from core.errors import MaclError
+
+VERSION = 1  # part of every key: raise it when the same files would give other pixels
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
+BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
+ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
+
+Progress = Callable[[int, int, str], None]
+Skipped = tuple[tuple[str, str], ...]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Readable(Protocol):
+    """What an image is read from; `core.data.source.File` is one."""
+
+    def read(self) -> bytes:
+        """The undecoded content."""
+        ...
+
+
+def cache_root() -> Path:
+    """Where prepared data lies: $MACL_CACHE, else macl-lab in $XDG_CACHE_HOME or ~/.cache."""
+    own = os.environ.get("MACL_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "macl-lab"
+
+
+def prepared_size(image_size: int) -> int:
+    """Side P of a prepared image: at least 1.25 × image_size (pixels), a multiple of 8.
+
+    The margin gives the random resized crop something to cut from; without it the crop only blurs.
+    """
+    if not 1 <= image_size <= 4096:
+        raise ValueError(f"need image_size from 1 to 4096 pixels, got {image_size}")
+    return (5 * image_size + 31) // 32 * 8
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    with contextlib.suppress(AttributeError):  # macOS has no affinity
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def in_parallel(
+    work: Callable[[Item], Result], items: Sequence[Item], progress: Progress | None, what: str
+) -> list[Result]:
+    """`[work(item) for item in items]` on all cores; `progress` is called from the calling thread only.
+
+    Threads, not processes: reading, decoding and resizing release the interpreter's lock, and no worker has
+    to import anything.
+    """
+    results: dict[int, list[Result]] = {}
+    starts = range(0, len(items), BATCH)
+
+    def batch(start: int) -> list[Result]:
+        return [work(item) for item in items[start : start + BATCH]]
+
+    with ThreadPoolExecutor(min(cores(), 32)) as pool:
+        waiting: dict[Future[list[Result]], int] = {pool.submit(batch, start): start for start in starts}
+        todo = set(waiting)
+        done = 0
+        try:
+            while todo:
+                if progress:
+                    progress(done, len(items), what)
+                finished, todo = wait(todo, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    results[waiting[future]] = future.result()
+                    done += len(results[waiting[future]])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if progress:
+        progress(len(items), len(items), what)
+    return [result for start in starts for result in results[start]]
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the cache.
+
+    Raises:
+        MaclError: If it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MaclError(
+            f"cannot write to {folder} ({error.strerror}): point MACL_CACHE to another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
+
+    Raises:
+        MaclError: If the disk is full or the place cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield partial
+        try:
+            partial.replace(path)
+        except OSError as error:
+            # a folder cannot replace one that is not empty: another process was first with the same content
+            if not (path.is_dir() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)):
+                raise
+    except OSError as error:
+        raise MaclError(
+            f"cannot write to {path.parent} ({error.strerror or error}): "
+            "make room or point MACL_CACHE to another folder"
+        ) from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+
+
+def decode(data: bytes, size: int) -> np.ndarray:
+    """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
+
+    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black; integers of more than 8
+    bits and floats are stretched from their own smallest and largest value to 0..255.
+
+    Raises:
+        Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
+    """
+    if not data:
+        raise UnidentifiedImageError("empty file")
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        deep = any(";16" in str(tile[3]) for tile in image.tile)
+        if image.format in ("JPEG", "MPO"):
+            image.draft(None, (2 * size, 2 * size))  # twice the target keeps the antialiasing exact enough
+        rgb = _rgb(ImageOps.exif_transpose(image), deep)
+    small = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.asarray(small)
+
+
+def _rgb(image: Image.Image, deep: bool) -> Image.Image:
+    if image.mode == "RGB" and not deep:
+        image.load()
+        return image
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))).convert("RGB")
+    if deep and image.mode in ("RGB", "RGBA"):
+        # Pillow keeps the upper 8 of 16 bits per channel; 10 to 12 bits stored in 16 leave almost nothing
+        high = np.asarray(image.convert("RGB"))
+        if int(high.max()) - int(high.min()) < 32:
+            raise ValueError("colour with 16 bits per channel, the upper 8 nearly empty: save it with 8 bits")
+        return Image.fromarray(_stretch(high.astype(np.float64)))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretch(values: np.ndarray) -> np.ndarray:
+    finite = np.isfinite(values)
+    if not finite.any():
+        raise ValueError("no finite pixel value")
+    low, high = values[finite].min(), values[finite].max()
+    scaled = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
+    stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
+    return stretched
+
+
+def reason(error: Exception) -> str:
+    """Why a file could not be decoded, in a few words a person can act on."""
+    text = str(error)
+    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+        return f"too large (more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels)"
+    if isinstance(error, UnidentifiedImageError):
+        return "empty file" if "empty" in text else "not an image"
+    if isinstance(error, zipfile.BadZipFile):
+        return text
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({error.strerror})"
+    if "truncated" in text.lower() or isinstance(error, EOFError) or "decoder error" in text:
+        return "truncated or damaged"
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+@contextlib.contextmanager
+def quiet_decoding() -> Iterator[None]:
+    """Pillow's warnings become errors (decompression bombs) or nothing (odd metadata) while images decode."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def key_of(checksums: Sequence[str], size: int) -> str:
+    """The content of a prepared array before it exists: its files in order, its size, this code's version."""
+    return sha256("\n".join([f"{VERSION} {size}", *checksums]).encode()).hexdigest()[:32]
+
+
+def prepare(
+    names: Sequence[str],
+    files: Sequence[Readable],
+    key: str,
+    size: int,
+    skip_broken: bool = False,
+    progress: Progress | None = None,
+) -> tuple[np.ndarray, np.ndarray, Skipped]:
+    """All files as one array on the disk; nothing is decoded when `key` is there already.
+
+    Returns:
+        images (n, size, size, 3) uint8 memory-mapped read-only, kept (n,) int64 indices into `files`,
+        skipped (name, reason) of the rest.
+
+    Raises:
+        MaclError: If images are broken and not to be skipped, or the disk is full.
+    """
+    folder = cache_root() / "prepared" / key
+    if not folder.is_dir():
+        _write(folder, names, files, size, skip_broken, progress)
+    kept = json.loads((folder / "kept.json").read_text())
+    broken = {int(index): why for index, why in kept["broken"].items()}
+    skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
+    if skipped and not skip_broken:
+        raise MaclError(broken_message(skipped, len(files)))
+    rows = np.array([index for index in range(len(files)) if index not in broken], dtype=np.int64)
+    return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
+
+
+def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels that are computed instead of read; `draw` is called only when `key` is not there yet.
+
+    Returns:
+        images (N, P, P, 3) uint8 memory-mapped read-only, labels (N, L) uint8.
+
+    Raises:
+        MaclError: If the disk is full.
+    """
+    folder = cache_root() / "prepared" / key
+    if not folder.is_dir():
+        images, labels = draw()
+        _make_place(folder.parent)
+        with writing(folder) as partial:
+            partial.mkdir()
+            np.save(partial / "labels.npy", np.asarray(labels, dtype=np.uint8))
+            with (partial / "images.npy").open("wb") as stream:
+                np.save(stream, np.asarray(images, dtype=np.uint8))
+                stream.flush()
+                os.fsync(stream.fileno())
+    return np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
+
+
+def broken_message(skipped: Skipped, total: int) -> str:
+    """The one list of what could not be used, and what the person can do."""
+    listing = "; ".join(f"{name}: {why}" for name, why in skipped)
+    return (
+        f"{len(skipped)} of {total} images cannot be used: {listing}. "
+        "Mend or remove them; skip_broken=True / --skip-broken skips them"
+    )
+
+
+def _write(
+    folder: Path,
+    names: Sequence[str],
+    files: Sequence[Readable],
+    size: int,
+    skip_broken: bool,
+    progress: Progress | None,
+) -> None:
+    rows = size * size * 3
+    _make_place(folder.parent)
+    with writing(folder) as partial:
+        partial.mkdir()
+        with (partial / "images.npy").open("w+b") as stream:
+            np.lib.format.write_array_header_1_0(stream, _header(len(files), size))
+            stream.flush()
+            start, handle = stream.tell(), stream.fileno()
+
+            def one(index: int) -> str | None:
+                try:
+                    pixels = decode(files[index].read(), size)
+                except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+                    return reason(error)
+                # written, not mapped: on a full disk a write raises where a mapping kills the process
+                view = memoryview(pixels.tobytes())
+                at = start + index * rows
+                while view:
+                    sent = os.pwrite(handle, view, at)
+                    view, at = view[sent:], at + sent
+                return None
+
+            with quiet_decoding():
+                whys = in_parallel(one, range(len(files)), progress, "Preparing images")
+            broken = {index: why for index, why in enumerate(whys) if why is not None}
+            if broken and not skip_broken:
+                listed = tuple((names[index], why) for index, why in broken.items())
+                raise MaclError(broken_message(listed, len(files)))
+            stream.truncate(start + len(files) * rows)  # the last images may be among the broken ones
+        if broken:
+            _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])
+        with (partial / "images.npy").open("rb") as finished:
+            os.fsync(finished.fileno())
+        (partial / "kept.json").write_text(json.dumps({"broken": broken, "created": time.time()}))
+
+
+def _header(count: int, size: int) -> dict[str, object]:
+    return {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+
+
+def _close_gaps(path: Path, kept: Sequence[int]) -> None:
+    """Write the array again without the rows of broken images."""
+    images = np.load(path, mmap_mode="r")
+    dense = path.with_name("dense.npy")
+    with dense.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, _header(len(kept), images.shape[1]))
+        for index in kept:
+            stream.write(images[index].tobytes())
+    del images
+    dense.replace(path)
+
+
+def _make_place(folder: Path) -> None:
+    """Create the folder, and clear half-written ones of killed processes; a living one is never a day old."""
+    make_folder(folder)
+    for partial in folder.glob(".*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - partial.stat().st_mtime > ABANDONED:
+                shutil.rmtree(partial)

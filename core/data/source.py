@@ -1,0 +1,228 @@
+"""Files of a data set, wherever they lie: in folders, in zip archives (read in place), at any depth.
+
+References:
+    The layout of a zip's local header: PKWARE APPNOTE.TXT 6.3.10, section 4.3.7.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from core.data.prepared import Progress, cache_root, in_parallel, make_folder, writing
+from core.errors import MaclError
+
+IMAGES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
+ZIP_DEPTH = 2  # an archive may lie in the folder itself or one sub-folder down
+LARGEST = 1 << 30  # bytes of one file inside a zip; more is taken for a zip bomb
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file, plain or inside a zip.
+
+    Attributes:
+        path: Relative to the folder or the zip it was found in, with "/" between the parts.
+        at: The file on the disk: the file itself, or the zip that holds it.
+        size: In bytes, unpacked.
+        member: The entry of the zip's directory; None for a plain file.
+    """
+
+    path: str
+    at: Path
+    size: int
+    member: zipfile.ZipInfo | None = None
+
+    @property
+    def stem(self) -> str:
+        """The name without folder and extension, in lower case: what tables are matched by."""
+        return PurePosixPath(self.path).stem.lower()
+
+    @property
+    def name(self) -> str:
+        """The name without folder, in lower case."""
+        return PurePosixPath(self.path).name.lower()
+
+    @property
+    def suffix(self) -> str:
+        """The extension with its dot, in lower case."""
+        return PurePosixPath(self.path).suffix.lower()
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders of `path`, in lower case."""
+        return PurePosixPath(self.path.lower()).parts[:-1]
+
+    def read(self) -> bytes:
+        """The content; safe to call from many threads at once.
+
+        Raises:
+            OSError: If the file cannot be read.
+            zipfile.BadZipFile: If the zip is damaged at this file.
+        """
+        return self.at.read_bytes() if self.member is None else _read_member(self.at, self.member)
+
+
+def _read_member(archive: Path, member: zipfile.ZipInfo) -> bytes:
+    """One file of a zip without a shared `ZipFile`: its reference count is not made for threads."""
+    if member.flag_bits & 1:
+        raise zipfile.BadZipFile("encrypted inside the zip")
+    if member.file_size > LARGEST:
+        raise zipfile.BadZipFile(f"{member.file_size / 1e9:.1f} GB inside the zip")
+    handle = os.open(archive, os.O_RDONLY)
+    try:
+        header = os.pread(handle, 30, member.header_offset)
+        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+            raise zipfile.BadZipFile("damaged inside the zip")
+        name, extra = struct.unpack("<HH", header[26:30])
+        data = os.pread(handle, member.compress_size, member.header_offset + 30 + name + extra)
+    finally:
+        os.close(handle)
+    if member.compress_type == zipfile.ZIP_DEFLATED:
+        try:
+            # the limit keeps a member that unpacks to more than it declares from filling the memory
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, member.file_size + 1)
+        except zlib.error:
+            raise zipfile.BadZipFile("damaged inside the zip") from None
+    elif member.compress_type != zipfile.ZIP_STORED:
+        raise zipfile.BadZipFile("packed by a method other than deflate: unzip the archive first")
+    if len(data) != member.file_size or zlib.crc32(data) != member.CRC:
+        raise zipfile.BadZipFile("damaged inside the zip")
+    return data
+
+
+def scan(root: Path) -> list[File]:
+    """Every file under `root` (a folder or a zip), those inside zips included, sorted by path.
+
+    Where the same path is both unpacked and in a zip beside it, the unpacked one counts.
+
+    Raises:
+        MaclError: If root does not exist, or is neither a folder nor a readable zip.
+    """
+    if not root.exists():
+        raise MaclError(f"{root} does not exist: give the folder or the .zip that holds the data set")
+    if root.is_file():
+        if not zipfile.is_zipfile(root):
+            raise MaclError(f"{root} is neither a folder nor a readable .zip: give one of these")
+        return sorted(_in_zip(root), key=lambda file: file.path)
+    found: dict[str, File] = {}
+    archives: list[Path] = []
+    for path, size in _walk(root):
+        relative = path.relative_to(root)
+        if path.suffix.lower() == ".zip":
+            if len(relative.parts) <= ZIP_DEPTH:
+                archives.append(path)
+        else:
+            found[relative.as_posix()] = File(relative.as_posix(), path, size)
+    for archive in sorted(archives):
+        for file in _in_zip(archive):
+            found.setdefault(file.path, file)
+    return [found[path] for path in sorted(found)]
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
+    stack = [folder]
+    seen: set[tuple[int, int]] = set()  # a linked folder may lead back to one above it
+    while stack:
+        here = stack.pop()
+        try:
+            stat = here.stat()
+            if (stat.st_dev, stat.st_ino) in seen:
+                continue
+            seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.name == "__MACOSX":
+                        continue
+                    if entry.is_dir():
+                        stack.append(Path(entry.path))
+                    elif entry.is_file():  # false for a link to nowhere
+                        yield Path(entry.path), entry.stat().st_size
+        except PermissionError as error:
+            raise MaclError(f"{here} cannot be read ({error.strerror}): check its permissions") from None
+
+
+def _in_zip(archive: Path) -> Iterator[File]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = opened.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise MaclError(
+            f"{archive} cannot be read as a zip ({error}): the download may be cut, fetch it again"
+        ) from None
+    for member in members:
+        path = member.filename.replace("\\", "/").lstrip("/")
+        parts = PurePosixPath(path).parts
+        if not member.is_dir() and not any(part.startswith(".") or part == "__MACOSX" for part in parts):
+            yield File(path, archive, member.file_size, member)
+
+
+def checksums(files: Sequence[File], progress: Progress | None = None) -> list[str]:
+    """One short text per file that says its content: CRC-32 and size, equal for a file in a zip and unpacked.
+
+    A zip's directory holds them. Plain files are read once; size, times and inode remember them, so that a
+    second call reads nothing.
+    """
+    sums = {file.at: "" for file in files if file.member is None}
+    if sums:
+        _remember(sums, progress)
+    return [
+        sums[file.at] if file.member is None else f"{file.member.CRC:08x}-{file.member.file_size}"
+        for file in files
+    ]
+
+
+def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
+    """Fill in the checksum of every path."""
+    memory = cache_root() / "checksums" / f"{_digest(str(p.parent) for p in sums)}.json"
+    try:
+        known = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        known = {}
+    stamps = {path: _stamp(path) for path in sums}
+    unknown = []
+    for path, stamp in stamps.items():
+        entry = known.get(str(path))
+        if entry is not None and entry[0] == stamp:
+            sums[path] = entry[1]
+        else:
+            unknown.append(path)
+    if unknown:
+        for path, checksum in zip(
+            unknown, in_parallel(_checksum, unknown, progress, "Reading files"), strict=True
+        ):
+            sums[path] = checksum
+        # A file written in this very moment may change again within one tick of the file system's clock.
+        young = time.time_ns() - 2_000_000_000
+        rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and max(stamps[p][1:3]) < young}
+        make_folder(memory.parent)
+        with writing(memory) as partial:
+            partial.write_text(json.dumps(rows))
+
+
+def _stamp(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+
+
+def _checksum(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        return f"unreadable {error.errno}"  # preparing names it with its reason
+    return f"{zlib.crc32(data):08x}-{len(data)}"
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return sha256("\n".join(sorted(set(parts))).encode()).hexdigest()[:32]

@@ -1,0 +1,246 @@
+"""Label tables (.csv, .txt, .tsv, .xlsx) and label masks, matched to images by their stem."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image
+
+from core.data.info import Found
+from core.data.prepared import Progress, cache_root, in_parallel, make_folder, quiet_decoding, reason, writing
+from core.data.source import IMAGES, File, checksums
+from core.errors import MaclError
+
+TABLES = frozenset({".csv", ".txt", ".tsv", ".xlsx"})
+MASK_FOLDERS = frozenset({"labels", "label", "masks", "mask", "imagespng", "annotations", "gt"})
+YES = frozenset({"1", "1.0", "true"})
+NO = frozenset({"0", "0.0", "false", ""})
+
+
+@dataclass(frozen=True)
+class Table:
+    """Image stems (lower case) and their labels (rows, L) uint8."""
+
+    stems: tuple[str, ...]
+    labels: np.ndarray
+
+
+def cells(file: File, delimiters: str = ",;\t") -> list[list[str]]:
+    """All non-empty rows of a table as text.
+
+    Raises:
+        MaclError: If the file cannot be read as a table.
+    """
+    try:
+        data = file.read()
+        if file.suffix == ".xlsx":
+            return _sheet(data)
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
+    text = decode_text(data)
+    rows = [line for line in text.splitlines() if line.strip()]
+    if not rows:
+        raise MaclError(f"the label table {file.path} is empty: get it again")
+    delimiter = max(delimiters, key=rows[0].count)
+    return [[cell.strip() for cell in row] for row in csv.reader(rows, delimiter=delimiter)]
+
+
+def decode_text(data: bytes) -> str:
+    """Text as spreadsheets write it: UTF-8 with or without mark, UTF-16 with mark, else Windows-1252."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
+
+
+def _sheet(data: bytes) -> list[list[str]]:
+    import openpyxl  # 0.15 s, and only this kind of table needs it
+
+    book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+    try:
+        rows = [
+            ["" if cell is None else str(cell).strip() for cell in row]
+            for row in book.worksheets[0].iter_rows(values_only=True)
+        ]
+    finally:
+        book.close()
+    return [row for row in rows if any(row)]
+
+
+def column_key(name: str) -> str:
+    """`Bare-Soil`, `baresoil` and `bare soil` are one column; so are `tree` and `trees`."""
+    return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
+
+
+def read_table(file: File, classes: Sequence[str]) -> Table:
+    """A table with one 0/1 column per class, whatever the order of its columns.
+
+    Raises:
+        MaclError: If a class has no column, a cell is neither 0 nor 1, or two rows of an image disagree.
+    """
+    header, *rows = cells(file)
+    place = {column_key(name): column for column, name in enumerate(header) if column}
+    missing = [name for name in classes if column_key(name) not in place]
+    if missing:
+        raise MaclError(
+            f"the label table {file.path} has no column for {', '.join(missing)}: "
+            f"need one column for each of {', '.join(classes)}"
+        )
+    columns = [place[column_key(name)] for name in classes]
+    found: dict[str, list[int]] = {}
+    for number, row in enumerate(rows, start=2):
+        stem = stem_of(row[0])
+        labels = [flag(row[column] if column < len(row) else "", file.path, number) for column in columns]
+        if found.setdefault(stem, labels) != labels:
+            raise MaclError(f"the label table {file.path} has two rows for {row[0]} that disagree: keep one")
+    return Table(tuple(found), np.array(list(found.values()), dtype=np.uint8).reshape(-1, len(classes)))
+
+
+def flag(cell: str, path: str, number: int) -> int:
+    """A 0/1 cell as a number.
+
+    Raises:
+        MaclError: If it is neither.
+    """
+    if cell.lower() in YES:
+        return 1
+    if cell.lower() in NO:
+        return 0
+    raise MaclError(f"the label table {path} has {cell!r} in row {number}: need 0 or 1")
+
+
+def stem_of(cell: str) -> str:
+    """What a table writes for an image, as a lower-case stem: folders and a known extension removed."""
+    name = PurePosixPath(cell.replace("\\", "/")).name.lower()
+    path = PurePosixPath(name)
+    return path.stem if path.suffix in IMAGES else name
+
+
+def images_and_masks(
+    files: Sequence[File], pattern: re.Pattern[str]
+) -> tuple[dict[str, File], dict[str, File], tuple[str, ...]]:
+    """Images and label masks whose lower-case stem fits `pattern`, by stem, and notes on doubles.
+
+    A mask is a .png in a folder named like one, or beside an image of another kind with the same stem.
+    """
+    fitting = [file for file in files if file.suffix in IMAGES and pattern.fullmatch(file.stem)]
+    others = {file.stem for file in fitting if file.suffix != ".png"}
+    images: dict[str, File] = {}
+    masks: dict[str, File] = {}
+    doubles = 0
+    for file in sorted(fitting, key=lambda file: (file.member is not None, file.path)):
+        is_mask = file.suffix == ".png" and (file.stem in others or MASK_FOLDERS.intersection(file.folders))
+        into = masks if is_mask else images
+        doubles += file.stem in into
+        into.setdefault(file.stem, file)
+    notes = (f"{doubles} files are there twice: the unpacked, then the first path counts",) if doubles else ()
+    return images, masks, notes
+
+
+def choose_table(
+    files: Sequence[File], accepts: Callable[[str], bool], known: str, pattern: re.Pattern[str]
+) -> File | None:
+    """The one label table among `files`; None if there is none.
+
+    Args:
+        files: Everything found.
+        accepts: Whether a lower-case file name fits this data set.
+        known: The published file name, lower case: preferred.
+        pattern: Fits the stems of this data set: a table about other images is not looked at.
+
+    Raises:
+        MaclError: If several differing tables fit equally well.
+    """
+    tables = [file for file in files if file.suffix in TABLES and accepts(file.name)]
+    tables.sort(key=lambda file: (file.name != known, file.path.count("/")))
+    fitting = []
+    for table in tables:
+        rows = cells(table)[1:51]
+        if rows and 2 * sum(bool(pattern.fullmatch(stem_of(row[0]))) for row in rows) > len(rows):
+            if table.name == known:
+                return table
+            fitting.append(table)
+    if len(fitting) > 1 and len(set(checksums(fitting))) > 1:
+        raise MaclError(
+            f"several label tables fit: {', '.join(file.path for file in fitting)}: "
+            f"keep one, or name it {known}"
+        )
+    return fitting[0] if fitting else None
+
+
+def match(
+    classes: tuple[str, ...], images: dict[str, File], table: Table, labels_from: str, notes: tuple[str, ...]
+) -> Found:
+    """Images joined with the rows of a table, in ascending order of the stems."""
+    rows = dict(zip(table.stems, table.labels, strict=True))
+    stems = tuple(sorted(images))
+    nothing = np.zeros(len(classes), dtype=np.uint8)
+    return Found(
+        classes=classes,
+        names=stems,
+        files=tuple(images[stem] for stem in stems),
+        labels=np.array([rows.get(stem, nothing) for stem in stems], dtype=np.uint8).reshape(
+            -1, len(classes)
+        ),
+        labels_from=labels_from,
+        without_row=tuple(stem for stem in stems if stem not in rows),
+        without_image=tuple(sorted(set(rows) - set(images))),
+        notes=notes,
+    )
+
+
+def read_masks(
+    masks: dict[str, File], classes: tuple[str, ...], progress: Progress | None
+) -> tuple[Table, tuple[tuple[str, str], ...]]:
+    """Labels of palette masks: class k is there if one pixel has index k (1 to L); 0 is background.
+
+    Read once and remembered by content.
+
+    Returns:
+        The table of the readable masks, and (stem, reason) of the others.
+    """
+    stems = tuple(sorted(masks))
+    files = [masks[stem] for stem in stems]
+    sums = checksums(files, progress)
+    key = sha256("\n".join([f"masks 1 {len(classes)}", *sums]).encode()).hexdigest()[:32]
+    kept = cache_root() / "masks" / f"{key}.npy"
+    if kept.is_file():
+        return Table(stems, np.load(kept)), ()
+
+    def one(file: File) -> list[int] | str:
+        try:
+            return _mask_labels(file.read(), len(classes))
+        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            return f"mask {file.path}: {reason(error)}"
+
+    with quiet_decoding():
+        results = in_parallel(one, files, progress, "Reading masks")
+    pairs = list(zip(stems, results, strict=True))
+    good = {stem: labels for stem, labels in pairs if not isinstance(labels, str)}
+    labels = np.array(list(good.values()), dtype=np.uint8).reshape(-1, len(classes))
+    broken = tuple((stem, why) for stem, why in pairs if isinstance(why, str))
+    if not broken:
+        make_folder(kept.parent)
+        with writing(kept) as partial, partial.open("wb") as stream:
+            np.save(stream, labels)
+    return Table(tuple(good), labels), broken
+
+
+def _mask_labels(data: bytes, count: int) -> list[int]:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as mask:
+        if mask.mode not in ("P", "L"):  # a grey mask may hold the indices as they are
+            raise ValueError(f"a {mask.mode} image, need a palette")
+        present = np.flatnonzero(mask.histogram()[:256])
+    if present.max() > count:
+        raise ValueError(f"index {present.max()}, need 0 to {count}")
+    return [int(k in present) for k in range(1, count + 1)]
