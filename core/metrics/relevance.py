@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from core.labels import distinct
 from core.metrics.ranking import BLOCK, Floats, Ints, Task
 
 LEVELS = ("map_sim", "map_easy", "map_medium", "map_hard")  # level 1 … 4; each contains the next
@@ -27,14 +28,6 @@ def check_labels(y: object, rows: int | None = None) -> NDArray[np.uint8]:
     if labels.max() > 1 or (given.dtype.kind not in "bu" and not np.array_equal(labels, given)):
         raise ValueError("need only 0 and 1 in y, got other values")
     return labels
-
-
-def distinct_sets(y: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], Ints]:
-    """Distinct label sets (S, L) in order of first appearance, and each image's set (N,)."""
-    packed = np.packbits(y, axis=1)  # (N, ⌈L/8⌉)
-    first: dict[bytes, int] = {}
-    set_of = np.array([first.setdefault(row.tobytes(), len(first)) for row in packed], dtype=np.int64)
-    return y[np.unique(set_of, return_index=True)[1]], set_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class Relevance:
     """
 
     def __init__(self, y: NDArray[np.uint8], task: Task) -> None:
-        sets, set_of = distinct_sets(y)
+        sets, set_of = distinct(y)
         self._sets = sets.astype(np.float64)  # (S, L)
         self._sizes = self._sets.sum(1)  # (S,)
         self.query_set = set_of[task.queries]

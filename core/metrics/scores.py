@@ -47,8 +47,8 @@ def evaluate(
         y: Labels (N, L), 0 or 1.
         protocol: `paper`, every image queries the others; `imbriaco` (Imbriaco et al., Toward Multilabel
             Image Retrieval for Remote Sensing, 2021, as in their code): disjoint queries and gallery,
-            trapezoid AP, queries without a Hard match left out of all three levels, nDCG and wAP on the number
-            of shared labels (so wAP exceeds 1), nDCG's ideal within the first 100.
+            trapezoid AP, queries without a Hard match left out of all three levels, nDCG and wAP on the
+            number of shared labels (so wAP exceeds 1), nDCG's ideal within the first 100.
         queries: Indices (Q,) of the images that query; by default what the protocol says.
         gallery: Indices (G,) of the images that are searched; by default what the protocol says.
         ideal: What nDCG divides by: the best order of the whole `gallery`, or of the `retrieved` 100.

@@ -1,0 +1,83 @@
+"""Nearest images by cosine similarity: exact search, numpy only."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+BLOCK = 1 << 24  # cosines held at once, 64 MiB
+
+
+def rank(
+    query: ArrayLike, gallery: ArrayLike, k: int, exclude: int | ArrayLike | None = None
+) -> tuple[Ints, Floats]:
+    """The k gallery images most similar to a query, best first; equal cosines in gallery order.
+
+    A float32 product finds the candidates, everything within its rounding error of the k-th included; their
+    order comes from float64 cosines, which are equal for equal rows.
+
+    Args:
+        query: (D,), or (Q, D) for several queries; unit rows.
+        gallery: (N, D) unit rows.
+        k: How many to return, ≥ 1; fewer come back when the gallery holds fewer.
+        exclude: Gallery index never to return, such as the query's own: one for all, or (Q,), −1 for none.
+
+    Returns:
+        Indices and cosines, (k,) for one query and (Q, k) for several.
+
+    Raises:
+        ValueError: Shapes that disagree, rows that are not finite or not of length 1, k < 1, bad `exclude`.
+    """
+    q, g = np.asarray(query), np.asarray(gallery)
+    queries = np.atleast_2d(q)
+    if g.ndim != 2 or q.ndim not in (1, 2) or queries.shape[1] != g.shape[1]:
+        raise ValueError(f"need query (D,) or (Q, D) and gallery (N, D), got {q.shape} and {g.shape}")
+    if k < 1:
+        raise ValueError(f"need k ≥ 1, got {k}")
+    out = None if exclude is None else _excluded(exclude, len(queries), len(g))
+    k = min(k, len(g) - (out is not None and max(out, default=-1) >= 0))
+    indices, cosines = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k))
+    if k == 0:
+        return (indices[0], cosines[0]) if q.ndim == 1 else (indices, cosines)
+
+    coarse_gallery = g.astype(np.float32, copy=False)
+    rows = max(1, BLOCK // len(g))
+    for start in range(0, len(queries), rows):
+        coarse = queries[start : start + rows].astype(np.float32, copy=False) @ coarse_gallery.T  # (b, N)
+        if not np.isfinite(coarse.sum()):
+            raise ValueError("need finite query and gallery, got nan or inf")
+        for i, row in enumerate(coarse, start):
+            if out is not None and out[i] >= 0:
+                row[out[i]] = -np.inf
+            indices[i], cosines[i] = _best(queries[i], g, row, k)
+    return (indices[0], cosines[0]) if q.ndim == 1 else (indices, cosines)
+
+
+def _excluded(exclude: int | ArrayLike, queries: int, size: int) -> list[int]:
+    """One gallery index per query, −1 for none."""
+    out = np.asarray(exclude)
+    if out.dtype.kind not in "iu" or out.shape not in ((), (queries,)):
+        raise ValueError(f"need exclude as one index or one per query, got {out.dtype} of shape {out.shape}")
+    given: list[int] = [int(out)] * queries if out.ndim == 0 else out.tolist()
+    if given and not (min(given) >= -1 and max(given) < size):
+        raise ValueError(f"need exclude within −1 … {size - 1}, got {min(given)} … {max(given)}")
+    return given
+
+
+def _best(
+    query: NDArray[np.generic], gallery: NDArray[np.generic], coarse: NDArray[np.float32], k: int
+) -> tuple[Ints, Floats]:
+    """The k best of one query (D,), from approximate cosines (N,) with −inf for what is excluded."""
+    rounding = (len(query) + 8) * 2.0**-23  # bounds the error of a float32 dot product of unit rows
+    kth = np.partition(coarse, len(coarse) - k)[len(coarse) - k]
+    candidates = np.flatnonzero(coarse >= kth - 2 * rounding)  # (c,), at least k, in gallery order
+    rows = gallery[candidates].astype(np.float64)  # (c, D)
+    x = query.astype(np.float64)
+    squares = np.append(np.einsum("cd,cd->c", rows, rows), x @ x)
+    if np.abs(squares - 1.0).max() > 1e-3:
+        worst = squares[np.abs(squares - 1.0).argmax()]
+        raise ValueError(f"need unit rows in query and gallery, got one of length {worst**0.5:.3g}")
+    exact = (rows * x).sum(1)  # row by row, so that equal rows give equal sums; a matrix product may not
+    best = np.argsort(-exact, kind="stable")[:k]
+    return candidates[best], exact[best]
