@@ -28,7 +28,24 @@ def goldens() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests never read or fill the person's own cache, data or runs: one shared folder for all tests of a session."""
+    """Tests never read or fill the person's own cache and data: one shared folder for a test session."""
     home = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("MACL_CACHE", str(home / "cache"))
     monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A person's own folder: 160 drawn scenes of 48 pixels and a table of their labels."""
+    from PIL import Image
+
+    from core.data import demo
+
+    folder = tmp_path_factory.mktemp("tiny")
+    lines = ["image," + ",".join(demo.CLASSES)]
+    for index in range(160):
+        image, labels = demo.draw(index, size=48)
+        Image.fromarray(image).save(folder / f"scene{index:03d}.png")
+        lines.append(f"scene{index:03d}.png," + ",".join(map(str, labels)))
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return folder

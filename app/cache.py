@@ -1,0 +1,115 @@
+"""Everything that the pages read from disk, cached; the only place with st.cache_*."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core import launch, runs
+from core.data import Dataset, load
+from core.runs import Run, RunConfig
+
+RECORDED = launch.PROJECT / "assets" / "recorded"
+
+
+def all_runs() -> list[Run]:
+    """A person's own runs, newest first, then those recorded with the product."""
+    return runs.list_runs(launch.run_root()) + runs.list_runs(RECORDED)
+
+
+def finished_runs() -> list[Run]:
+    """Runs with scores and test embeddings."""
+    return [run for run in all_runs() if state(run) == "finished"]
+
+
+def by_id(ids: list[str]) -> list[Run]:
+    """The runs of these folder names that exist, in that order; a permalink may name some that are gone."""
+    known = {run.id: run for run in all_runs()}
+    return [known[name] for name in ids if name in known]
+
+
+def config(run: Run) -> RunConfig:
+    """The saved configuration; a run folder's configuration never changes."""
+    return _config(str(run.path))
+
+
+def state(run: Run) -> runs.State:
+    """State of the run; the final one is remembered."""
+    if str(run.path) in _finished():
+        return "finished"
+    now = run.state
+    if now == "finished":
+        _finished().add(str(run.path))
+    return now
+
+
+def history(run: Run) -> list[dict[str, float]]:
+    """Lines of the curve; read again only when the file has grown."""
+    path = run.path / "metrics.jsonl"
+    try:
+        stat = path.stat()
+    except OSError:
+        return []
+    return _history(str(run.path), stat.st_size, stat.st_mtime_ns)
+
+
+def scores(run: Run) -> dict[str, Any]:
+    """metrics, chance and oracle of a finished run."""
+    return _scores(str(run.path))
+
+
+def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Test embeddings z (n, D) and labels y (n, L) of a finished run."""
+    return _embeddings(str(run.path))
+
+
+def test_names(run: Run) -> list[str]:
+    """Names of the test images in the row order of the embeddings."""
+    return _splits(str(run.path))["test"]
+
+
+def dataset(run_config: RunConfig) -> Dataset:
+    """The prepared images of a run's data set, memory-mapped; MaclError if its folder is gone."""
+    return _dataset(
+        run_config.dataset,
+        run_config.data_root,
+        run_config.image_size,
+        run_config.seed,
+        run_config.skip_broken,
+    )
+
+
+@st.cache_resource(show_spinner=False)
+def _finished() -> set[str]:
+    return set()
+
+
+@st.cache_resource(show_spinner=False, max_entries=2000)
+def _config(path: str) -> RunConfig:
+    return Run(Path(path)).config
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _history(path: str, _size: int, _mtime: int) -> list[dict[str, float]]:
+    return Run(Path(path)).history()
+
+
+@st.cache_resource(show_spinner=False, max_entries=2000)
+def _scores(path: str) -> dict[str, Any]:
+    return Run(Path(path)).scores()
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _splits(path: str) -> dict[str, list[str]]:
+    return Run(Path(path)).splits()
+
+
+@st.cache_resource(show_spinner=False, max_entries=100)
+def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
+    return Run(Path(path)).embeddings()
+
+
+@st.cache_resource(show_spinner="Opening the images …", max_entries=20)
+def _dataset(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
+    return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken)

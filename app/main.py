@@ -1,0 +1,19 @@
+"""Entry point of the app: the list of pages and their navigation, nothing else."""
+
+from pathlib import Path
+
+import streamlit as st
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+st.set_page_config(page_title="MACL Lab", page_icon=str(ASSETS / "icon.png"), layout="wide")
+st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"))
+st.navigation(
+    [
+        st.Page("../pages/home.py", title="Home", default=True),
+        st.Page("../pages/data.py", title="Data"),
+        st.Page("../pages/train.py", title="Train"),
+        st.Page("../pages/compare.py", title="Compare"),
+        st.Page("../pages/retrieval.py", title="Retrieval"),
+    ]
+).run()

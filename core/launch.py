@@ -1,0 +1,124 @@
+"""Hand runs to a detached worker, stop them, resume them. Nothing here imports torch.
+
+How the state of a run follows from its folder, first match first:
+
+    scores.json            finished
+    lock is held           running
+    submitted              queued, a worker will take it
+    error.txt              failed
+    stopped                stopped (resumable)
+    started                interrupted: its process died (resumable)
+    nothing of these       queued, created but not handed to a worker
+
+A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in order
+of submission and ends after some idle minutes. Workers hold the lock `.worker-<device>.lock` in the run root.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from core.errors import MaclError
+from core.files import locked_by
+from core.runs import Run, RunConfig, create, list_runs
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def run_root() -> Path:
+    """Where runs are kept: $MACL_RUN_ROOT, else checkpoints/ of this checkout."""
+    return Path(os.environ.get("MACL_RUN_ROOT") or PROJECT / "checkpoints").resolve()
+
+
+def submit(config: RunConfig, root: Path | None = None) -> Run:
+    """Create the run folder, queue it, make sure that a worker is alive, and return at once."""
+    run = create(config, root or run_root())
+    run.mark("submitted")
+    ensure_worker(config.device, run.path.parent)
+    return run
+
+
+def resume(run: Run) -> Run:
+    """Queue a stopped, interrupted or failed run again; it goes on from its last checkpoint.
+
+    Raises:
+        MaclError: If the run is finished.
+    """
+    state = run.state
+    if state == "finished":
+        raise MaclError(f"{run.id} is finished; nothing is left to resume")
+    run.unmark("stop")
+    if state == "running":
+        return run
+    run.mark("submitted")
+    ensure_worker(run.config.device, run.path.parent)
+    return run
+
+
+def stop(run: Run) -> None:
+    """Ask a run to stop: a running one saves a checkpoint first, a queued one stops at once."""
+    state = run.state
+    if state == "running":
+        run.mark("stop")
+    elif state == "queued":
+        # stop as well: a worker that takes the run at this very moment sees it at the first step
+        run.mark("stop")
+        run.mark("stopped")
+        run.unmark("submitted")
+        if run.state == "stopped":
+            run.unmark("stop")
+
+
+def queue(root: Path) -> list[Run]:
+    """Runs that wait for a worker, first submitted first."""
+    waiting = []
+    for run in list_runs(root):
+        try:
+            submitted = (run.path / "submitted").stat().st_mtime_ns
+        except OSError:
+            continue
+        if run.state == "queued":
+            waiting.append((submitted, run.id, run))
+    return [run for _, _, run in sorted(waiting, key=lambda item: item[:2])]
+
+
+def workers(root: Path) -> dict[str, dict[str, object]]:
+    """Living workers by device name: process id, the queues they take, and whether they are ready."""
+    found: dict[str, dict[str, object]] = {}
+    for path in root.glob(".worker-*.lock"):
+        pid = locked_by(path)
+        if pid is None:
+            continue
+        device = path.name.removeprefix(".worker-").removesuffix(".lock")
+        about: dict[str, object] = {"takes": [device], "ready": False}
+        try:
+            said = json.loads(path.with_suffix(".json").read_text())
+            if said.get("pid") == pid:
+                about = said
+        except (OSError, ValueError):
+            pass  # it has just started and said nothing yet
+        found[device] = {**about, "pid": pid}
+    return found
+
+
+def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
+    """Start a worker for the queue of `device` unless one is alive; returns without waiting for it."""
+    root = root or run_root()
+    for about in workers(root).values():
+        takes = about["takes"]
+        if isinstance(takes, list) and device in takes:
+            return
+    root.mkdir(parents=True, exist_ok=True)
+    log = root / ".worker.log"
+    command = shlex.join([sys.executable, "-m", "core.worker", "--device", device, "--run-root", str(root)])
+    # The shell starts it in the background and ends: the worker belongs to init, so that no page or server
+    # has a child to reap, and its own session keeps a Ctrl-C in the terminal from reaching it.
+    subprocess.run(
+        ["/bin/sh", "-c", f"{command} </dev/null >>{shlex.quote(str(log))} 2>&1 &"],
+        cwd=PROJECT,
+        start_new_session=True,
+        check=True,
+    )

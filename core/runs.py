@@ -1,0 +1,339 @@
+"""The run folder: the only store. Configuration, markers, metrics, scores and embeddings of one training.
+
+The state of a run is derived from its files and its lock, never kept elsewhere. Nothing here imports torch.
+"""
+
+import json
+import math
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from safetensors.numpy import load_file
+
+from core.data import DATASETS
+from core.errors import MaclError
+from core.files import locked_by, write_atomic
+from core.losses import LOSSES, check_params
+
+State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
+
+INSTANT: dict[str, Any] = {
+    "backbone": "tf_efficientnet_lite0",
+    "weights": "imagenet",
+    "trainable": "head",
+    "image_size": 128,
+    "epochs": 15,
+    "augment": False,
+}
+QUICK: dict[str, Any] = {
+    "backbone": "resnet18",
+    "weights": "none",
+    "trainable": "all",
+    "image_size": 96,
+    "epochs": 15,
+    "augment": True,
+}
+PAPER: dict[str, Any] = {
+    "backbone": "resnet18",
+    "weights": "imagenet",
+    "trainable": "all",
+    "image_size": 256,
+    "epochs": 100,
+    "augment": True,
+}
+PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the outcome of a run; one schema for form, command line and JSON.
+
+    Defaults are those of the paper (§4.2) except for the preset's fields, see `PRESETS`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    dataset: str = Field("demo", description="Name of the data set")
+    data_root: str | None = Field(
+        None, description="Folder or archive of the data set; none: the usual place"
+    )
+    skip_broken: bool = Field(False, description="Leave out images that cannot be read")
+    loss: str = Field("macl", description="Key of the loss")
+    params: dict[str, bool | float | str] = Field({}, description="Parameters of the loss")
+    preset: str = Field("quick", description="Preset that the other fields started from")
+    backbone: str = Field("resnet18", description="torchvision ResNet or any timm model")
+    weights: str = Field("none", description="imagenet, none, or a file with weights")
+    trainable: Literal["head", "all"] = Field("all", description="Train the head on frozen features, or all")
+    image_size: int = Field(96, ge=32, le=1024, description="Side of the training images, pixels")
+    augment: bool = Field(True, description="Crop, flip, rotate and colour-jitter as in §4.2")
+    hidden: int = Field(512, ge=8, le=8192, description="Width of the head's hidden layer")
+    dim: int = Field(128, ge=2, le=4096, description="Embedding size")
+    epochs: int = Field(15, ge=1, le=10_000, description="Passes over the training split")
+    batch_size: int = Field(128, ge=2, le=8192, description="Images in a batch")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw decouples the weight decay")
+    lr: float = Field(0.001, gt=0, le=10, description="Learning rate")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0: not clipped")
+    scheduler: Literal["step", "cosine", "constant"] = Field("step", description="Course of the rate")
+    step_epochs: int = Field(15, ge=1, description="Epochs between two steps of the rate (step)")
+    step_factor: float = Field(0.8, gt=0, le=1, description="Factor at each step of the rate (step)")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Keep the last epoch, or the best on validation"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Split, initialisation, order and augmentation")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "auto", description="Of the encoder; the loss is float32"
+    )
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        if value not in DATASETS:
+            raise ValueError(f"need one of {', '.join(DATASETS)}, got {value!r}")
+        return value
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, value: str) -> str:
+        if value not in LOSSES:
+            raise ValueError(f"need one of {', '.join(LOSSES)}, got {value!r}")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+            raise ValueError(f"need auto, cpu, cuda, cuda:N or mps, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.trainable == "head" and self.augment:
+            raise ValueError("augment: need false when trainable is head (frozen features are computed once)")
+        if self.trainable == "head" and self.weights == "none":
+            raise ValueError(
+                "weights: need imagenet or a file when trainable is head (a random encoder learns nothing)"
+            )
+        try:
+            filled = check_params(self.loss, self.params)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"params: {error}") from None
+        object.__setattr__(self, "params", filled)
+        return self
+
+    @classmethod
+    def build(cls, preset: str, **fields: Any) -> Self:
+        """A configuration from a preset, `fields` beating it; MaclError names the field at fault."""
+        if preset not in PRESETS:
+            raise MaclError(f"preset: need one of {', '.join(PRESETS)}, got {preset!r}")
+        try:
+            return cls(preset=preset, **{**PRESETS[preset], **fields})
+        except ValidationError as error:
+            raise MaclError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line of what a configuration got wrong, field by field."""
+    parts = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {message}" if field else message)
+    return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Reads only, but for the markers that start, stop and resume it."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        """The saved configuration; MaclError if it cannot be read."""
+        try:
+            return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
+        except OSError:
+            raise MaclError(f"{self.path} is no run folder: it has no config.json") from None
+        except ValidationError as error:
+            raise MaclError(f"{self.path / 'config.json'}: {explain(error)}") from None
+
+    @property
+    def state(self) -> State:
+        """Derived from the folder: see the table in `core.launch`."""
+        has = self._has
+        if has("scores.json"):
+            return "finished"
+        if locked_by(self.path / "lock") is not None:
+            # a run that has ended between the two looks is finished, not interrupted
+            return "running"
+        if has("scores.json"):
+            return "finished"
+        if has("submitted"):
+            return "queued"
+        if has("error.txt"):
+            return "failed"
+        if has("stopped"):
+            return "stopped"
+        return "interrupted" if has("started") else "queued"
+
+    @property
+    def stopping(self) -> bool:
+        """A stop was asked for and has not happened yet."""
+        return self._has("stop") and self.state == "running"
+
+    @property
+    def error(self) -> str:
+        """Why the run failed; empty if it did not."""
+        return self._text("error.txt")
+
+    @property
+    def log(self) -> str:
+        """Everything the run said, with times."""
+        return self._text("log.txt")
+
+    def history(self) -> list[dict[str, float]]:
+        """Lines of metrics.jsonl in order; a last line that is still being written is left out."""
+        return list(_json_lines(self.path / "metrics.jsonl"))
+
+    def progress(self) -> dict[str, Any]:
+        """What the run is doing now: `what`, `done`, `total`, `eta_s`; empty before the start."""
+        return self._json("progress.json")
+
+    def scores(self) -> dict[str, Any]:
+        """`metrics`, `chance`, `oracle`: the seven keys each, fractions; empty before the end."""
+        return self._json("scores.json")
+
+    def splits(self) -> dict[str, list[str]]:
+        """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
+        return self._json("splits.json")
+
+    def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run."""
+        path = self.path / "embeddings.safetensors"
+        if not path.is_file():
+            raise MaclError(f"{self.id} has no test embeddings: it is {self.state}; resume it to its end")
+        tensors = load_file(path)
+        return tensors["z"], tensors["y"]
+
+    @property
+    def recorded(self) -> bool:
+        """The run came with the product (assets/recorded); it is never changed."""
+        return self._has("recorded")
+
+    @property
+    def title(self) -> str:
+        """The person's own name for the run; empty if it has none."""
+        return self._text("name.txt").strip()
+
+    def rename(self, title: str) -> None:
+        """Give the run a name of at most 80 characters in one line; an empty one takes it away."""
+        self.mark("name.txt", " ".join(title.split())[:80])
+
+    def mark(self, name: str, text: str = "") -> None:
+        """Put a marker file into the folder."""
+        write_atomic(self.path / name, text)
+
+    def unmark(self, *names: str) -> None:
+        """Take marker files away; those that are not there are no error."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def _json(self, name: str) -> dict[str, Any]:
+        text = self._text(name)
+        return json.loads(text) if text else {}
+
+
+def create(config: RunConfig, root: Path) -> Run:
+    """A new run folder with its configuration; the name carries time, data set, loss and seed."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    root.mkdir(parents=True, exist_ok=True)
+    while True:
+        tail = secrets.token_hex(2)
+        path = root / f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}-{tail}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        break
+    write_atomic(path / "config.json", config.model_dump_json(indent=2) + "\n")
+    return Run(path)
+
+
+def list_runs(root: Path) -> list[Run]:
+    """All run folders below `root`, newest first; folders without a configuration are passed over."""
+    folders = [path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith(".")]
+    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def delete(run: Run) -> Path:
+    """Move a run to the trash folder of its root, from where `restore` brings it back.
+
+    Raises:
+        MaclError: If it is running (stop it first) or recorded with the product.
+    """
+    if run.recorded:
+        raise MaclError(f"{run.id} came with the product and cannot be deleted")
+    if run.state == "running":
+        raise MaclError(f"{run.id} is running: stop it first, then delete it")
+    trash = run.path.parent / ".trash"
+    trash.mkdir(exist_ok=True)
+    run.unmark("submitted")  # the queue must not find it again after a restore
+    return run.path.rename(trash / run.id)
+
+
+def trashed(root: Path) -> list[Run]:
+    """Deleted runs, newest first."""
+    return list_runs(root / ".trash")
+
+
+def restore(run: Run) -> Run:
+    """Bring a deleted run back into its root."""
+    return Run(run.path.rename(run.path.parent.parent / run.id))
+
+
+def find(name: str, root: Path) -> Run:
+    """The run of that folder name, path, or unique ending; MaclError if there is none or more than one."""
+    direct = Path(name)
+    if (direct / "config.json").is_file():
+        return Run(direct)
+    runs = list_runs(root)
+    matches = [run for run in runs if run.id == name] or [
+        run for run in runs if name and run.id.endswith(name)
+    ]
+    if len(matches) != 1:
+        found = "no run" if not matches else f"{len(matches)} runs"
+        raise MaclError(f"{found} named {name!r} in {root}: give a folder, a full name, or its unique ending")
+    return matches[0]
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, float]]:
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return
+    complete, _, _ = text.rpartition(b"\n")
+    for line in complete.splitlines():
+        row = json.loads(line)
+        yield {key: math.nan if value is None else value for key, value in row.items()}

@@ -1,0 +1,531 @@
+"""The training loop: one run folder in, curve, weights, test embeddings and scores out.
+
+`python -m core.train RUN_FOLDER` is the one entry point of every launcher; the worker calls `run` directly.
+"""
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from core import device as devices
+from core import metrics
+from core.data import Dataset, load
+from core.data.augment import augment, view
+from core.errors import MaclError
+from core.features import features
+from core.files import lock, unlock, write_atomic
+from core.losses import make_loss
+from core.model import Encoder, ProjectionHead, build_backbone
+from core.runs import Run, RunConfig, State
+
+CHECKPOINT_SECONDS = float(
+    os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
+)  # not oftener; a stop saves at once
+LOG_STEPS = 10
+VALIDATION_METRIC = "map_medium"  # what `keep: best` goes by
+
+Progress = Callable[[int, int, str], None]
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop; it is resumable."""
+
+
+def main() -> int:
+    """Train the run folder given as the only argument; exit code 0 only if it finished."""
+    if len(sys.argv) != 2:
+        print("usage: python -m core.train RUN_FOLDER", file=sys.stderr)
+        return 2
+    folder = Path(sys.argv[1])
+    stop_on_signal(folder)
+    try:
+        state = run(folder)
+    except MaclError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(state if state != "failed" else f"failed: {Run(folder).error}", file=sys.stderr)
+    return 0 if state == "finished" else 1
+
+
+def warm_up() -> None:
+    """Import and run once what the first run would otherwise wait for."""
+    import timm  # noqa: F401  (1 s, needed by most backbones)
+
+    head = ProjectionHead(8, 8, 8)
+    head(torch.zeros(2, 8)).sum().backward()
+
+
+def run(folder: Path, progress: Progress | None = None, *, submitted_only: bool = False) -> State:
+    """Train the run of `folder` from its start or its last checkpoint, to its end or until stopped.
+
+    What goes wrong is written into the folder (`error.txt`, with the traceback in `log.txt`) and ends in the
+    state "failed"; it is not raised, so that a worker goes on with the next run.
+
+    Args:
+        folder: A run folder with `config.json`.
+        progress: Told (done, total, what) about everything that takes long, besides `progress.json`.
+        submitted_only: Leave the run alone if somebody took it out of the queue in the meantime.
+
+    Returns:
+        finished, stopped or failed; with `submitted_only` whatever the state of a run left alone is.
+
+    Raises:
+        MaclError: If another process is training this run.
+    """
+    run = Run(folder)
+    if not lock(folder / "lock"):
+        raise MaclError(f"{run.id} is being trained by another process: wait for it, or stop it first")
+    if submitted_only and not (folder / "submitted").exists():
+        unlock(folder / "lock")
+        return run.state
+    log = Log(run, progress)
+    try:
+        run.mark("started")
+        run.unmark("submitted", "stopped", "error.txt")
+        log.say(f"started, process {os.getpid()}")
+        Trainer(run, log).train()
+        log.say("finished")
+        return "finished"
+    except Stopped:
+        run.mark("stopped")
+        run.unmark("stop")
+        log.say("stopped; it can be resumed")
+        return "stopped"
+    except Exception as error:
+        expected = isinstance(error, MaclError)
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        log.say(message if expected else traceback.format_exc())
+        run.mark("error.txt", message)
+        run.unmark("stop")
+        return "failed"
+    finally:
+        run.unmark("progress.json")
+        unlock(folder / "lock")
+
+
+class Log:
+    """What a run tells: lines with times, and where it is in whatever takes long."""
+
+    def __init__(self, run: Run, progress: Progress | None) -> None:
+        self.run = run
+        self.progress = progress
+        self.what = ""
+        self.began = self.told = 0.0
+
+    def say(self, text: str) -> None:
+        """Append one line with the time to log.txt."""
+        with (self.run.path / "log.txt").open("a") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+    def step(self, done: int, total: int, what: str) -> None:
+        """Report progress, a few times a second at most on disk; raises Stopped if a stop was asked for."""
+        self.show(done, total, what)
+        if self.stop_asked():
+            raise Stopped
+
+    def show(self, done: int, total: int, what: str) -> None:
+        """Report progress."""
+        now = time.monotonic()
+        if what != self.what:
+            self.what, self.began, self.told = what, now, 0.0
+        if now - self.told > 0.25 or done == total:
+            self.told = now
+            spent = now - self.began
+            left = spent / done * (total - done) if done else None
+            about = {"what": what, "done": done, "total": total, "eta_s": left}
+            (self.run.path / "progress.json.new").write_text(json.dumps(about))
+            (self.run.path / "progress.json.new").replace(self.run.path / "progress.json")
+        if self.progress is not None:
+            self.progress(done, total, what)
+
+    def stop_asked(self) -> bool:
+        """Somebody put the marker `stop` into the folder."""
+        return (self.run.path / "stop").exists()
+
+
+class Images:
+    """Batches of augmented images: gathered from the memory-mapped array, computed on the device."""
+
+    def __init__(self, data: Dataset, config: RunConfig, device: torch.device) -> None:
+        self.images, self.size, self.device = data.images, config.image_size, device
+        self.augmented, self.seed = config.augment, config.seed
+        self.autocast = lambda: devices.autocast(device, config.precision)
+        self.layout = devices.memory_format(device)
+        # a GPU with room keeps all images: no copy per step
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
+            self.resident = torch.from_numpy(np.ascontiguousarray(data.images)).to(device)
+
+    def train(self, rows: np.ndarray, step: int) -> Tensor:
+        """Training images of these rows; the random numbers depend on seed and step alone."""
+        batch = self._gather(rows)
+        if not self.augmented:
+            return self._laid_out(view(batch, self.size))
+        return self._laid_out(augment(batch, self.size, generator(self.seed, 2, step)))
+
+    def test(self, rows: np.ndarray) -> Tensor:
+        """The same images without augmentation."""
+        return self._laid_out(view(self._gather(rows), self.size))
+
+    def _gather(self, rows: np.ndarray) -> Tensor:
+        if self.resident is not None:
+            return self.resident[torch.from_numpy(rows).to(self.device)]
+        return torch.from_numpy(self.images[rows]).to(self.device, non_blocking=True)  # (B, P, P, 3) uint8
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=self.layout)
+
+
+class Frozen:
+    """Batches of features that a frozen backbone computed once; all of them stay on the device."""
+
+    def __init__(self, table: np.ndarray, device: torch.device) -> None:
+        self.table = torch.from_numpy(np.array(table, dtype=np.float32)).to(device)  # (N, F)
+        self.autocast = lambda: devices.autocast(device, "float32")  # a head gains nothing from bf16
+
+    def train(self, rows: np.ndarray, step: int) -> Tensor:
+        """Features of these rows."""
+        return self.table[torch.from_numpy(rows).to(self.table.device)]
+
+    def test(self, rows: np.ndarray) -> Tensor:
+        """Features of these rows."""
+        return self.train(rows, 0)
+
+
+class Trainer:
+    """State of one training. `train` reads top to bottom."""
+
+    def __init__(self, run: Run, log: Log) -> None:
+        self.run, self.log, self.config = run, log, run.config
+        self.step = 0  # steps done
+        self.epoch = 0  # epochs done
+        self.batch = 0  # batches done in the current epoch
+        self.best = -math.inf
+        self.best_epoch = 0
+        self.seconds = 0.0  # spent in training before this start
+        self.saved = time.monotonic()
+
+    def train(self) -> None:
+        """Prepare, train, score; everything that a page reads is in the run folder afterwards."""
+        config, log = self.config, self.log
+        self.threads = self._checkpoint_meta().get("threads", torch.get_num_threads())
+        torch.set_num_threads(self.threads)  # one and two threads differ in the last bits
+        torch.backends.cudnn.deterministic = True
+        self.device = devices.resolve(config.device)
+        log.say(f"device: {devices.describe(self.device)}")
+
+        started = time.monotonic()
+        self.data = load(
+            config.dataset,
+            config.data_root,
+            image_size=config.image_size,
+            seed=config.seed,
+            skip_broken=config.skip_broken,
+            progress=log.step,
+        )
+        log.say(f"{len(self.data.names)} images ready after {time.monotonic() - started:.1f} s")
+        write_atomic(self.run.path / "splits.json", json.dumps(self._split_names()))
+
+        started = time.monotonic()
+        self._build()
+        log.say(f"encoder ready after {time.monotonic() - started:.1f} s")
+        self._restore()
+        self._train_epochs()
+        log.say(f"training took {self.seconds:.2f} s for {self.step} steps")
+        self._finish()
+
+    def _build(self) -> None:
+        config, data = self.config, self.data
+        self.rows = data.splits["train"]
+        if len(self.rows) < 2:
+            raise MaclError(
+                f"need at least 2 training images, got {len(self.rows)}: add images to {data.name}"
+            )
+        if config.trainable == "head":
+            table = features(
+                data, config.backbone, config.weights, config.image_size, config.device, self.log.step
+            )
+            torch.manual_seed(config.seed)  # after the features: computing them must not change the head
+            self.encoder: nn.Module = ProjectionHead(table.shape[1], config.hidden, config.dim)
+            self.source: Images | Frozen = Frozen(table, self.device)
+        else:
+            torch.manual_seed(config.seed)
+            backbone = build_backbone(config.backbone, config.weights)
+            head = ProjectionHead(backbone.features, config.hidden, config.dim)
+            self.encoder = Encoder(backbone, head).to(memory_format=devices.memory_format(self.device))
+            self.source = Images(data, config, self.device)
+        self.encoder.to(self.device)
+        labels = torch.from_numpy(np.asarray(data.labels[self.rows]))
+        self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(self.device)
+        self.labels = torch.from_numpy(np.asarray(data.labels)).to(self.device)  # (N, L)
+        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        parameters = [*self.encoder.parameters(), *self.loss.parameters()]
+        self.optimizer = kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+
+    def _train_epochs(self) -> None:
+        config = self.config
+        per_epoch = max(1, len(self.rows) // config.batch_size)
+        total = per_epoch * config.epochs
+        began, images, since = time.monotonic(), 0, time.monotonic()
+        already = self.seconds
+        while self.epoch < config.epochs:
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(config, self.epoch)
+            self.encoder.train()
+            order = batches(self.rows, config.batch_size, config.seed, self.epoch)
+            while self.batch < per_epoch:
+                rows = order[self.batch]
+                value = self._step(rows)
+                self.step += 1
+                self.batch += 1
+                images += len(rows)
+                row: dict[str, Any] = {
+                    "step": self.step,
+                    "epoch": self.epoch + 1,
+                    "loss": value,
+                    "lr": learning_rate(config, self.epoch),
+                }
+                ended = self.batch == per_epoch
+                if ended or self.step % LOG_STEPS == 0 or self.step == 1:
+                    now = time.monotonic()
+                    row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
+                    row["seconds"] = round(already + now - began, 3)
+                    if ended:
+                        row.update({f"val_{key}": v for key, v in self._validate().items()})
+                    self._write(row)
+                    images, since = 0, time.monotonic()
+                self.seconds = already + time.monotonic() - began
+                if ended:
+                    self.epoch, self.batch = self.epoch + 1, 0
+                asked = self.log.stop_asked()
+                if asked or (ended and time.monotonic() - self.saved >= CHECKPOINT_SECONDS):
+                    self._checkpoint()
+                if asked:
+                    raise Stopped
+                self.log.show(self.step, total, "training")
+
+    def _step(self, rows: np.ndarray) -> float:
+        """One optimiser step on the images of `rows`; the loss in nats."""
+        images = self.source.train(rows, self.step)
+        with self.source.autocast():
+            z = self.encoder(images)  # (B, D)
+        try:
+            loss = self.loss(z.float(), self.labels[rows])  # outside autocast: z @ z.T would become bf16
+            loss.backward()
+        except (FloatingPointError, ValueError) as error:
+            raise self._diverged(str(error)) from error
+        value = float(loss.detach())
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.config.clip:
+            norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
+            if not torch.isfinite(norm):
+                raise self._diverged("the gradient is not finite")
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return value
+
+    def _diverged(self, what: str) -> MaclError:
+        config = self.config
+        if config.lr > 0.005:
+            cause = f"the learning rate {config.lr} is likely too high: try 0.001"
+        elif any(key in config.params and float(config.params[key]) < 0.05 for key in ("tau", "tau_scale")):
+            cause = "the temperature is likely too low: try 0.1 or more"
+        else:
+            cause = "try a lower learning rate, or precision float32"
+        return MaclError(
+            f"training diverged at step {self.step + 1} (epoch {self.epoch + 1}): {what}; {cause}. "
+            "The last checkpoint is kept."
+        )
+
+    def _embed(self, rows: np.ndarray, what: str = "") -> np.ndarray:
+        """Embeddings (n, D) float32 of these images in evaluation mode."""
+        self.encoder.eval()
+        parts = []
+        with torch.inference_mode(), self.source.autocast():
+            for start in range(0, len(rows), 256):
+                parts.append(self.encoder(self.source.test(rows[start : start + 256])).float().cpu().numpy())
+                if what:
+                    self.log.step(min(start + 256, len(rows)), len(rows), what)
+        return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), np.float32)
+
+    def _validate(self) -> dict[str, float | None]:
+        rows = self.data.splits["val"]
+        if len(rows) < 2:
+            return {}
+        scores = metrics.evaluate(self._embed(rows), self.data.labels[rows])
+        if self.config.keep == "best" and scores[VALIDATION_METRIC] > self.best:
+            self.best, self.best_epoch = scores[VALIDATION_METRIC], self.epoch + 1
+            self._save_model("best.safetensors")
+        return {key: None if math.isnan(value) else round(value, 6) for key, value in scores.items()}
+
+    def _finish(self) -> None:
+        """Weights, test embeddings, then the scores: their file is what makes a run finished."""
+        if self.config.keep == "best" and (self.run.path / "best.safetensors").exists():
+            self._load_model("best.safetensors")
+            self.log.say(f"keeping epoch {self.best_epoch}, the best on validation")
+        self._save_model("model.safetensors")
+        rows = self.data.splits["test"]
+        z, y = self._embed(rows, "test embeddings"), np.asarray(self.data.labels[rows])
+        tensors = {"z": torch.from_numpy(z), "y": torch.from_numpy(y)}
+        write_atomic(self.run.path / "embeddings.safetensors", save(tensors))
+        scores = {
+            "metrics": _plain(metrics.evaluate(z, y)),
+            "chance": _plain(metrics.chance(y)),
+            "oracle": _plain(metrics.oracle(y)),
+            "epoch": self.best_epoch or self.epoch,
+            "images": len(rows),
+            "training_s": round(self.seconds, 3),
+            "device": devices.describe(self.device),
+        }
+        write_atomic(self.run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
+        self.run.unmark("resume.safetensors", "best.safetensors", "stop")
+
+    # -- what is on disk ------------------------------------------------------------------------------------
+
+    def _split_names(self) -> dict[str, list[str]]:
+        return {key: [self.data.names[i] for i in rows] for key, rows in self.data.splits.items()}
+
+    def _write(self, row: dict[str, Any]) -> None:
+        with (self.run.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        encoder = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
+        loss = {f"loss.{key}": value for key, value in self.loss.named_parameters()}
+        return {key: value.detach().contiguous() for key, value in {**encoder, **loss}.items()}
+
+    def _load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        self.encoder.load_state_dict(
+            {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
+        )
+        with torch.no_grad():
+            for key, parameter in self.loss.named_parameters():
+                parameter.copy_(tensors[f"loss.{key}"])
+
+    def _save_model(self, name: str) -> None:
+        meta = {"config": self.config.model_dump_json()}
+        write_atomic(self.run.path / name, save(self._tensors(), meta))
+
+    def _load_model(self, name: str) -> None:
+        self._load_tensors(read_tensors(self.run.path / name)[0])
+
+    def _checkpoint(self) -> None:
+        """Everything that a bit-for-bit continuation needs, in one file that is never half written."""
+        tensors = self._tensors()
+        for index, state in enumerate(self._optimizer_states()):
+            tensors.update({f"optimizer.{index}.{key}": value for key, value in state.items()})
+        tensors["generator.cpu"] = torch.get_rng_state()
+        if self.device.type == "cuda":
+            tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
+        meta = {
+            "step": self.step,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "seconds": self.seconds,
+            "threads": self.threads,
+        }
+        write_atomic(self.run.path / "resume.safetensors", save(tensors, {"meta": json.dumps(meta)}))
+        self.saved = time.monotonic()
+
+    def _optimizer_states(self) -> list[dict[str, Tensor]]:
+        parameters = self.optimizer.param_groups[0]["params"]
+        return [self.optimizer.state[parameter] for parameter in parameters]
+
+    def _checkpoint_meta(self) -> dict[str, Any]:
+        path = self.run.path / "resume.safetensors"
+        if not path.exists():
+            return {}
+        with safe_open(path, "pt") as file:
+            return dict(json.loads(file.metadata()["meta"]))
+
+    def _restore(self) -> None:
+        """Go back to the last checkpoint, if there is one, and cut the curve back to its step."""
+        path = self.run.path / "resume.safetensors"
+        if path.exists():
+            tensors, metadata = read_tensors(path)
+            meta = json.loads(metadata["meta"])
+            self._load_tensors(tensors)
+            for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
+                prefix = f"optimizer.{index}."
+                state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                self.optimizer.state[parameter] = {k: v.to(self.device) for k, v in state.items()}
+            torch.set_rng_state(tensors["generator.cpu"])
+            if "generator.cuda" in tensors and self.device.type == "cuda":
+                torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
+            self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
+            self.best, self.best_epoch, self.seconds = meta["best"], meta["best_epoch"], meta["seconds"]
+            self.log.say(f"resumed after step {self.step}")
+        kept = [json.dumps(_plain(row)) for row in self.run.history() if row["step"] <= self.step]
+        write_atomic(self.run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+
+
+def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches of an epoch: a permutation that depends on seed and epoch alone, cut into equal parts.
+
+    What is left over after the last full batch is not used in this epoch: a contrastive loss on a handful of
+    images is mostly noise. With fewer images than one batch, they are one batch.
+    """
+    order = rows[torch.randperm(len(rows), generator=generator(seed, 1, epoch)).numpy()]
+    if len(rows) <= size:
+        return [order]
+    return [order[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+
+
+def generator(seed: int, stream: int, index: int) -> torch.Generator:
+    """A CPU generator of its own for every (seed, stream, index), so that nothing depends on history."""
+    state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def learning_rate(config: RunConfig, epoch: int) -> float:
+    """The rate of an epoch, counted from 0.
+
+    The paper's "CosineAnnealingLR … 20 % every 15 epochs" describes a step schedule (default); `cosine` falls
+    to 0 at the last epoch.
+    """
+    if config.scheduler == "step":
+        return config.lr * config.step_factor ** (epoch // config.step_epochs)
+    if config.scheduler == "cosine":
+        return config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
+    return config.lr
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, on the CPU, and its metadata."""
+    with safe_open(path, "pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _plain(values: dict[str, float]) -> dict[str, float | None]:
+    """NaN becomes null: JSON knows no NaN."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
+def stop_on_signal(folder: Path) -> None:
+    """Let Ctrl-C and SIGTERM stop the run of `folder` resumably instead of killing it."""
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        (folder / "stop").touch()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

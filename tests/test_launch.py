@@ -1,0 +1,125 @@
+"""The queue and its detached worker, as real processes."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import launch, runs
+from core.errors import MaclError
+from core.runs import Run, RunConfig
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A run root whose workers are gone after the test."""
+    yield tmp_path / "runs"
+    for about in launch.workers(tmp_path / "runs").values():
+        os.kill(int(str(about["pid"])), signal.SIGKILL)
+
+
+def config(tiny: Path, **fields: Any) -> RunConfig:
+    given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "mulsupcon"} | fields
+    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
+
+
+def wait(for_what: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_submit_returns_at_once_and_a_worker_trains_in_order(tiny: Path, root: Path) -> None:
+    began = time.monotonic()
+    first = launch.submit(config(tiny), root)
+    second = launch.submit(config(tiny, seed=1), root)
+    assert time.monotonic() - began < 1.0
+    wait(lambda: second.state == "finished")
+    assert first.state == "finished", first.error
+    assert (first.path / "scores.json").stat().st_mtime_ns < (second.path / "scores.json").stat().st_mtime_ns
+    pids = {about["pid"] for about in launch.workers(root).values()}
+    assert len(pids) == 1
+    third = launch.submit(config(tiny, seed=2), root)
+    began = time.monotonic()
+    wait(lambda: third.state == "finished")
+    assert time.monotonic() - began < 4  # warm: no import of torch in between
+    assert {about["pid"] for about in launch.workers(root).values()} == pids
+
+
+def test_a_killed_worker_leaves_an_interrupted_run_and_the_queue(tiny: Path, root: Path) -> None:
+    first = launch.submit(config(tiny, epochs=3000), root)
+    second = launch.submit(config(tiny, seed=1), root)
+    wait(lambda: first.state == "running" and bool(first.history()))
+    (pid,) = {int(str(about["pid"])) for about in launch.workers(root).values()}
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: first.state == "interrupted", 5)
+    assert second.state == "queued"
+    assert launch.workers(root) == {}
+    launch.ensure_worker(root=root)
+    wait(lambda: second.state == "finished")
+    launch.resume(first)
+    wait(lambda: first.state == "running" and bool(first.progress()))
+    launch.stop(first)
+    wait(lambda: first.state == "stopped", 10)
+
+
+def test_stop_of_a_queued_run_and_resume(tiny: Path, root: Path) -> None:
+    long = launch.submit(config(tiny, epochs=3000), root)
+    queued = launch.submit(config(tiny, seed=1), root)
+    wait(lambda: long.state == "running")
+    assert launch.queue(root) == [queued]
+    launch.stop(queued)
+    assert queued.state == "stopped"
+    assert launch.queue(root) == []
+    launch.stop(long)
+    wait(lambda: long.state == "stopped")
+    launch.resume(queued)
+    wait(lambda: queued.state == "finished")
+    with pytest.raises(MaclError, match="finished"):
+        launch.resume(queued)
+
+
+def test_a_broken_run_does_not_hold_up_the_queue(tiny: Path, root: Path) -> None:
+    broken = runs.create(config(tiny), root)
+    (broken.path / "config.json").write_text(json.dumps({"loss": "nothing"}))
+    broken.mark("submitted")
+    good = launch.submit(config(tiny), root)
+    wait(lambda: good.state == "finished")
+    assert broken.state == "failed"
+    assert "loss" in broken.error
+
+
+def test_sigterm_ends_a_worker_and_stops_its_run_resumably(tiny: Path, root: Path) -> None:
+    run = launch.submit(config(tiny, epochs=3000), root)
+    wait(lambda: run.state == "running" and bool(run.history()))
+    (pid,) = {int(str(about["pid"])) for about in launch.workers(root).values()}
+    os.kill(pid, signal.SIGTERM)
+    wait(lambda: run.state == "stopped", 10)
+    wait(lambda: launch.workers(root) == {}, 10)
+    assert (run.path / "resume.safetensors").exists()
+
+
+def test_nothing_of_the_launcher_imports_torch() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, core.launch, core.runs, core.report, core.metrics, core.retrieve\n"
+        "import core.data, core.losses, core.cli\n"
+        "loaded = [m for m in ('torch', 'timm', 'umap', 'streamlit', 'sklearn') if m in sys.modules]\n"
+        "print(loaded)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_run_states_are_read_by_folder_not_by_memory(tiny: Path, root: Path) -> None:
+    run = launch.submit(config(tiny), root)
+    wait(lambda: run.state == "finished")
+    assert Run(run.path).state == "finished"
