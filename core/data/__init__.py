@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from core.data import dlrsd
+from core.data import dlrsd, folder, ml_aid, whdld
+from core.data.check import Report, report
+from core.data.fetch import fetch_archive
 from core.data.info import LABELS_17, Dataset, DatasetInfo, Found
 from core.data.prepared import (
     Progress,
-    broken_message,
     cache_root,
     keep,
     key_of,
@@ -28,8 +29,11 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetInfo",
+    "Report",
     "cache_root",
+    "check",
     "default_root",
+    "fetch",
     "load",
     "split",
 ]
@@ -46,11 +50,16 @@ DEMO = DatasetInfo(
     where="drawn on first use",
 )
 
-DATASETS: dict[str, DatasetInfo] = {info.name: info for info in (DEMO, dlrsd.DLRSD, dlrsd.UCM)}
+DATASETS: dict[str, DatasetInfo] = {
+    info.name: info for info in (DEMO, dlrsd.DLRSD, dlrsd.UCM, ml_aid.ML_AID, whdld.WHDLD, folder.FOLDER)
+}
 
 _COLLECT: dict[str, Callable[[Sequence[File], Progress | None], Found]] = {
     "dlrsd": dlrsd.collect_dlrsd,
     "ucm": dlrsd.collect_ucm,
+    "ml_aid": ml_aid.collect,
+    "whdld": whdld.collect,
+    "folder": folder.collect,
 }
 
 
@@ -70,8 +79,8 @@ def default_root(name: str) -> Path:
     own = os.environ.get("MACL_DATA_ROOT")
     if own:
         return Path(own).expanduser() / name
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return home / "macl-lab" / "data" / name
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "macl-lab" / "data" / name
 
 
 def find(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Found:
@@ -119,8 +128,6 @@ def load(
     if name == "demo":
         return _demo(size, seed, progress)
     found = find(name, root, progress)
-    if found.broken and not skip_broken:
-        raise MaclError(broken_message(found.broken, len(found.names)))
     damaged = {name for name, _ in found.broken}
     labelled = found.labels.max(axis=1, initial=0) > 0  # (N,)
     usable = np.flatnonzero(labelled)
@@ -129,7 +136,7 @@ def load(
     names = [found.names[i] for i in usable]
     files = [found.files[i] for i in usable]
     key = key_of(checksums(files, progress), size)
-    images, kept, skipped = prepare(names, files, key, size, skip_broken, progress)
+    images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken)
     names = [names[i] for i in kept]
     labels = found.labels[usable[kept]]
     return Dataset(
@@ -145,6 +152,57 @@ def load(
         missing=len(found.without_image),
         notes=found.notes,
     )
+
+
+def check(
+    name: str, root: str | Path | None = None, decode: bool = False, progress: Progress | None = None
+) -> Report:
+    """What of a data set was found, missing or broken; a problem is reported, not raised.
+
+    Args:
+        name: Key of `DATASETS`.
+        root: Folder or .zip; None looks in `default_root(name)`.
+        decode: Decode every image to find the broken ones.
+        progress: Called with (done, total, what).
+
+    Raises:
+        MaclError: If there is no data set of that name.
+    """
+    known = info(name)
+    if name == "demo":
+        return Report(name, "nowhere: it is drawn", DEMO.images, DEMO.images, DEMO.images)
+    where = str(default_root(name) if root is None else root)
+    try:
+        found = find(name, root, progress)
+    except MaclError as error:
+        return Report(name, where, expected=known.images, problems=(str(error),))
+    return report(known, where, found, decode, progress)
+
+
+def fetch(
+    name: str,
+    destination: str | Path | None = None,
+    progress: Progress | None = None,
+    url: str | None = None,
+    sha256: str | None = None,
+) -> Path:
+    """Download the archive of a data set and verify it; `load` reads it without unpacking.
+
+    Args:
+        name: Key of `DATASETS`.
+        destination: Folder; None takes `default_root(name)`, where `load` looks.
+        progress: Called with (bytes done, bytes in all or 0 when unknown, what).
+        url: Another address of the same archive, or of any with `sha256`.
+        sha256: Checksum of the archive, hexadecimal; None takes the published one.
+
+    Returns:
+        The archive; `DATASETS[name].download.note` says what it lacks.
+
+    Raises:
+        MaclError: If no address is known (the message says where to get it), or the download fails.
+    """
+    folder = default_root(name) if destination is None else Path(destination).expanduser()
+    return fetch_archive(info(name), folder, progress, url, sha256)
 
 
 def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:

@@ -10,12 +10,11 @@ References:
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from core.data.info import LABELS_17, DatasetInfo, Download, Found
 from core.data.prepared import Progress
 from core.data.source import File
-from core.data.table import choose_table, images_and_masks, match, read_masks, read_table
+from core.data.table import choose_table, images_and_masks, match, read_masks, read_table, without_broken
 from core.errors import MaclError
 
 SCENES = (
@@ -85,7 +84,7 @@ def collect_dlrsd(files: Sequence[File], progress: Progress | None = None) -> Fo
     if chosen is not None:
         if masks:
             notes += (f"only {len(masks)} of {len(images)} images have a mask: the table was read instead",)
-        return match(LABELS_17, images, read_table(chosen, LABELS_17), chosen.path, notes)
+        return match(LABELS_17, images, read_table(*chosen, LABELS_17), chosen[0].path, notes)
     if masks:
         table, broken = read_masks(masks, LABELS_17, progress)
         return without_broken(match(LABELS_17, images, table, f"{len(masks)} palette masks", notes), broken)
@@ -111,12 +110,4 @@ def collect_ucm(files: Sequence[File], progress: Progress | None = None) -> Foun
             f"{len(images)} images of UC Merced but no LandUse_Multilabeled.txt: put the multi-label table "
             "of Chaudhuri et al. (2018) beside them"
         )
-    return match(LABELS_17, images, read_table(chosen, LABELS_17), chosen.path, notes)
-
-
-def without_broken(found: Found, broken: tuple[tuple[str, str], ...]) -> Found:
-    """Say of images with a damaged mask that they are broken, not that they have no label."""
-    names = {name for name, _ in broken}
-    return replace(
-        found, broken=broken, without_row=tuple(stem for stem in found.without_row if stem not in names)
-    )
+    return match(LABELS_17, images, read_table(*chosen, LABELS_17), chosen[0].path, notes)

@@ -233,8 +233,18 @@ def prepare(
     size: int,
     skip_broken: bool = False,
     progress: Progress | None = None,
+    known_broken: Skipped = (),
 ) -> tuple[np.ndarray, np.ndarray, Skipped]:
     """All files as one array on the disk; nothing is decoded when `key` is there already.
+
+    Args:
+        names: What the images are called in messages.
+        files: Where they are read from.
+        key: `key_of` their checksums and size.
+        size: Side P in pixels.
+        skip_broken: Leave broken images out instead of raising.
+        progress: Called with (done, total, what).
+        known_broken: Images found unusable before, to be named in the same message.
 
     Returns:
         images (n, size, size, 3) uint8 memory-mapped read-only, kept (n,) int64 indices into `files`,
@@ -245,12 +255,12 @@ def prepare(
     """
     folder = cache_root() / "prepared" / key
     if not folder.is_dir():
-        _write(folder, names, files, size, skip_broken, progress)
+        _write(folder, names, files, size, skip_broken, progress, known_broken)
     kept = json.loads((folder / "kept.json").read_text())
     broken = {int(index): why for index, why in kept["broken"].items()}
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
-    if skipped and not skip_broken:
-        raise MaclError(broken_message(skipped, len(files)))
+    if (known_broken or skipped) and not skip_broken:
+        raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
     rows = np.array([index for index in range(len(files)) if index not in broken], dtype=np.int64)
     return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
 
@@ -287,6 +297,21 @@ def broken_message(skipped: Skipped, total: int) -> str:
     )
 
 
+def broken_among(names: Sequence[str], files: Sequence[Readable], progress: Progress | None) -> Skipped:
+    """(name, reason) of the images that cannot be decoded; nothing is kept."""
+
+    def one(file: Readable) -> str | None:
+        try:
+            decode(file.read(), 32)
+        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            return reason(error)
+        return None
+
+    with quiet_decoding():
+        whys = in_parallel(one, files, progress, "Decoding images")
+    return tuple((name, why) for name, why in zip(names, whys, strict=True) if why is not None)
+
+
 def _write(
     folder: Path,
     names: Sequence[str],
@@ -294,6 +319,7 @@ def _write(
     size: int,
     skip_broken: bool,
     progress: Progress | None,
+    known_broken: Skipped,
 ) -> None:
     rows = size * size * 3
     _make_place(folder.parent)
@@ -320,9 +346,9 @@ def _write(
             with quiet_decoding():
                 whys = in_parallel(one, range(len(files)), progress, "Preparing images")
             broken = {index: why for index, why in enumerate(whys) if why is not None}
-            if broken and not skip_broken:
+            if len(broken) == len(files) or ((broken or known_broken) and not skip_broken):
                 listed = tuple((names[index], why) for index, why in broken.items())
-                raise MaclError(broken_message(listed, len(files)))
+                raise MaclError(broken_message((*known_broken, *listed), len(files) + len(known_broken)))
             stream.truncate(start + len(files) * rows)  # the last images may be among the broken ones
         if broken:
             _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])

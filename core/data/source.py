@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import struct
 import time
 import zipfile
@@ -15,7 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from core.data.prepared import Progress, cache_root, in_parallel, make_folder, writing
 from core.errors import MaclError
@@ -44,22 +45,22 @@ class File:
     @property
     def stem(self) -> str:
         """The name without folder and extension, in lower case: what tables are matched by."""
-        return PurePosixPath(self.path).stem.lower()
+        return posixpath.splitext(self.name)[0]
 
     @property
     def name(self) -> str:
         """The name without folder, in lower case."""
-        return PurePosixPath(self.path).name.lower()
+        return self.path.rpartition("/")[2].lower()
 
     @property
     def suffix(self) -> str:
         """The extension with its dot, in lower case."""
-        return PurePosixPath(self.path).suffix.lower()
+        return posixpath.splitext(self.name)[1]
 
     @property
     def folders(self) -> tuple[str, ...]:
         """The folders of `path`, in lower case."""
-        return PurePosixPath(self.path.lower()).parts[:-1]
+        return tuple(self.path.lower().split("/")[:-1])
 
     def read(self) -> bytes:
         """The content; safe to call from many threads at once.
@@ -160,8 +161,7 @@ def _in_zip(archive: Path) -> Iterator[File]:
         ) from None
     for member in members:
         path = member.filename.replace("\\", "/").lstrip("/")
-        parts = PurePosixPath(path).parts
-        if not member.is_dir() and not any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        if not member.is_dir() and "/." not in f"/{path}" and "__MACOSX" not in path:
             yield File(path, archive, member.file_size, member)
 
 

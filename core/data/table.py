@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import json
 import re
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import PurePosixPath
 
@@ -50,7 +52,10 @@ def cells(file: File, delimiters: str = ",;\t") -> list[list[str]]:
     if not rows:
         raise MaclError(f"the label table {file.path} is empty: get it again")
     delimiter = max(delimiters, key=rows[0].count)
-    return [[cell.strip() for cell in row] for row in csv.reader(rows, delimiter=delimiter)]
+    try:
+        return [[cell.strip() for cell in row] for row in csv.reader(rows, delimiter=delimiter)]
+    except csv.Error as error:
+        raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
 
 
 def decode_text(data: bytes) -> str:
@@ -64,6 +69,11 @@ def decode_text(data: bytes) -> str:
 
 
 def _sheet(data: bytes) -> list[list[str]]:
+    """The first sheet; remembered by content, because reading thousands of rows takes half a second."""
+    kept = cache_root() / "tables" / f"{sha256(data).hexdigest()[:32]}.json"
+    with contextlib.suppress(OSError, ValueError):
+        known: list[list[str]] = json.loads(kept.read_text())
+        return known
     import openpyxl  # 0.15 s, and only this kind of table needs it
 
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
@@ -74,7 +84,11 @@ def _sheet(data: bytes) -> list[list[str]]:
         ]
     finally:
         book.close()
-    return [row for row in rows if any(row)]
+    rows = [row for row in rows if any(row)]
+    make_folder(kept.parent)
+    with writing(kept) as partial:
+        partial.write_text(json.dumps(rows))
+    return rows
 
 
 def column_key(name: str) -> str:
@@ -82,13 +96,18 @@ def column_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
-def read_table(file: File, classes: Sequence[str]) -> Table:
+def read_table(file: File, rows: list[list[str]], classes: Sequence[str]) -> Table:
     """A table with one 0/1 column per class, whatever the order of its columns.
+
+    Args:
+        file: Where the rows are from, for messages.
+        rows: Its `cells`, header first.
+        classes: Names of the columns in the order wanted.
 
     Raises:
         MaclError: If a class has no column, a cell is neither 0 nor 1, or two rows of an image disagree.
     """
-    header, *rows = cells(file)
+    header, *rows = rows
     place = {column_key(name): column for column, name in enumerate(header) if column}
     missing = [name for name in classes if column_key(name) not in place]
     if missing:
@@ -149,8 +168,8 @@ def images_and_masks(
 
 def choose_table(
     files: Sequence[File], accepts: Callable[[str], bool], known: str, pattern: re.Pattern[str]
-) -> File | None:
-    """The one label table among `files`; None if there is none.
+) -> tuple[File, list[list[str]]] | None:
+    """The one label table among `files`, with its rows; None if there is none.
 
     Args:
         files: Everything found.
@@ -159,20 +178,26 @@ def choose_table(
         pattern: Fits the stems of this data set: a table about other images is not looked at.
 
     Raises:
-        MaclError: If several differing tables fit equally well.
+        MaclError: If several differing tables fit equally well, or the known one cannot be read.
     """
     tables = [file for file in files if file.suffix in TABLES and accepts(file.name)]
     tables.sort(key=lambda file: (file.name != known, file.path.count("/")))
     fitting = []
     for table in tables:
-        rows = cells(table)[1:51]
-        if rows and 2 * sum(bool(pattern.fullmatch(stem_of(row[0]))) for row in rows) > len(rows):
+        try:
+            rows = cells(table)
+        except MaclError:
             if table.name == known:
-                return table
-            fitting.append(table)
-    if len(fitting) > 1 and len(set(checksums(fitting))) > 1:
+                raise
+            continue  # a note or a licence beside the images
+        fits = sum(bool(pattern.fullmatch(stem_of(row[0]))) for row in rows[1:])
+        if 2 * fits > len(rows) - 1:
+            if table.name == known:
+                return table, rows
+            fitting.append((table, rows))
+    if len(fitting) > 1 and len(set(checksums([table for table, _ in fitting]))) > 1:
         raise MaclError(
-            f"several label tables fit: {', '.join(file.path for file in fitting)}: "
+            f"several label tables fit: {', '.join(table.path for table, _ in fitting)}: "
             f"keep one, or name it {known}"
         )
     return fitting[0] if fitting else None
@@ -196,6 +221,14 @@ def match(
         without_row=tuple(stem for stem in stems if stem not in rows),
         without_image=tuple(sorted(set(rows) - set(images))),
         notes=notes,
+    )
+
+
+def without_broken(found: Found, broken: tuple[tuple[str, str], ...]) -> Found:
+    """Say of images with a damaged mask that they are broken, not that they have no label."""
+    names = {name for name, _ in broken}
+    return replace(
+        found, broken=broken, without_row=tuple(stem for stem in found.without_row if stem not in names)
     )
 
 

@@ -1,0 +1,142 @@
+"""What of a data set is there, missing or broken, without preparing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.data.info import DatasetInfo, Found
+from core.data.prepared import Progress, Skipped, broken_among
+from core.data.splits import split
+from core.errors import MaclError
+
+LISTED = 10  # names printed per list; the report itself holds all
+
+
+@dataclass(frozen=True)
+class Report:
+    """The findings; `str()` gives the text for the command line.
+
+    Attributes:
+        name: Key of `DATASETS`.
+        root: Where it was looked for.
+        images: Images found.
+        expected: Images of the complete data set; 0 when it can be any.
+        usable: Images with at least one label that are not known to be broken.
+        unlabelled: Images without a label.
+        counts: Images per label, in column order, over the images with a label.
+        labels_from: What the labels were read from.
+        without_image: Table rows whose image is missing.
+        without_row: Images that the table says nothing about.
+        broken: (name, reason) of damaged masks, and of damaged images when they were decoded.
+        decoded: Whether every image was decoded.
+        splits: Sizes of train, val and test; empty when there are too few images.
+        notes: What was decided on the way.
+        problems: What keeps the data set from being used as it is, each with what to do.
+    """
+
+    name: str
+    root: str
+    images: int = 0
+    expected: int = 0
+    usable: int = 0
+    unlabelled: int = 0
+    counts: tuple[tuple[str, int], ...] = ()
+    labels_from: str = ""
+    without_image: tuple[str, ...] = ()
+    without_row: tuple[str, ...] = ()
+    broken: Skipped = ()
+    decoded: bool = False
+    splits: tuple[tuple[str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the data set can be used as it is."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        complete = f" of {self.expected}" if self.expected else ""
+        lines = [f"{self.name} at {self.root}"]
+        if self.images:
+            lines.append(f"images       {self.images}{complete}, {self.usable} usable")
+            lines.append(f"labels from  {self.labels_from}")
+            lines.append(f"unlabelled   {self.unlabelled} (left out)")
+            lines.append(
+                f"broken       {_count(self.broken)}{'' if self.decoded else ' (images not decoded)'}"
+            )
+            lines += [f"  {name}: {why}" for name, why in self.broken[:LISTED]]
+            lines += _list("rows without image", self.without_image)
+            lines += _list("images without row", self.without_row)
+            if self.splits:
+                lines.append("splits       " + ", ".join(f"{name} {size}" for name, size in self.splits))
+            width = max((len(name) for name, _ in self.counts), default=0)
+            lines.append("images per label")
+            lines += [f"  {name:<{width}}  {count}" for name, count in self.counts]
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"problem: {problem}" for problem in self.problems]
+        lines.append("ready to use" if self.ok else "not ready")
+        return "\n".join(lines)
+
+
+def _count(items: Sequence[object]) -> str:
+    return str(len(items)) if items else "none"
+
+
+def _list(title: str, names: tuple[str, ...]) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return [f"{title}: {len(names)} ({', '.join(names[:LISTED])}{more})"]
+
+
+def report(known: DatasetInfo, root: str, found: Found, decode: bool, progress: Progress | None) -> Report:
+    """Findings on a data set whose files were matched.
+
+    Args:
+        known: What is expected.
+        root: Where it was found, for the text.
+        found: What was found.
+        decode: Decode every image to find the broken ones; takes as long as preparing.
+        progress: Called with (done, total, what).
+    """
+    labelled = found.labels.max(axis=1, initial=0) > 0  # (N,)
+    broken = found.broken
+    if decode:
+        broken += broken_among(found.names, found.files, progress)
+    bad = {name for name, _ in broken}
+    good = np.array([name not in bad for name in found.names], dtype=bool)
+    rows = np.flatnonzero(labelled & good)
+    names = [found.names[i] for i in rows]
+    problems = []
+    splits: tuple[tuple[str, int], ...] = ()
+    if broken:
+        problems.append(f"{len(broken)} images are broken: mend or remove them, or use --skip-broken")
+    try:
+        parts = split(found.labels[rows], names, known, seed=0)
+        splits = tuple((name, len(part)) for name, part in parts.items())
+    except MaclError as error:
+        problems.append(str(error))
+    notes = found.notes
+    if known.images and len(found.names) < known.images:
+        notes += (f"{known.images - len(found.names)} images are missing; the test split is smaller",)
+    return Report(
+        name=known.name,
+        root=root,
+        images=len(found.names),
+        expected=known.images,
+        usable=len(rows),
+        unlabelled=int((~labelled & good).sum()),
+        counts=tuple(zip(found.classes, found.labels.sum(axis=0, dtype=int).tolist(), strict=True)),
+        labels_from=found.labels_from,
+        without_image=found.without_image,
+        without_row=found.without_row,
+        broken=broken,
+        decoded=decode,
+        splits=splits,
+        notes=notes,
+        problems=tuple(problems),
+    )

@@ -1,0 +1,208 @@
+"""The person's own images: a folder (or .zip) of images with one CSV of labels in it."""
+
+from __future__ import annotations
+
+import csv
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from core.data.info import DatasetInfo, Found
+from core.data.prepared import Progress
+from core.data.source import IMAGES, File
+from core.data.table import NO, YES, decode_text, flag
+from core.errors import MaclError
+
+FOLDER = DatasetInfo(
+    name="folder",
+    title="Your own images",
+    summary="A folder of images and a CSV: the image first, then 0/1 columns or one column of labels.",
+    classes=(),
+    images=0,
+    train=0,
+    val=0,
+    terms="Yours.",
+    where="your own folder, given with --data-root",
+)
+NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "tabs"}
+LISTED = 5  # faulty rows named in one message
+
+
+def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
+    """Images under any sub-folders, matched to the first column of the only CSV.
+
+    The column may hold a path, a file name, or a name without extension, in any case.
+
+    Raises:
+        MaclError: If there is no image, no CSV or more than one, or a row fits several images.
+    """
+    images = [file for file in files if file.suffix in IMAGES]
+    tables = [file for file in files if file.suffix in (".csv", ".tsv")]
+    if not images:
+        raise MaclError(f"no image found: need files ending in {', '.join(sorted(IMAGES))}")
+    if len(tables) != 1:
+        found = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
+        raise MaclError(f"need exactly one .csv with the labels in the folder, {found}")
+    rows, delimiter = _rows(tables[0])
+    known = _index(images)
+    header, rows = _header(rows, known)
+    if _is_flags(rows):
+        classes, labels = _flags(rows, header, tables[0].path)
+        note = f"columns separated by {NAMES[delimiter]}, {len(classes)} columns of 0 and 1"
+    else:
+        classes, labels, separator = _separated(rows, header, delimiter, tables[0].path)
+        between = f"labels separated by {NAMES[separator]}" if separator else "one label per row"
+        note = f"columns separated by {NAMES[delimiter]}, one column of labels, {between}"
+    return _join(images, known, rows, labels, tuple(classes), tables[0].path, note)
+
+
+def _rows(table: File) -> tuple[list[list[str]], str]:
+    try:
+        lines = [line for line in decode_text(table.read()).splitlines() if line.strip(" ,;\t")]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
+    if not lines:
+        raise MaclError(f"the label table {table.path} is empty: need one row per image")
+    # The first separator after the image name is that of the columns; later ones may separate labels.
+    first = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', lines[0])
+    if first is None:
+        raise MaclError(f"the label table {table.path} has one column only: need the image, then its labels")
+    delimiter = first.group(1)
+    try:
+        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+    except csv.Error as error:
+        raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
+    return [[cell.strip() for cell in row] for row in rows], delimiter
+
+
+def _index(images: Sequence[File]) -> dict[str, list[int]]:
+    """Everything a row may call an image, in lower case, with the images it fits."""
+    known: dict[str, list[int]] = {}
+    for number, image in enumerate(images):
+        path = PurePosixPath(image.path.lower())
+        for name in {str(path), str(path.with_suffix("")), path.name, path.stem}:
+            known.setdefault(name, []).append(number)
+    return known
+
+
+def _lookup(cell: str, known: dict[str, list[int]]) -> list[int]:
+    """Images that a row may mean; leading folders that are not there are dropped one by one."""
+    parts = [part for part in cell.replace("\\", "/").lower().split("/") if part not in ("", ".")]
+    for start in range(len(parts)):
+        fits = known.get("/".join(parts[start:]))
+        if fits:
+            return fits
+    return []
+
+
+def _header(rows: list[list[str]], known: dict[str, list[int]]) -> tuple[list[str], list[list[str]]]:
+    """The header, empty if the first row is already about an image."""
+    first = rows[0][0]
+    is_image = _lookup(first, known) or PurePosixPath(first.lower()).suffix in IMAGES
+    return ([], rows) if is_image else (rows[0], rows[1:])
+
+
+def _is_flags(rows: list[list[str]]) -> bool:
+    """Whether the columns after the first hold numbers: one odd cell among them is a mistake to be named."""
+    cells = [cell.lower() for row in rows[:200] for cell in row[1:] if cell]
+    return bool(cells) and 2 * sum(cell in YES | NO for cell in cells) > len(cells)
+
+
+def _flags(rows: list[list[str]], header: list[str], path: str) -> tuple[list[str], list[list[int]]]:
+    width = max(map(len, rows))
+    classes = header[1:]
+    while len(classes) + 1 > width and not classes[-1]:
+        classes = classes[:-1]
+    if len(classes) < width - 1 or not all(classes) or len(set(classes)) < len(classes):
+        raise MaclError(
+            f"the label table {path} needs a first row that names each of its {width - 1} label columns once"
+        )
+    padded = [row + [""] * (len(classes) + 1 - len(row)) for row in rows]
+    return classes, [
+        [flag(cell, path, number) for cell in row[1:]] for number, row in enumerate(padded, start=2)
+    ]
+
+
+def _separated(
+    rows: list[list[str]], header: list[str], delimiter: str, path: str
+) -> tuple[list[str], list[list[int]], str]:
+    """Labels of one column; what separates them is the first of ; | , that occurs, else perhaps a space."""
+    unquoted = any(len(row) > 2 for row in rows)  # a.jpg,field,trees
+    if unquoted and len(header) > 2:
+        odd = next((cell for row in rows for cell in row[1:] if cell.lower() not in YES | NO), "")
+        raise MaclError(
+            f"the label table {path} has {len(header) - 1} columns after the image, with {odd!r} in one: "
+            "need 0 and 1 in all of them, or a single column of labels"
+        )
+    texts = [delimiter.join(row[1:]) for row in rows]
+    marks = delimiter if unquoted else ";|,"
+    separator = next((mark for mark in marks if any(mark in text for text in texts)), "")
+    if not separator and any(" " in text for text in texts):
+        # "bare soil" is one label, "field trees" two: as separated words, labels are fewer than combinations
+        words = {word for text in texts for word in text.split()}
+        separator = " " if len(words) <= len(set(texts) - {""}) else ""
+    parts = [
+        [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]
+        for text in texts
+    ]
+    classes = sorted({part for labels in parts for part in labels})
+    place = {name: column for column, name in enumerate(classes)}
+    labels = [[0] * len(classes) for _ in rows]
+    for row, names in zip(labels, parts, strict=True):
+        for name in names:
+            row[place[name]] = 1
+    return classes, labels, separator
+
+
+def _join(
+    images: Sequence[File],
+    known: dict[str, list[int]],
+    rows: list[list[str]],
+    labels: list[list[int]],
+    classes: tuple[str, ...],
+    path: str,
+    note: str,
+) -> Found:
+    """One row of labels per image; several rows about one image add up."""
+    matrix = np.zeros((len(images), len(classes)), dtype=np.uint8)
+    times: Counter[int] = Counter()
+    missing: list[str] = []
+    unclear: list[str] = []
+    for row, flags in zip(rows, labels, strict=True):
+        fits = _lookup(row[0], known)
+        if len(fits) > 1:
+            unclear.append(f"{row[0]} fits {' and '.join(images[i].path for i in fits[:2])}")
+        elif fits:
+            times[fits[0]] += 1
+            matrix[fits[0]] |= np.array(flags, dtype=np.uint8)
+        else:
+            missing.append(row[0])
+    if unclear:
+        more = f" and {len(unclear) - LISTED} more" if len(unclear) > LISTED else ""
+        raise MaclError(
+            f"the label table {path} leaves open which image it means: {'; '.join(unclear[:LISTED])}{more}: "
+            "give the sub-folder too"
+        )
+    if not times:
+        raise MaclError(
+            f"no row of {path} fits an image: its first column has {rows[0][0] if rows else 'nothing'!r}, "
+            f"the images are called like {images[0].path!r}"
+        )
+    notes = [note]
+    doubles = sum(count > 1 for count in times.values())
+    if doubles:
+        notes.append(f"{doubles} images have several rows: their labels were joined")
+    return Found(
+        classes=classes,
+        names=tuple(image.path for image in images),
+        files=tuple(images),
+        labels=matrix,
+        labels_from=path,
+        without_row=tuple(image.path for i, image in enumerate(images) if i not in times),
+        without_image=tuple(missing),
+        notes=tuple(notes),
+    )
