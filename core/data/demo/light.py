@@ -1,0 +1,98 @@
+"""Sun, shadows, air and camera: from the flat drawing to the photograph."""
+
+import io
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from core.data.demo import texture
+from core.data.demo.canvas import HEIGHT_UNIT, Canvas
+from core.data.demo.materials import LOOKS, Mat
+
+_FINE, _MID, _COARSE, _RELIEF = (
+    np.array([getattr(LOOKS[m], name) for m in Mat], np.float32)
+    for name in ("fine", "mid", "coarse", "relief")
+)
+_TINT = np.array([LOOKS[m].tint for m in Mat], np.float32)  # (materials, 3)
+
+
+def shadows(height: NDArray[np.int16], sun: float, fall: float, reach: int) -> NDArray[np.bool_]:
+    """Where the sun is hidden.
+
+    Args:
+        height: (S, S) heights in levels.
+        sun: Direction towards the sun in the picture, radians, x right and y down.
+        fall: Levels that a ray of sunlight loses per pixel.
+        reach: Longest shadow in pixels, rounded up to a power of two.
+
+    The highest ray over each pixel is found by doubling: after k rounds it has looked back over
+    2**k pixels towards the sun.
+    """
+    ray = height.copy()  # (S, S)
+    size, step = len(height), 1
+    while step <= reach:
+        dx, dy = round(step * math.cos(sun)), round(step * math.sin(sun))
+        here = (slice(max(0, -dy), size - max(0, dy)), slice(max(0, -dx), size - max(0, dx)))
+        there = (slice(max(0, dy), size - max(0, -dy)), slice(max(0, dx), size - max(0, -dx)))
+        blocked = ray[there] - np.int16(round(step * fall))
+        np.maximum(ray[here], blocked, out=ray[here])
+        step *= 2
+    return ray > height + np.int16(2)
+
+
+def develop(canvas: Canvas) -> NDArray[np.uint8]:
+    """The finished picture, (size, size, 3)."""
+    dice, size = canvas.dice, canvas.size // 2
+    small = np.asarray(canvas.art.reduce(2), np.float32)  # (size, size, 4)
+    mat = np.asarray(canvas.mat)[::2, ::2]  # (size, size)
+
+    # Grain, blotches and patches of each material.
+    coarse = texture.crop("coarse", size, dice)
+    grain = 1 + _FINE[mat] * texture.crop("fine", size, dice)
+    grain += _MID[mat] * texture.crop("mid", size, dice)
+    grain += _COARSE[mat] * coarse
+    colour = small[:, :, :3] * (grain[:, :, None] / 255)  # (size, size, 3) in 0..1
+    colour += _TINT[mat] * texture.crop("coarse", size, dice)[:, :, None]
+
+    # Sun and shadow. Heights are in levels, `fall` in levels per canvas pixel.
+    height = np.asarray(canvas.art.getchannel("X")).astype(np.int16)  # (2 size, 2 size)
+    fall = math.tan(canvas.elevation) / canvas.scale / HEIGHT_UNIT
+    top = int(height.max())
+    if top > 2:
+        dark = shadows(height, canvas.sun, fall, min(128, int(top / fall) + 1))
+        shade = np.asarray(Image.fromarray(dark.view(np.uint8) * np.uint8(255)).reduce(2), np.float32) / 255
+        low = small[:, :, 3]
+        slope = np.zeros_like(low)
+        dx, dy = math.cos(canvas.sun), math.sin(canvas.sun)
+        slope[:, 1:-1] += dx * (low[:, :-2] - low[:, 2:])
+        slope[1:-1] += dy * (low[:-2] - low[2:])
+        relief = np.clip(1 + slope * (0.5 * HEIGHT_UNIT * canvas.scale / 4), 0.5, 1.6)
+        light = (1 + (relief - 1) * _RELIEF[mat])[:, :, None]  # (size, size, 1)
+        depth = dice.between(0.5, 0.68)
+        gloom = np.array((1.04, 1.0, 0.9), np.float32) * np.float32(depth)
+        colour *= light * (1 - shade[:, :, None] * gloom)
+
+    return _camera(canvas, colour)
+
+
+def _camera(canvas: Canvas, colour: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Exposure, white balance, haze, noise and softness."""
+    dice, size = canvas.dice, canvas.size // 2
+    grey = colour.mean(axis=2, keepdims=True)
+    colour = grey + (colour - grey) * dice.between(0.7, 1.15)
+    contrast = dice.between(0.85, 1.35)
+    haze = dice.between(0, 0.16) if dice.chance(0.6) else dice.between(0.1, 0.3)
+    exposure = dice.between(0.88, 1.12)
+    cast = np.array([exposure * (1 + dice.spread(0.035)) for _ in range(3)], np.float32)
+    veil = np.array([0.66 + dice.spread(0.03), 0.68, 0.72 + dice.spread(0.03)], np.float32)
+    colour = (0.45 + (colour - 0.45) * contrast) * ((1 - haze) * cast) + haze * veil
+    noise = dice.between(0.004, 0.018)
+    colour += noise * texture.crop("fine", size, dice)[:, :, None]
+    picture = Image.fromarray((np.clip(colour, 0.015, 1) * 255).astype(np.uint8))
+    if dice.chance(0.35):
+        picture = picture.filter(ImageFilter.BoxBlur(dice.between(0.2, 0.55)))
+    packed = io.BytesIO()
+    picture.save(packed, "JPEG", quality=dice.whole(78, 93))
+    return np.asarray(Image.open(packed))

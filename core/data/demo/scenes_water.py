@@ -1,0 +1,208 @@
+"""Scenes of harbours, beaches, the sea and rivers."""
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from core.data.demo import buildings, ground, plants, texture, vehicles
+from core.data.demo.canvas import Canvas
+from core.data.demo.dice import Colour
+from core.data.demo.materials import Mat
+
+
+def harbour(c: Canvas) -> None:
+    """Yachts in their berths along jetties, sometimes with a quay."""
+    dice, p = c.dice, c.palette
+    water: Colour = dice.near(
+        dice.pick(((26, 44, 50), (30, 62, 56), (22, 32, 44), (54, 70, 86), (20, 54, 50))), 0.12, 4
+    )
+    c.fill(water, Mat.WATER)
+    length, pitch = dice.between(8, 14), 0.0
+    pitch = length * 0.36 + 1.0
+    planks = dice.near(dice.pick(((184, 176, 160), (206, 202, 192), (150, 140, 126))), 0.06)
+    channel = dice.between(6, 16)
+    quay = c.metres * dice.between(0.1, 0.4) if dice.chance(0.45) else 2 * c.reach
+    y = -c.reach + dice.between(-15, 5)
+    walk = dice.between(1.6, 2.6)
+    while y < c.reach:
+        c.path([(-c.reach, y), (min(quay, c.reach), y)], walk, planks, Mat.DOCK, 0.8)
+        for side in (-1, 1):
+            x = -c.reach + dice.between(0, pitch)
+            k = 0
+            while x < min(quay - 3, c.reach):
+                if k % 2 == 0:
+                    c.path(
+                        [(x - pitch / 2, y), (x - pitch / 2, y + side * length * 0.85)],
+                        0.7,
+                        planks,
+                        Mat.DOCK,
+                        0.7,
+                    )
+                if dice.chance(0.88):
+                    size = length * dice.between(0.72, 1.02)
+                    vehicles.boat(
+                        c,
+                        x + dice.spread(0.15),
+                        y + side * (size / 2 + walk / 2 + 0.4),
+                        side * math.pi / 2 + (math.pi if dice.chance(0.35) else 0) + dice.spread(0.02),
+                        size,
+                    )
+                x += pitch
+                k += 1
+        y += 2 * length + channel
+    if quay < c.reach:
+        c.box(quay + c.reach, 0, 2 * c.reach, 3 * c.reach, 0, p.concrete, Mat.CONCRETE, 1.2)
+        c.box(quay + 0.6, 0, 1.2, 3 * c.reach, 0, p.mix(p.concrete, (250, 250, 250), 0.3), None, 1.4)
+        if dice.chance(0.7):
+            ground.car_park(c, quay + 16, 0, 2 * c.reach, 22, math.pi / 2, dice.between(0.3, 0.8))
+        if dice.chance(0.5):
+            for _ in range(dice.whole(4, 10)):
+                plants.palm(c, quay + 3.5 + dice.spread(0.6), dice.between(-c.reach, c.reach))
+        if dice.chance(0.4):
+            buildings.flat(
+                c,
+                quay + 34,
+                dice.spread(20),
+                30,
+                16,
+                math.pi / 2,
+                dice.near((210, 204, 194), 0.08),
+                6,
+                busy=True,
+            )
+
+
+def beach(c: Canvas) -> None:
+    """Sea, breakers, wet and dry sand, sometimes dunes or a promenade."""
+    dice, p = c.dice, c.palette
+    y = ground.shore(c, dice.between(1.5, 4), dice.between(0.6, 1.6)) + np.float32(dice.spread(14))
+    depth = y / np.float32(c.metres) + np.float32(0.5)
+    deep, shallow = p.sea, p.mix(p.sea, (150, 178, 168), 0.55)
+    wet, dry = p.mix(p.sand, (110, 96, 80), 0.45), p.sand
+    c.strata(
+        depth,
+        (
+            (0.0, deep, Mat.SEA),
+            (0.34, p.mix(deep, shallow, 0.5), Mat.SEA),
+            (0.52, shallow, Mat.SEA),
+            (0.545, wet, Mat.SAND),
+            (0.6, p.mix(wet, dry, 0.6), Mat.SAND),
+            (0.7, dry, Mat.SAND),
+            (1.0, p.mix(dry, (240, 230, 210), 0.3), Mat.SAND),
+        ),
+    )
+    foam = texture.crop("border", c.size, dice)
+    lace = texture.crop("mid", c.size, dice)
+    white = (232, 236, 234)
+    for at, width in [(0.525, 0.012)] + [
+        (0.525 - 0.06 * k - dice.between(0, 0.03), dice.between(0.006, 0.03))
+        for k in range(1, dice.whole(2, 4))
+    ]:
+        line = depth + foam * np.float32(0.012) - np.float32(at)
+        veil = np.exp(-((line / np.float32(width)) ** 2)) + lace * np.float32(0.25) * (
+            np.abs(line) < width * 2
+        )
+        if at < 0.5:  # breakers leave streaks of foam on their sea side
+            veil = veil + np.float32(0.5) * (lace > 0.3) * (line > -width * 3) * (line < 0)
+        where = Image.fromarray((np.clip(veil, 0, 1) * 235).astype(np.uint8))
+        c.paint(where, white, None)
+    inland = dice.unit()
+    if inland < 0.25:
+        line = [(-c.reach, c.metres * 0.42), (c.reach, c.metres * 0.42)]
+        ground.road(c, line, 8, walk=2)
+        ground.traffic(c, line, 2.4, 14)
+        for _ in range(8):
+            plants.palm(c, dice.between(-c.reach, c.reach), c.metres * 0.36 + dice.spread(1))
+    elif inland < 0.5:
+        where = Image.fromarray((((depth > 0.86) & (foam > -0.4)) * np.uint8(255)).astype(np.uint8))
+        c.paint(where, p.wild, Mat.MEADOW)
+        c.cover(Mat.TREE, p.tree, 1.4, 0.5, 3, where)
+    for _ in range(dice.whole(0, 5)):
+        x, yy = dice.between(-c.reach, c.reach), c.metres * dice.between(0.16, 0.32)
+        c.disc(
+            x,
+            yy,
+            1.1,
+            dice.near(dice.pick(((190, 60, 50), (60, 90, 150), (230, 220, 120), (220, 220, 216))), 0.1),
+            None,
+            2.0,
+        )
+
+
+def sea(c: Canvas) -> None:
+    """Open water with ships, or a rocky coast."""
+    dice, p = c.dice, c.palette
+    c.fill(p.sea, Mat.SEA)
+    a = dice.between(0, math.tau)
+    where = Image.new("L", c.mat.size, 255)
+    ground.rows(
+        c,
+        where,
+        a,
+        dice.between(3, 9),
+        p.mix(p.sea, (20, 40, 50), 0.18),
+        p.mix(p.sea, (170, 190, 190), 0.16),
+        0.45,
+    )
+    lace = texture.crop("mid", c.size, dice) + texture.crop("border", c.size, dice)
+    crest = Image.fromarray(((lace > np.float32(dice.between(3.0, 4.4))) * np.uint8(150)).astype(np.uint8))
+    c.paint(crest, (214, 224, 224), None)
+    if dice.chance(0.85):
+        for _ in range(dice.pick((1, 1, 2, 3))):
+            vehicles.ship(
+                c, dice.spread(16), dice.spread(16), dice.between(0, math.tau), dice.between(11, 36)
+            )
+    if dice.chance(0.4):
+        y = ground.shore(c, 5, 2.5) - np.float32(c.metres * dice.between(0.18, 0.32))
+        for low, colour, mat in (
+            (-3.0, p.mix(p.sea, (220, 230, 228), 0.5), None),
+            (-1.6, (224, 230, 228), None),
+            (0.0, (120, 108, 94), Mat.ROCK),
+            (7.0, p.wild, Mat.MEADOW),
+        ):
+            rough = y + np.float32(1.2) * texture.crop("mid", c.size, dice)
+            c.paint(Image.fromarray(((rough > low) * np.uint8(255)).astype(np.uint8)), colour, mat)
+    elif dice.chance(0.35):
+        planks = dice.near((184, 176, 164), 0.06)
+        c.path([(-c.reach, 8), (dice.spread(10), 8)], 4, planks, Mat.DOCK, 2.0)
+
+
+def river(c: Canvas) -> None:
+    """A river between wooded or grassy banks."""
+    dice, p = c.dice, c.palette
+    half = dice.between(6, 15)
+    y = np.abs(ground.shore(c, dice.between(3, 7), dice.between(0.8, 2.0)))
+    k = np.float32(1 / (2 * c.metres))
+    ground_colour, mat = (p.wild, Mat.MEADOW) if dice.chance(0.7) else (p.soil, Mat.SOIL)
+    mud = p.mix(p.soil, p.sand, 0.5)
+    shoal = dice.between(0.5, 5)
+    stops = (
+        (0.0, p.water, Mat.WATER),
+        (half * 0.7 * float(k), p.mix(p.water, (120, 124, 100), 0.15), Mat.WATER),
+        (half * float(k), p.mix(p.water, mud, 0.4), Mat.SAND if dice.chance(0.35) else Mat.SOIL),
+        ((half + 0.5) * float(k), mud, Mat.SOIL),
+        ((half + shoal) * float(k), p.mix(mud, ground_colour, 0.5), mat),
+        ((half + shoal + 2) * float(k), ground_colour, mat),
+    )
+    c.strata(y * k, stops)
+    wooded = dice.unit()
+    edge = half + dice.between(0.5, 6)
+    if wooded < 0.6:
+        rough = y + np.float32(2.5) * texture.crop("border", c.size, dice)
+        where = Image.fromarray(((rough > edge) * np.uint8(255)).astype(np.uint8))
+        c.cover(
+            Mat.TREE, p.tree, dice.between(1.8, 3.2), dice.pick((0.45, 0.7, 0.93)), dice.between(8, 14), where
+        )
+    else:
+        for _ in range(dice.whole(4, 30)):
+            plants.tree(
+                c,
+                dice.between(-c.reach, c.reach),
+                dice.pick((-1, 1)) * dice.between(edge, c.reach),
+                dice.between(1.5, 4.5),
+            )
+    if dice.chance(0.25):
+        x = dice.spread(20)
+        ground.road(c, [(x, -c.reach), (x + dice.spread(8), c.reach)], dice.between(7, 11))
+        ground.traffic(c, [(x, -c.reach), (x, c.reach)], 2, 25)

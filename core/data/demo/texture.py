@@ -1,0 +1,120 @@
+"""A small bank of tileable noise, crowns and bushes, made once per process and cropped at random.
+
+Every tile repeats after `TILE` pixels and is stored twice in each direction, so that any crop of up to
+`TILE` pixels is one slice.
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.data.demo.dice import Dice
+
+TILE = 512
+
+# Wavelengths in pixels that a kind of noise holds, and how much longer they are along x than along y.
+_BANDS = {
+    "fine": (1.5, 4.0, 1.0),
+    "mid": (5.0, 20.0, 1.0),
+    "coarse": (30.0, 400.0, 1.0),
+    "border": (8.0, 200.0, 1.0),
+    "swell": (4.0, 16.0, 4.0),
+    "streak": (3.0, 30.0, 14.0),
+}
+
+
+@cache
+def noise(kind: str) -> NDArray[np.float32]:
+    """Tileable noise with mean 0 and standard deviation 1, (2 * TILE, 2 * TILE)."""
+    shortest, longest, stretch = _BANDS[kind]
+    rng = np.random.Generator(np.random.PCG64([TILE, sorted(_BANDS).index(kind)]))
+    spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE)))  # (TILE, TILE // 2 + 1)
+    fy, fx = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :] * stretch
+    f = np.maximum(np.hypot(fx, fy), 1e-6)
+    keep = np.exp(-((f * shortest / 1.2) ** 4)) * (1 - np.exp(-((f * longest) ** 4)))
+    tile = np.fft.irfft2(spectrum * keep / f, s=(TILE, TILE))
+    tile = (tile - tile.mean()) / tile.std()
+    return np.tile(tile.astype(np.float32), (2, 2))
+
+
+def crop(kind: str, size: int, dice: Dice, turn: bool = True) -> NDArray[np.float32]:
+    """A random (size, size) view of the noise, mirrored or transposed at random when `turn`."""
+    x, y = dice.whole(0, TILE - 1), dice.whole(0, TILE - 1)
+    view = noise(kind)[y : y + size, x : x + size]
+    if dice.chance(0.5):
+        view = view[::-1]
+    return view.T if turn and dice.chance(0.5) else view
+
+
+@cache
+def _crowns(radius: int, share: float) -> tuple[Image.Image, Image.Image]:
+    """Heights and tones, two L images (2 * TILE each side), of crowns that cover about `share`."""
+    rng = np.random.Generator(np.random.PCG64([TILE, radius, int(100 * share)]))
+    height = np.zeros((TILE, TILE), np.float32)
+    tone = np.zeros((TILE, TILE), np.float32)
+    count = int(-np.log(1 - min(share, 0.96)) * TILE**2 / (np.pi * 0.8 * radius**2))
+    # Open cover grows in clumps: candidates are kept where coarse noise is high.
+    clumps = noise("border")
+    reach = int(radius * 1.7) + 1
+    grid = np.arange(-reach, reach + 1)
+    angle = np.arctan2(grid[:, None], grid[None, :])
+    distance = np.hypot(grid[:, None], grid[None, :])
+    placed = 0
+    while placed < count:
+        x, y = rng.integers(0, TILE, 2)
+        if share < 0.9 and clumps[y, x] < rng.normal(-0.3, 0.8):
+            continue
+        placed += 1
+        r = radius * np.exp(rng.normal(0, 0.25))
+        lobes = 1 + 0.13 * np.sin(angle * rng.integers(3, 6) + rng.uniform(0, 6.3))
+        lobes = lobes + 0.09 * np.sin(angle * rng.integers(6, 10) + rng.uniform(0, 6.3))
+        inside = 1 - (distance / (r * lobes)) ** 2
+        dome = np.where(inside > 0, rng.uniform(0.25, 0.5) * r / radius + 0.5 * np.sqrt(np.abs(inside)), 0)
+        at = np.ix_((y + grid) % TILE, (x + grid) % TILE)
+        higher = dome > height[at]
+        height[at] = np.where(higher, dome, height[at])
+        tone[at] = np.where(higher, rng.uniform(0, 1), tone[at])
+    height *= 1 + 0.07 * noise("fine")[:TILE, :TILE]
+    pair = (np.clip(height * 200, 0, 255), np.clip(tone * 254 + 1, 0, 255))
+    small, big = (Image.fromarray(np.tile(a.astype(np.uint8), (2, 2))) for a in pair)
+    return small, big
+
+
+def crowns(radius: int, share: float, size: int, zoom: float, dice: Dice) -> tuple[Image.Image, Image.Image]:
+    """Heights and tones (L images, size x size) of a random crop, `zoom` tile pixels per pixel."""
+    span = min(size * zoom, float(TILE))
+    x, y = dice.between(0, TILE - 1), dice.between(0, TILE - 1)
+    flip: Any = dice.pick((None, *Image.Transpose))
+    out = []
+    for tile, how in zip(
+        _crowns(radius, share), (Image.Resampling.BILINEAR, Image.Resampling.NEAREST), strict=True
+    ):
+        view = tile.resize((size, size), how, box=(x, y, x + span, y + span))
+        out.append(view if flip is None else view.transpose(flip))
+    return out[0], out[1]
+
+
+@cache
+def crown(radius: int, variant: int) -> tuple[Image.Image, Image.Image]:
+    """One tree seen from above: its dome (L, 0..255) and its outline (L mask), 2 * radius + 3 wide."""
+    rng = np.random.Generator(np.random.PCG64([TILE, radius, variant]))
+    grid = np.arange(-radius - 1, radius + 2)
+    angle = np.arctan2(grid[:, None], grid[None, :])
+    distance = np.hypot(grid[:, None], grid[None, :])
+    edge = np.full_like(distance, 0.86)
+    for waves in (2, 3, 5, 7, 11):
+        edge = edge + rng.uniform(0.02, 0.075) * np.sin(waves * angle + rng.uniform(0, 6.3))
+    inside = 1 - (distance / (radius * edge)) ** 2
+    dome = np.sqrt(np.clip(inside, 0, 1))
+    # Smaller domes on the large one: the clumps of leaves that make a crown rough.
+    for _ in range(3 + radius // 2):
+        a, d = rng.uniform(0, 6.3), rng.uniform(0.2, 0.8) * radius
+        r = rng.uniform(0.22, 0.4) * radius + 0.8
+        bump = 1 - (np.hypot(grid[None, :] - d * np.cos(a), grid[:, None] - d * np.sin(a)) / r) ** 2
+        dome = dome + 0.16 * np.clip(bump, 0, 1)
+    dome = np.clip(dome * 190, 0, 255).astype(np.uint8)
+    mask = (np.clip(inside * radius * 0.8 + 0.4, 0, 1) * 255).astype(np.uint8)
+    return Image.fromarray(dome), Image.fromarray(mask)
