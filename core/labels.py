@@ -1,0 +1,71 @@
+"""Counts, co-occurrence, overlap and distinct sets of labels. numpy only; (rows, L) in {0, 1}."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ints = NDArray[np.int64]
+
+_BLOCK = 1 << 24  # entries of a temporary matrix, 64 MiB of float32
+
+
+def counts(y: ArrayLike) -> Ints:
+    """Images that hold each label: (N, L) -> (L,)."""
+    return np.asarray(np.asarray(y).astype(bool).sum(axis=0), dtype=np.int64)
+
+
+def overlap(a: ArrayLike, b: ArrayLike) -> NDArray[np.int32]:
+    """Labels that a query and an image share, |y_q ∩ y_i|: (Q, L), (N, L) -> (Q, N)."""
+    return (_float(a) @ _float(b).T).astype(np.int32)  # (Q, N); exact in float32 below 2^24 labels
+
+
+def jaccard(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    """J = |y_q ∩ y_i| / |y_q ∪ y_i|: (Q, L), (N, L) -> (Q, N); 0 for two images without labels."""
+    a, b = np.asarray(a).astype(bool), np.asarray(b).astype(bool)
+    shared = overlap(a, b)
+    union = a.sum(axis=1, dtype=np.int32)[:, None] + b.sum(axis=1, dtype=np.int32) - shared  # (Q, N)
+    return np.asarray(shared / np.maximum(union, 1), dtype=np.float64)
+
+
+def cooccurrence(y: ArrayLike) -> Ints:
+    """Images that hold both labels: (N, L) -> (L, L), label counts on the diagonal."""
+    y = np.asarray(y).astype(np.float64)
+    return np.asarray(np.rint(y.T @ y), dtype=np.int64)
+
+
+def distinct(y: ArrayLike) -> tuple[NDArray[np.uint8], Ints]:
+    """Distinct label sets (S, L), and for each of the N images the index of its set, (N,)."""
+    y = np.ascontiguousarray(np.asarray(y).astype(bool))
+    index = identical(np.packbits(y, axis=1))
+    _, first, inverse = np.unique(index, return_index=True, return_inverse=True)
+    return y[first].astype(np.uint8), inverse.astype(np.int64)
+
+
+def support(y: ArrayLike, sets: ArrayLike) -> Ints:
+    """Images that hold all labels of a set: (N, L), (Q, L) -> (Q,); all of them hold the empty set."""
+    patterns, inverse = distinct(y)
+    images = np.bincount(inverse, minlength=len(patterns))  # (S,)
+    sets, held = _float(sets), _float(patterns).T  # (Q, L), (L, S)
+    size = sets.sum(axis=1, keepdims=True)  # (Q, 1)
+    rows = max(1, _BLOCK // max(1, held.shape[1]))
+    parts = [
+        (sets[i : i + rows] @ held == size[i : i + rows]) @ images for i in range(0, len(sets), rows)
+    ]  # each (rows,)
+    return np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)
+
+
+def identical(rows: NDArray[np.uint8]) -> Ints:
+    """Number equal rows of bytes alike, in sorted order from 0: (M, K) -> (M,)."""
+    padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)
+    padded[:, : rows.shape[1]] = rows
+    words = padded.view(">u8").astype(
+        np.uint64
+    )  # (M, W): sorting integers is much faster than sorting byte strings
+    number = np.zeros(len(rows), np.int64)
+    for word in words.T:
+        values, place = np.unique(word, return_inverse=True)
+        number = np.unique(number * len(values) + place, return_inverse=True)[1]
+    return number
+
+
+def _float(y: ArrayLike) -> NDArray[np.float32]:
+    return np.asarray(y).astype(bool).astype(np.float32)  # floats, because integer products bypass BLAS
