@@ -1,7 +1,7 @@
 """How relevant every gallery image is to a query, through the few distinct label sets there are."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,70 +24,54 @@ def check_labels(y: object, rows: int | None = None) -> NDArray[np.uint8]:
         raise ValueError(f"need y (N, L) with N, L ≥ 1, got {given.dtype} of shape {given.shape}")
     if rows is not None and len(given) != rows:
         raise ValueError(f"need as many rows in y as in z, got {len(given)} and {rows}")
-    labels = given.astype(np.uint8)
-    if labels.max() > 1 or (given.dtype.kind not in "bu" and not np.array_equal(labels, given)):
+    if not ((given == 0) | (given == 1)).all():
         raise ValueError("need only 0 and 1 in y, got other values")
-    return labels
-
-
-@dataclass(frozen=True)
-class Table:
-    """Relevance of every gallery set to some query sets.
-
-    Attributes:
-        overlap: |∩| (b, S).
-        union: |∪| (b, S).
-    """
-
-    overlap: Floats
-    union: Floats
-
-    @cached_property
-    def jaccard(self) -> Floats:
-        """J (b, S), 0 for two empty sets."""
-        return self.overlap / np.maximum(self.union, 1.0)
-
-    @cached_property
-    def level(self) -> NDArray[np.uint8]:
-        """How many of LEVELS each pair reaches (b, S); whole numbers are compared, so J = 0.6 is Medium."""
-        level = (self.overlap > 0).astype(np.uint8)
-        for numerator, denominator in THRESHOLDS.values():
-            level += (level > 0) & (denominator * self.overlap >= numerator * self.union)
-        return level
-
-    @cached_property
-    def shared_gain(self) -> Floats:
-        """2^|∩| − 1 (b, S), eq. 12."""
-        return np.ldexp(1.0, self.overlap.astype(np.int32)) - 1.0
-
-    @cached_property
-    def jaccard_gain(self) -> Floats:
-        """2^J − 1 (b, S), eqs. 16 and 17."""
-        return np.exp2(self.jaccard) - 1.0
+    return given.astype(np.uint8)
 
 
 class Relevance:
-    """Labels of a task's queries and gallery.
+    """Labels of a task's queries and gallery, and what a pair of label sets is worth.
+
+    A pair's *code* |∪|(|∪|+1)/2 + |∩| says all that the metrics ask about it. The arrays indexed by code hold
+    the answers, (C,) with C = (L+1)(L+2)/2.
 
     Attributes:
-        query_set: (Q,) the label set of each query, among all distinct sets.
+        query_set: (Q,) the label set of each query, among the S distinct ones.
         gallery_set: (G,) the label set of each gallery image.
         counts: (S,) gallery images per set.
+        overlap: |∩| by code.
+        jaccard: J by code, 0 for two empty sets.
+        level: How many of LEVELS a pair reaches, by code; whole numbers are compared, so J = 0.6 is Medium.
+        shared_gain: 2^|∩| − 1 by code, eq. 12.
+        jaccard_gain: 2^J − 1 by code, eqs. 16 and 17.
     """
 
     def __init__(self, y: NDArray[np.uint8], task: Task) -> None:
         sets, set_of = distinct(y)
-        self._sets = sets.astype(np.float64)  # (S, L)
-        self._sizes = self._sets.sum(1)  # (S,)
+        self._words = np.ascontiguousarray(_words(sets).T)  # (W, S)
+        self._sizes = sets.sum(1, dtype=np.int64)  # (S,)
         self.query_set = set_of[task.queries]
         self.gallery_set = set_of[task.gallery]
         self.counts = np.bincount(self.gallery_set, minlength=len(sets))
 
-    def table(self, query_sets: Ints) -> Table:
-        """Relevance of all S sets to the given ones (b,)."""
-        overlap = self._sets[query_sets] @ self._sets.T  # (b, S), whole numbers, so exact
+        union, overlap = np.tril_indices(y.shape[1] + 1)  # (C,), (C,): all |∩| ≤ |∪|
+        self._first_code = np.flatnonzero(overlap == 0)  # (L + 1,) by |∪|
+        self.overlap = overlap.astype(np.float64)
+        self.jaccard = overlap / np.maximum(union, 1)
+        self.level = (overlap > 0).astype(np.uint8)
+        for numerator, denominator in THRESHOLDS.values():
+            self.level += (overlap > 0) & (denominator * overlap >= numerator * union)
+        self.shared_gain = np.exp2(self.overlap) - 1.0
+        self.jaccard_gain = np.exp2(self.jaccard) - 1.0
+
+    def codes(self, query_sets: Ints) -> Ints:
+        """Codes (b, S) of the given query sets (b,) with all distinct sets."""
+        overlap = np.zeros((len(query_sets), len(self._sizes)), np.int64)  # (b, S)
+        for word in self._words:
+            overlap += np.bitwise_count(word[query_sets][:, None] & word)
         union = self._sizes[query_sets][:, None] + self._sizes - overlap
-        return Table(overlap, union)
+        codes: Ints = self._first_code.take(union) + overlap
+        return codes
 
 
 @dataclass(frozen=True)
@@ -119,24 +103,43 @@ def galleries(relevance: Relevance, task: Task, k: int) -> Galleries:
     """Count once per kind of query, instead of once per query, what its gallery holds; DCG cut at k."""
     unique, kind = np.unique(2 * relevance.query_set + (task.self_column >= 0), return_inverse=True)
     query_sets, inside = unique // 2, unique % 2  # (K,), (K,)
-    images = len(task.gallery) - inside
-    positives = np.zeros((len(unique), len(LEVELS)), dtype=np.int64)
-    sums = np.zeros((5, len(unique)))
-    rows = max(1, BLOCK // len(relevance.counts))
+    width = len(relevance.level)  # C
+    reached = relevance.level >= np.arange(1, len(LEVELS) + 1)[:, None]  # (4, C)
+    values = [*reached, relevance.shared_gain, relevance.jaccard_gain, relevance.jaccard]
+    per_code = np.stack(values, axis=1).astype(np.float64)  # (C, 7)
+    sums, best = np.zeros((len(unique), len(values))), np.zeros((2, len(unique)))
+    rows = max(1, BLOCK // max(width, len(relevance.counts)))
     for start in range(0, len(unique), rows):
         part = slice(start, start + rows)
-        table = relevance.table(query_sets[part])
-        counts = np.repeat(relevance.counts[None, :], len(query_sets[part]), axis=0)  # (b, S)
-        counts[np.arange(len(counts)), query_sets[part]] -= inside[part]
-        positives[part] = np.stack([((table.level >= i) * counts).sum(1) for i in range(1, 5)], axis=1)
-        sums[0, part] = ideal_dcg(table.shared_gain, counts, k)
-        sums[1, part] = ideal_dcg(table.jaccard_gain, counts, k)
-        sums[2, part] = (table.shared_gain * counts).sum(1)
-        sums[3, part] = (table.jaccard_gain * counts).sum(1)
-        sums[4, part] = (table.jaccard * counts).sum(1)
-    sums[2:4] /= np.maximum(images, 1)
-    sums[4] /= np.maximum(positives[:, 0], 1)
-    return Galleries(kind, images, positives, *sums)
+        codes = relevance.codes(query_sets[part])  # (b, S)
+        row = np.arange(len(codes))
+        flat = (codes + row[:, None] * width).ravel()
+        weights = np.broadcast_to(relevance.counts.astype(np.float64), codes.shape).ravel()
+        images: NDArray[Any] = np.bincount(flat, weights, len(codes) * width).reshape(-1, width)  # (b, C)
+        images[row, codes[row, query_sets[part]]] -= inside[part]
+        sums[part] = images @ per_code
+        best[0, part] = ideal_dcg(relevance.shared_gain, images, k)
+        best[1, part] = ideal_dcg(relevance.jaccard_gain, images, k)
+    positives, (shared, jaccard_gain, jaccard) = sums[:, :4].astype(np.int64), sums[:, 4:].T
+    total = len(task.gallery) - inside
+    return Galleries(
+        kind,
+        images=total,
+        positives=positives,
+        best_shared=best[0],
+        best_jaccard=best[1],
+        mean_shared=shared / np.maximum(total, 1),
+        mean_jaccard=jaccard_gain / np.maximum(total, 1),
+        positive_jaccard=jaccard / np.maximum(positives[:, 0], 1),
+    )
+
+
+def _words(sets: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Label sets (S, L) as the bits of W = ⌈L/64⌉ integers (S, W)."""
+    packed = np.packbits(sets, axis=1)  # (S, ⌈L/8⌉)
+    padded = np.zeros((len(sets), -(-packed.shape[1] // 8) * 8), np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64)
 
 
 def discounts(k: int) -> Floats:
@@ -144,13 +147,10 @@ def discounts(k: int) -> Floats:
     return np.asarray(1.0 / np.log2(np.arange(2.0, k + 2.0)))
 
 
-def ideal_dcg(gain: Floats, counts: Ints, k: int) -> Floats:
-    """Largest possible DCG@k of each row (b,), from gain and number of images per set (b, S).
-
-    Images of equal gain are neighbours in the best order: a set adds its gain times the discounts it covers.
-    """
+def ideal_dcg(gain: Floats, images: NDArray[Any], k: int) -> Floats:
+    """Largest possible DCG@k of each gallery (b,), from gain (C,) and number of images (b, C) by code."""
     covered = np.concatenate([[0.0], np.cumsum(discounts(k))])  # (k + 1,) sum of the first n discounts
-    best = np.argsort(-gain, axis=1)
-    ends = np.minimum(np.cumsum(np.take_along_axis(counts, best, 1), axis=1), k)  # (b, S)
-    share = np.diff(covered[ends], axis=1, prepend=0.0)
-    return np.asarray((np.take_along_axis(gain, best, 1) * share).sum(1))
+    best = np.argsort(-gain)
+    ends = np.minimum(np.cumsum(images[:, best], axis=1), k).astype(np.int64)  # (b, C) last rank of each code
+    drop = -np.diff(gain[best], append=0.0)  # (C,): a gain is the sum of the drops from it on
+    return np.asarray(covered.take(ends) @ drop)

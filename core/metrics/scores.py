@@ -91,7 +91,7 @@ def oracle(
     relevance = Relevance(labels, task)
 
     def jaccard(block: slice) -> Floats:
-        return relevance.table(relevance.query_set[block]).jaccard[:, relevance.gallery_set]
+        return relevance.jaccard[relevance.codes(relevance.query_set[block])][:, relevance.gallery_set]
 
     return means(score(jaccard, labels, task, protocol, ideal))
 
@@ -125,9 +125,9 @@ def score(
     for block in task.blocks():
         own = task.self_column[block]
         ranks = order(scores(block), own)  # (b, G) gallery columns, best first
-        table = relevance.table(relevance.query_set[block])
+        codes = relevance.codes(relevance.query_set[block])  # (b, S)
         ranked_set = relevance.gallery_set[ranks]  # (b, G)
-        level = _pick(table.level, ranked_set)  # (b, G)
+        level = _pick(relevance.level[codes], ranked_set)  # (b, G)
         level[own >= 0, -1] = 0  # the query itself, always last, is relevant to nothing
         for i, key in enumerate(LEVELS, start=1):
             trapezoid = published and key != "map_sim"
@@ -135,21 +135,22 @@ def score(
                 level >= i, MAP_CUT if key == "map_sim" else None, trapezoid
             )
 
-        top, cut = ranked_set[:, :CUT], level[:, :CUT] > 0
-        shared = _pick(table.shared_gain, top) * cut  # (b, min(100, G)); cut removes the query itself
+        top = np.where(
+            level[:, :CUT] > 0, _pick(codes, ranked_set[:, :CUT]), 0
+        )  # (b, min(100, G)), 0 gains nothing
+        shared = relevance.shared_gain[top]
         result["ndcg_sim"][block] = ndcg(
             shared, facing.best_shared[facing.kind[block]] if ideal == "gallery" else None
         )
         if published:
             result["ndcg"][block] = ndcg(shared, None, IMBRIACO_EPS)
-            result["wap"][block] = weighted_precision(_pick(table.overlap, top) * cut, IMBRIACO_EPS)
+            result["wap"][block] = weighted_precision(relevance.overlap[top], IMBRIACO_EPS)
         else:
-            jaccard = _pick(table.jaccard, top) * cut
-            gain = _pick(table.jaccard_gain, top) * cut
+            gain = relevance.jaccard_gain[top]
             result["ndcg"][block] = ndcg(
                 gain, facing.best_jaccard[facing.kind[block]] if ideal == "gallery" else None
             )
-            result["wap"][block] = weighted_precision(jaccard)
+            result["wap"][block] = weighted_precision(relevance.jaccard[top])
 
     positives = facing.positives[facing.kind]  # (Q, 4)
     for i, key in enumerate(LEVELS):
@@ -173,10 +174,10 @@ def average_precision(hits: NDArray[np.bool_], k: int | None = None, trapezoid: 
     total = found[:, -1].copy()
     rank = np.arange(1, hits.shape[1] + 1)
     found *= hits
-    area = found @ (1.0 / rank)  # Σ over positives of P@rank
+    area = np.vecdot(found, 1.0 / rank)  # (b,) Σ over positives of P@rank
     if trapezoid:
         earlier = np.concatenate([[0.0], 1.0 / rank[:-1]])  # P before rank n: (found − 1)/(n − 1)
-        before = found @ earlier - hits @ earlier + hits[:, 0]  # and 1 at the first rank
+        before = np.vecdot(found, earlier) - np.vecdot(hits, earlier) + hits[:, 0]  # and 1 at the first rank
         area = (area + before) / 2
     return np.asarray(area / np.maximum(total, 1))
 
@@ -190,9 +191,9 @@ def ndcg(gain: Floats, best: Floats | None, eps: float = 0.0) -> Floats:
         eps: Added to the ideal.
     """
     discount = discounts(gain.shape[1])
-    dcg = gain @ discount
+    dcg = np.vecdot(gain, discount)
     if best is None:
-        best = -np.sort(-gain, axis=1) @ discount
+        best = np.vecdot(-np.sort(-gain, axis=1), discount)
     return np.asarray(dcg / np.where(best > 0, best + eps, 1.0))
 
 
