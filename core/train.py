@@ -212,8 +212,6 @@ class Trainer:
     def __init__(self, run: Run, log: Log) -> None:
         self.run, self.log, self.config = run, log, run.config
         self.step = 0  # steps done
-        self.epoch = 0  # epochs done
-        self.batch = 0  # batches done in the current epoch
         self.best = -math.inf
         self.best_epoch = 0
         self.seconds = 0.0  # spent in training before this start
@@ -244,7 +242,7 @@ class Trainer:
         self._build()
         log.say(f"encoder ready after {time.monotonic() - started:.1f} s")
         self._restore()
-        self._train_epochs()
+        self._train_steps()
         log.say(f"training took {self.seconds:.2f} s for {self.step} steps")
         self._finish()
 
@@ -276,47 +274,39 @@ class Trainer:
         parameters = [*self.encoder.parameters(), *self.loss.parameters()]
         self.optimizer = kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
-    def _train_epochs(self) -> None:
-        config = self.config
+    def _train_steps(self) -> None:
+        """All steps that are left; where a run is in its course follows from the number of steps done alone."""
+        config, began, already = self.config, time.monotonic(), self.seconds
         per_epoch = max(1, len(self.rows) // config.batch_size)
         total = per_epoch * config.epochs
-        began, images, since = time.monotonic(), 0, time.monotonic()
-        already = self.seconds
-        while self.epoch < config.epochs:
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(config, self.epoch)
-            self.encoder.train()
-            order = batches(self.rows, config.batch_size, config.seed, self.epoch)
-            while self.batch < per_epoch:
-                rows = order[self.batch]
-                value = self._step(rows)
-                self.step += 1
-                self.batch += 1
-                images += len(rows)
-                row: dict[str, Any] = {
-                    "step": self.step,
-                    "epoch": self.epoch + 1,
-                    "loss": value,
-                    "lr": learning_rate(config, self.epoch),
-                }
-                ended = self.batch == per_epoch
-                if ended or self.step % LOG_STEPS == 0 or self.step == 1:
-                    now = time.monotonic()
-                    row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
-                    row["seconds"] = round(already + now - began, 3)
-                    if ended:
-                        row.update({f"val_{key}": v for key, v in self._validate().items()})
-                    self._write(row)
-                    images, since = 0, time.monotonic()
-                self.seconds = already + time.monotonic() - began
-                if ended:
-                    self.epoch, self.batch = self.epoch + 1, 0
-                asked = self.log.stop_asked()
-                if asked or (ended and time.monotonic() - self.saved >= CHECKPOINT_SECONDS):
-                    self._checkpoint()
-                if asked:
-                    raise Stopped
-                self.log.show(self.step, total, "training")
+        order: list[np.ndarray] = []
+        images, since = 0, began
+        while self.step < total:
+            epoch, batch = divmod(self.step, per_epoch)
+            if batch == 0 or not order:
+                order = batches(self.rows, config.batch_size, config.seed, epoch)
+                rate = learning_rate(config, epoch)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                self.encoder.train()
+            value = self._step(order[batch])
+            self.step += 1
+            images += len(order[batch])
+            ended = batch + 1 == per_epoch
+            if ended or self.step % LOG_STEPS == 0 or self.step == 1:
+                now = time.monotonic()
+                row = {"step": self.step, "epoch": epoch + 1, "loss": value, "lr": rate}
+                row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
+                row["seconds"] = round(already + now - began, 3)
+                self._write(row | (self._validate(epoch + 1) if ended else {}))
+                images, since = 0, time.monotonic()
+            self.seconds = already + time.monotonic() - began
+            asked = self.log.stop_asked()
+            if asked or (ended and time.monotonic() - self.saved >= CHECKPOINT_SECONDS):
+                self._checkpoint()
+            if asked:
+                raise Stopped
+            self.log.show(self.step, total, "training")
 
     def _step(self, rows: np.ndarray) -> float:
         """One optimiser step on the images of `rows`; the loss in nats."""
@@ -338,6 +328,10 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return value
 
+    def _epoch(self) -> int:
+        """The current epoch, counted from 1."""
+        return self.step // max(1, len(self.rows) // self.config.batch_size) + 1
+
     def _diverged(self, what: str) -> MaclError:
         config = self.config
         if config.lr > 0.005:
@@ -347,7 +341,7 @@ class Trainer:
         else:
             cause = "try a lower learning rate, or precision float32"
         return MaclError(
-            f"training diverged at step {self.step + 1} (epoch {self.epoch + 1}): {what}; {cause}. "
+            f"training diverged at step {self.step + 1} (epoch {self._epoch()}): {what}; {cause}. "
             "The last checkpoint is kept."
         )
 
@@ -362,15 +356,16 @@ class Trainer:
                     self.log.step(min(start + 256, len(rows)), len(rows), what)
         return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), np.float32)
 
-    def _validate(self) -> dict[str, float | None]:
+    def _validate(self, epoch: int) -> dict[str, float | None]:
+        """Metrics on the validation split, with "val_" before their keys; keeps the weights of the best."""
         rows = self.data.splits["val"]
         if len(rows) < 2:
             return {}
         scores = metrics.evaluate(self._embed(rows), self.data.labels[rows])
         if self.config.keep == "best" and scores[VALIDATION_METRIC] > self.best:
-            self.best, self.best_epoch = scores[VALIDATION_METRIC], self.epoch + 1
+            self.best, self.best_epoch = scores[VALIDATION_METRIC], epoch
             self._save_model("best.safetensors")
-        return {key: None if math.isnan(value) else round(value, 6) for key, value in scores.items()}
+        return _plain({f"val_{key}": round(value, 6) for key, value in scores.items()})
 
     def _finish(self) -> None:
         """Weights, test embeddings, then the scores: their file is what makes a run finished."""
@@ -386,7 +381,7 @@ class Trainer:
             "metrics": _plain(metrics.evaluate(z, y)),
             "chance": _plain(metrics.chance(y)),
             "oracle": _plain(metrics.oracle(y)),
-            "epoch": self.best_epoch or self.epoch,
+            "epoch": self.best_epoch or self.config.epochs,
             "images": len(rows),
             "training_s": round(self.seconds, 3),
             "device": devices.describe(self.device),
@@ -433,8 +428,6 @@ class Trainer:
             tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
         meta = {
             "step": self.step,
-            "epoch": self.epoch,
-            "batch": self.batch,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
@@ -468,7 +461,7 @@ class Trainer:
             torch.set_rng_state(tensors["generator.cpu"])
             if "generator.cuda" in tensors and self.device.type == "cuda":
                 torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
-            self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
+            self.step = meta["step"]
             self.best, self.best_epoch, self.seconds = meta["best"], meta["best_epoch"], meta["seconds"]
             self.log.say(f"resumed after step {self.step}")
         kept = [json.dumps(_plain(row)) for row in self.run.history() if row["step"] <= self.step]

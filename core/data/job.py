@@ -1,0 +1,108 @@
+"""Preparing a data set in a detached process, so that no page waits for it (`python -m core.data.job`)."""
+
+import hashlib
+import json
+import shlex
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.data import load
+from core.data.prepared import cache_root
+from core.errors import MaclError
+from core.files import lock, locked_by, write_atomic
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 10.0  # a process that has not taken its lock after this long has died at its start
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Where a preparation is: `none` was ever started, `running`, `done`, or `failed` with its `error`."""
+
+    state: Literal["none", "running", "done", "failed"]
+    what: str = ""
+    done: int = 0
+    total: int = 0
+    error: str = ""
+
+
+def start(name: str, root: str | None, image_size: int, skip_broken: bool = False) -> None:
+    """Prepare the images in a process of their own, unless that is going on already; returns at once."""
+    if status(name, root, image_size).state == "running":
+        return
+    path = _path(name, root, image_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"state": "running", "started": time.time()}))
+    command = [
+        sys.executable,
+        "-m",
+        "core.data.job",
+        name,
+        root or "",
+        str(image_size),
+        str(int(skip_broken)),
+    ]
+    # in the background of a shell that ends: nobody has a child to reap
+    subprocess.run(
+        ["/bin/sh", "-c", f"{shlex.join(command)} </dev/null >/dev/null 2>&1 &"],
+        cwd=PROJECT,
+        start_new_session=True,
+        check=True,
+    )
+
+
+def status(name: str, root: str | None, image_size: int) -> Preparation:
+    """What the last `start` with these arguments has come to."""
+    path = _path(name, root, image_size)
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return Preparation("none")
+    if said["state"] == "running" and locked_by(path.with_suffix(".lock")) is None:
+        if time.time() - said.get("started", 0) < START_SECONDS:
+            return Preparation("running", "starting")
+        return Preparation("failed", error="its process was killed: start it again")
+    keys = ("what", "done", "total", "error")
+    return Preparation(said["state"], **{key: said[key] for key in keys if key in said})
+
+
+def main() -> None:
+    """Prepare one data set and say in the job's file how it goes."""
+    name, root, image_size, skip_broken = (
+        sys.argv[1],
+        sys.argv[2] or None,
+        int(sys.argv[3]),
+        sys.argv[4] == "1",
+    )
+    path = _path(name, root, image_size)
+    if not lock(path.with_suffix(".lock")):
+        return
+    told = 0.0
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal told
+        if time.monotonic() - told > 0.25 or done == total:
+            told = time.monotonic()
+            write_atomic(path, json.dumps({"state": "running", "what": what, "done": done, "total": total}))
+
+    try:
+        load(name, root, image_size=image_size, skip_broken=skip_broken, progress=tell)
+        write_atomic(path, json.dumps({"state": "done"}))
+    except MaclError as error:
+        write_atomic(path, json.dumps({"state": "failed", "error": str(error)}))
+    except Exception as error:
+        write_atomic(path, json.dumps({"state": "failed", "error": f"{type(error).__name__}: {error}"}))
+        raise
+
+
+def _path(name: str, root: str | None, image_size: int) -> Path:
+    key = hashlib.sha256(f"{name}\0{root or ''}\0{image_size}".encode()).hexdigest()[:16]
+    return cache_root() / "jobs" / f"{name}-{key}.json"
+
+
+if __name__ == "__main__":
+    main()
