@@ -1,0 +1,123 @@
+"""A real server and a real browser (Debian's Chromium); a missing browser fails the tests, it does not skip."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+from core import launch
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 60_000
+
+
+class Server:
+    """`streamlit run app/main.py` on a port of its own, with its own runs; it can be killed and started again."""
+
+    def __init__(self, home: Path, cache: Path) -> None:
+        self.home = home
+        self.run_root = home / "runs"
+        self.environment = {
+            **os.environ,
+            "MACL_RUN_ROOT": str(self.run_root),
+            "MACL_CACHE": str(cache),
+            "MACL_DATA_ROOT": str(home / "data"),
+        }
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://localhost:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=5):
+                    return
+            except OSError:
+                assert self.process.poll() is None, (self.home / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server did not answer within 60 s"
+                time.sleep(0.1)
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        """Kill the server, not the workers that it started."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(30)
+            self.process = None
+
+    def log(self) -> str:
+        """What the server printed."""
+        return (self.home / "server.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running server; tests of one file share it. Its workers are gone afterwards."""
+    home = tmp_path_factory.mktemp("server")
+    running = Server(home, tmp_path_factory.getbasetemp() / "home" / "cache")
+    running.run_root.mkdir()
+    running.start()
+    yield running
+    running.kill(signal.SIGTERM)
+    for about in launch.workers(running.run_root).values():
+        os.kill(int(str(about["pid"])), signal.SIGKILL)
+    assert "Traceback" not in running.log(), running.log()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A tab of its own; the test fails if a page asked any other machine for anything."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
+    opened = context.new_page()
+    foreign: list[str] = []
+
+    def note(request: Request) -> None:
+        address = urlparse(request.url)
+        if address.scheme not in ("data", "blob") and address.hostname != "localhost":
+            foreign.append(request.url)
+
+    context.on("request", note)
+    yield opened
+    context.close()
+    assert not foreign, f"fetched from elsewhere: {foreign}"
