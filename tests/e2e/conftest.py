@@ -1,4 +1,4 @@
-"""A real server and a real browser (Debian's Chromium); a missing browser fails the tests, it does not skip."""
+"""A real server and a real browser (Debian's Chromium); a missing browser fails, it does not skip."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ PATIENCE_MS = 60_000
 
 
 class Server:
-    """`streamlit run app/main.py` on a port of its own, with its own runs; it can be killed and started again."""
+    """`streamlit run app/main.py` on its own port, with its own runs; it can be killed and started again."""
 
     def __init__(self, home: Path, cache: Path) -> None:
         self.home = home
