@@ -83,7 +83,7 @@ def _read(path: Path, count: int) -> np.ndarray | None:
     """The cached table, None if there is none or it is not whole."""
     try:
         table = _load(path)
-    except (OSError, ValueError):
+    except (OSError, EOFError, ValueError):
         return None
     return table if table.ndim == 2 and len(table) == count else None
 

@@ -1,0 +1,85 @@
+"""Devices and precisions: what is asked for, what is there, and what a log says about it."""
+
+import pytest
+import torch
+
+from core import device as devices
+from core.errors import MaclError
+
+
+@pytest.fixture
+def capable(monkeypatch):
+    """Sets what the processor can do."""
+
+    def set_to(**able: bool) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+        monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        devices._cpu_has_bf16.cache_clear()
+
+    yield set_to
+    monkeypatch.undo()
+    devices._cpu_has_bf16.cache_clear()
+
+
+def test_the_cpu_is_always_there_and_auto_takes_the_best():
+    assert devices.resolve("cpu") == torch.device("cpu")
+    there = (torch.cuda.is_available() and "cuda") or (torch.backends.mps.is_available() and "mps") or "cpu"
+    assert devices.resolve("auto").type == there
+
+
+@pytest.mark.parametrize("name", ["cuda:77", "gpu", "meta", "cuda:x", ""])
+def test_a_device_that_is_not_there_is_one_sentence(name):
+    with pytest.raises(MaclError, match="choose auto") as caught:
+        devices.resolve(name)
+    assert name in str(caught.value)
+
+
+def test_missing_gpus_are_named(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(MaclError, match="CUDA devices found: 0"):
+        devices.resolve("cuda")
+    with pytest.raises(MaclError, match="Apple"):
+        devices.resolve("mps")
+    assert devices.resolve("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [({"amx_bf16": True}, "bf16"), ({"avx512_bf16": True}, "bf16"), ({"avx512_f": True}, "float32")],
+)
+def test_auto_is_bf16_only_where_the_processor_computes_it(capable, able, expected):
+    capable(**able)
+    cpu = torch.device("cpu")
+    assert devices.precision_of(cpu) == expected
+    assert devices.precision_of(cpu, "float32") == "float32"
+    assert devices.precision_of(cpu, "bf16") == "bf16"
+    with devices.autocast(cpu):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if expected == "bf16" else torch.float32)
+
+
+def test_bf16_on_a_gpu_without_it_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    cuda = torch.device("cuda")
+    assert devices.precision_of(cuda) == "float32"
+    with pytest.raises(MaclError, match="precision float32"):
+        devices.precision_of(cuda, "bf16")
+
+
+def test_an_unknown_precision_is_a_programming_error():
+    with pytest.raises(ValueError, match="need a precision"):
+        devices.precision_of(torch.device("cpu"), "fp8")
+
+
+def test_layouts():
+    assert devices.memory_format(torch.device("cuda")) == torch.channels_last
+    assert devices.memory_format(torch.device("mps")) == torch.contiguous_format
+
+
+def test_a_log_line_names_threads_processor_and_precision():
+    line = devices.describe(torch.device("cpu"), "float32")
+    assert line.startswith(f"cpu, {torch.get_num_threads()} thread")
+    assert line.endswith(", float32")
+    assert len(line.split(", ")) == 4
