@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from core.data import dlrsd, folder, ml_aid, whdld
-from core.data.check import Report, report
-from core.data.fetch import fetch_archive
+from core.data.download import fetch_archive
 from core.data.info import LABELS_17, Dataset, DatasetInfo, Found
 from core.data.prepared import (
     Progress,
@@ -21,6 +19,7 @@ from core.data.prepared import (
     prepare,
     prepared_size,
 )
+from core.data.report import Report, examine
 from core.data.source import File, checksums, scan
 from core.data.splits import split
 from core.errors import MaclError
@@ -63,7 +62,7 @@ _COLLECT: dict[str, Callable[[Sequence[File], Progress | None], Found]] = {
 }
 
 
-def info(name: str) -> DatasetInfo:
+def dataset_info(name: str) -> DatasetInfo:
     """What is known of a data set.
 
     Raises:
@@ -89,7 +88,7 @@ def find(name: str, root: str | Path | None = None, progress: Progress | None = 
     Raises:
         MaclError: If the folder is not there, or holds no images or labels of this data set.
     """
-    known = info(name)
+    known = dataset_info(name)
     if root is None:
         root = default_root(name)
         if not root.exists():
@@ -123,7 +122,7 @@ def load(
         MaclError: If the data set is not there, incomplete, or has broken images.
         ValueError: If image_size or seed is out of range.
     """
-    known = info(name)
+    known = dataset_info(name)
     size = prepared_size(image_size)
     if name == "demo":
         return _demo(size, seed, progress)
@@ -168,15 +167,17 @@ def check(
     Raises:
         MaclError: If there is no data set of that name.
     """
-    known = info(name)
+    known = dataset_info(name)
     if name == "demo":
-        return Report(name, "nowhere: it is drawn", DEMO.images, DEMO.images, DEMO.images)
+        return Report(
+            name, "no place: it is drawn", DEMO.images, DEMO.images, DEMO.images, labels_from="the drawing"
+        )
     where = str(default_root(name) if root is None else root)
     try:
         found = find(name, root, progress)
     except MaclError as error:
         return Report(name, where, expected=known.images, problems=(str(error),))
-    return report(known, where, found, decode, progress)
+    return examine(known, where, found, decode, progress)
 
 
 def fetch(
@@ -202,24 +203,19 @@ def fetch(
         MaclError: If no address is known (the message says where to get it), or the download fails.
     """
     folder = default_root(name) if destination is None else Path(destination).expanduser()
-    return fetch_archive(info(name), folder, progress, url, sha256)
+    return fetch_archive(dataset_info(name), folder, progress, url, sha256)
 
 
 def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:
     from core.data import demo
 
-    # What is drawn depends on the drawing code alone, so its text is the content.
-    source = Path(demo.__file__)
-    modules = sorted(source.parent.glob("*.py")) if source.name == "__init__.py" else [source]
-    code = sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
-    key = key_of(["demo", str(demo.COUNT), code], size)
-    arrays = keep(key, lambda: demo.render(demo.COUNT, seed=0, size=size, progress=progress))
-    images, labels = arrays
+    key = key_of(["demo", str(demo.COUNT), str(demo.VERSION)], size)
+    images, labels = keep(key, lambda: demo.render(demo.COUNT, seed=0, size=size, progress=progress))
     names = tuple(f"demo{index:04d}" for index in range(len(images)))
     return Dataset(
         name="demo",
         images=images,
-        labels=np.asarray(labels),
+        labels=labels,
         classes=tuple(demo.CLASSES),
         names=names,
         splits=split(labels, names, DEMO, seed),

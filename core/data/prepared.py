@@ -163,7 +163,8 @@ def decode(data: bytes, size: int) -> np.ndarray:
         deep = any(";16" in str(tile[3]) for tile in image.tile)
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # twice the target keeps the antialiasing exact enough
-        rgb = _rgb(ImageOps.exif_transpose(image), deep)
+        ImageOps.exif_transpose(image, in_place=True)
+        rgb = _rgb(image, deep)
     small = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(small)
 
@@ -336,7 +337,7 @@ def _write(
                 except Exception as error:  # Pillow's readers raise almost anything on a damaged file
                     return reason(error)
                 # written, not mapped: on a full disk a write raises where a mapping kills the process
-                view = memoryview(pixels.tobytes())
+                view = pixels.data.cast("B")
                 at = start + index * rows
                 while view:
                     sent = os.pwrite(handle, view, at)

@@ -93,7 +93,7 @@ def _list(title: str, names: tuple[str, ...]) -> list[str]:
     return [f"{title}: {len(names)} ({', '.join(names[:LISTED])}{more})"]
 
 
-def report(known: DatasetInfo, root: str, found: Found, decode: bool, progress: Progress | None) -> Report:
+def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress: Progress | None) -> Report:
     """Findings on a data set whose files were matched.
 
     Args:

@@ -1,0 +1,415 @@
+"""Decoding of odd images, and the array on the disk: once, whole or not at all, whoever else is at it."""
+
+import errno
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, TiffImagePlugin
+
+from core import data
+from core.data import prepared, source
+from core.errors import MaclError
+from tests import data_fakes as fakes
+
+COLOURS = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal made-up images of other tests must not be there already."""
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+def file_of(image: Image.Image, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def decoded(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
+    with prepared.quiet_decoding():
+        return prepared.decode(file_of(image, kind, **options), image.size[0])
+
+
+def test_prepared_size_leaves_a_quarter_to_cut_from() -> None:
+    assert [prepared.prepared_size(size) for size in (8, 64, 96, 100, 128, 256)] == [
+        16,
+        80,
+        120,
+        128,
+        160,
+        320,
+    ]
+    for size in (0, -1, 5000):
+        with pytest.raises(ValueError, match="need image_size from 1 to 4096"):
+            prepared.prepared_size(size)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "JPEG2000"])
+def test_rgb_comes_through_unchanged(kind: str) -> None:
+    options = {"irreversible": False} if kind == "JPEG2000" else {}
+    assert (decoded(Image.fromarray(COLOURS), kind, **options) == COLOURS).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA", "CMYK"])
+def test_other_modes_become_rgb(mode: str) -> None:
+    image = Image.fromarray(COLOURS).convert(mode)
+    kind = "TIFF" if mode == "CMYK" else "PNG"
+    assert (decoded(image, kind) == np.asarray(image.convert("RGB"))).all()
+
+
+def test_transparent_pixels_are_black() -> None:
+    rgba = np.dstack([COLOURS, np.full((8, 8), 255, np.uint8)])
+    rgba[:4, :, 3] = 0
+    out = decoded(Image.fromarray(rgba))
+    assert (out[:4] == 0).all()
+    assert (out[4:] == COLOURS[4:]).all()
+    palette = Image.fromarray(COLOURS).convert("P")
+    index = int(np.asarray(palette)[0, 0])
+    assert (decoded(palette, "PNG", transparency=index)[np.asarray(palette) == index] == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PNG"])
+def test_sixteen_bits_are_stretched_over_their_range(kind: str) -> None:
+    """12-bit data in 16 bits would be nearly black if it were divided by 256."""
+    values = np.linspace(100, 4000, 64).reshape(8, 8).astype(np.uint16)
+    out = decoded(Image.fromarray(values), kind)
+    expected = np.rint((values.astype(float) - 100) / 3900 * 255)
+    assert (out == expected[..., None]).all()
+
+
+def test_floats_are_stretched_and_gaps_are_black() -> None:
+    values = np.linspace(-1, 1, 64, dtype=np.float32).reshape(8, 8)
+    values[3, 3] = np.nan
+    out = decoded(Image.fromarray(values), "TIFF")
+    assert (out[0, 0], out[7, 7], out[3, 3]) == pytest.approx([0, 255, 0])
+
+
+def deep_tiff(values: np.ndarray) -> bytes:
+    """An uncompressed colour TIFF with 16 bits per channel; Pillow cannot write one."""
+    stream = io.BytesIO()
+    height, width, _ = values.shape
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    body = values.astype("<u2").tobytes()
+    for tag, value in ((256, width), (257, height), (258, (16, 16, 16)), (259, 1), (262, 2)):
+        tags[tag] = value
+    for tag, value in ((273, 0), (277, 3), (278, height), (279, len(body))):
+        tags[tag] = value
+    tags.save(stream)  # adds the offset of what follows to tag 273
+    stream.write(body)
+    return stream.getvalue()
+
+
+def test_colour_with_sixteen_bits_is_stretched_or_refused() -> None:
+    values = (np.arange(8 * 8 * 3).reshape(8, 8, 3) * 300).astype(np.uint16)
+    with prepared.quiet_decoding():
+        out = prepared.decode(deep_tiff(values), 8)
+    assert (out.min(), out.max()) == (0, 255)
+    assert np.abs(out - values / values.max() * 255).max() < 2
+    with pytest.raises(ValueError, match="upper 8 nearly empty"), prepared.quiet_decoding():
+        prepared.decode(deep_tiff(values // 16), 8)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG"])
+def test_exif_orientation_is_applied_once(kind: str) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8, :8] = 255  # upper left
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # turn by 90 degrees clockwise: upper right
+    out = decoded(image, kind, exif=exif)
+    assert out[2, 13].min() > 200
+    assert out[2, 2].max() < 50
+
+
+def test_first_frame_of_many() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    for kind in ("TIFF", "GIF"):
+        out = decoded(frames[0], kind, save_all=True, append_images=frames[1:])
+        assert (out == [255, 0, 0]).all()
+
+
+def test_whole_image_is_squeezed_not_cropped() -> None:
+    pixels = np.zeros((20, 60, 3), np.uint8)
+    pixels[:, :15] = (255, 0, 0)
+    pixels[:, 45:] = (0, 0, 255)
+    out = prepared.decode(file_of(Image.fromarray(pixels), "PNG"), 20)
+    assert out.shape == (20, 20, 3)
+    assert out[10, 1].tolist() == [255, 0, 0]
+    assert out[10, 18].tolist() == [0, 0, 255]
+
+
+def test_reduced_decoding_of_large_jpegs_looks_the_same() -> None:
+    y, x = np.mgrid[:1024, :1024] / 1024
+    waves = np.stack([np.sin(20 * x) * np.cos(9 * y), np.sin(31 * x * y), np.cos(14 * y)], -1)
+    image = Image.fromarray(((waves + 1) * 127).astype(np.uint8))
+    data = file_of(image, "JPEG", quality=92)
+    exact = np.asarray(Image.open(io.BytesIO(data)).resize((80, 80), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(prepared.decode(data, 80) - exact).max() <= 4
+
+
+FAULTS = {
+    "empty.jpg": (lambda good: b"", "empty file"),
+    "text.jpg": (lambda good: b"<html>404</html>", "not an image"),
+    "truncated.jpg": (lambda good: good["jpg"][: len(good["jpg"]) // 2], "truncated or damaged"),
+    "truncated.png": (lambda good: good["png"][: len(good["png"]) // 2], "truncated or damaged"),
+    "truncated.tif": (lambda good: good["tif"][: len(good["tif"]) // 2], "truncated or damaged|not an image"),
+    "script.png": (lambda good: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
+    "bomb.png": (lambda good: good["bomb"], "too large"),
+}
+
+
+def good_files() -> dict[str, bytes]:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    files = {end: file_of(noise, kind) for end, kind in (("jpg", "JPEG"), ("png", "PNG"), ("tif", "TIFF"))}
+    # 20,000 × 20,000 pixels declared, one row there: the header alone must be enough to refuse it
+    bomb = bytearray(file_of(Image.new("1", (8, 8)), "PNG"))
+    bomb[16:24] = (20_000).to_bytes(4, "big") * 2
+    import zlib
+
+    bomb[29:33] = zlib.crc32(bytes(bomb[12:29])).to_bytes(4, "big")
+    return files | {"bomb": bytes(bomb)}
+
+
+def broken_folder(root: Path, count: int = 30) -> list[str]:
+    """`count` good images and the faulty ones, with a table of two labels."""
+    for i in range(count):
+        fakes.picture(root / f"good{i:02d}.png", i)
+    good = good_files()
+    for name, (make, _) in FAULTS.items():
+        (root / name).write_bytes(make(good))
+    names = sorted([f"good{i:02d}.png" for i in range(count)] + list(FAULTS))
+    fakes.table(root / "labels.csv", ["image", "a", "b"], names, fakes.labels(len(names), 2))
+    return names
+
+
+def test_all_broken_images_are_named_at_once_and_skipped_on_request(tmp_path: Path) -> None:
+    names = broken_folder(tmp_path)
+    with pytest.raises(MaclError) as caught:
+        data.load("folder", tmp_path, 8)
+    text = str(caught.value)
+    assert text.startswith(f"{len(FAULTS)} of {len(names)} images cannot be used: ")
+    assert "--skip-broken" in text
+    d = data.load("folder", tmp_path, 8, skip_broken=True)
+    assert [name for name, _ in d.skipped] == sorted(FAULTS)
+    for name, why in d.skipped:
+        assert any(word in why for word in FAULTS[name][1].split("|")), (name, why)
+        assert f"{name}: {why}" in text
+    assert d.names == tuple(name for name in names if name not in FAULTS)
+    kept = [i for i, name in enumerate(names) if name not in FAULTS]
+    assert (d.labels == fakes.labels(len(names), 2)[kept]).all()
+    for row, name in enumerate(d.names):
+        with Image.open(tmp_path / name) as image:
+            assert (d.images[row] == np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))).all()
+    again = data.load("folder", tmp_path, 8, skip_broken=True)
+    assert again.skipped == d.skipped
+    with pytest.raises(MaclError, match="cannot be used"):  # what one start skipped another may not want to
+        data.load("folder", tmp_path, 8)
+
+
+def test_images_that_are_all_broken_cannot_be_skipped(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"{i}.png").write_bytes(b"nothing")
+    fakes.table(
+        tmp_path / "labels.csv", ["image", "a", "b"], [f"{i}.png" for i in range(12)], fakes.labels(12, 2)
+    )
+    with pytest.raises(MaclError, match="12 of 12 images cannot be used"):
+        data.load("folder", tmp_path, 8, skip_broken=True)
+
+
+def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    names = [f"{i:02d}.png" for i in range(12)]
+    for i, name in enumerate(names):
+        fakes.picture(folder / name, i)
+    fakes.table(folder / "labels.csv", ["image", "a", "b"], names, fakes.labels(12, 2))
+    archive = fakes.pack(folder, tmp_path / "set.zip")
+    member = next(file for file in source.scan(archive) if file.path == "05.png")
+    assert member.member is not None
+    content = bytearray(archive.read_bytes())
+    content[member.member.header_offset + 60] ^= 0xFF
+    archive.write_bytes(content)
+    with pytest.raises(MaclError, match=r"05\.png: damaged inside the zip"):
+        data.load("folder", archive, 8)
+    assert len(data.load("folder", archive, 8, skip_broken=True)) == 11
+
+
+def person_folder(root: Path, count: int) -> Path:
+    names = [f"s{i % 7}/{i:04d}.png" for i in range(count)]
+    for i, name in enumerate(names):
+        fakes.picture(root / name, i)
+    fakes.table(root / "labels.csv", ["image", "a", "b", "c"], names, fakes.labels(count, 3))
+    return root
+
+
+def test_second_start_of_2100_images_takes_under_a_second(tmp_path: Path) -> None:
+    root = person_folder(tmp_path, 2100)
+    past = time.time_ns() - 10**10
+    for path in root.rglob("*.png"):
+        os.utime(path, ns=(past, past))
+    first = data.load("folder", root, 8)
+    start = time.perf_counter()
+    second = data.load("folder", root, 8)
+    assert time.perf_counter() - start < 1
+    assert second.key == first.key
+    assert isinstance(second.images, np.memmap)
+    assert not second.images.flags.writeable
+
+
+def test_nothing_is_read_again_and_every_change_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = person_folder(tmp_path, 20)
+    now = time.time_ns() + 10**10
+    monkeypatch.setattr(source.time, "time_ns", lambda: now)  # the files are old
+    first = data.load("folder", root, 8)
+    reads: list[Path] = []
+    checksum = source._checksum
+    monkeypatch.setattr(source, "_checksum", lambda path: reads.append(path) or checksum(path))
+    assert data.load("folder", root, 8).key == first.key
+    assert reads == []
+    changed = root / "s3" / "0003.png"
+    stat = changed.stat()
+    content = bytearray(changed.read_bytes())
+    fakes.picture(changed, 999)
+    changed.write_bytes(changed.read_bytes()[: len(content)].ljust(len(content), b"\0"))
+    os.utime(
+        changed, ns=(stat.st_atime_ns, stat.st_mtime_ns)
+    )  # same size, same time: as rsync -t may leave it
+    second = data.load("folder", root, 8, skip_broken=True)
+    assert reads == [changed]
+    assert second.key != first.key
+
+
+def test_a_file_written_this_moment_is_not_remembered(tmp_path: Path) -> None:
+    root = person_folder(tmp_path, 20)
+    data.load("folder", root, 8)
+    memories = list((prepared.cache_root() / "checksums").glob("*.json"))
+    assert all(str(root) not in memory.read_text() for memory in memories)
+
+
+def test_order_and_size_are_part_of_the_key() -> None:
+    keys = [
+        prepared.key_of(sums, size) for sums, size in ((["a", "b"], 16), (["b", "a"], 16), (["a", "b"], 24))
+    ]
+    assert len(set(keys)) == 3
+
+
+LOADER = """
+import os, signal, sys
+from core import data
+def progress(done, total, what):
+    if sys.argv[2] == "kill" and what == "Preparing images" and done:
+        os.kill(os.getpid(), signal.SIGKILL)
+d = data.load("folder", sys.argv[1], 8, progress=progress)
+print(d.key, d.images.shape, int(d.images.sum(dtype="int64")))
+"""
+
+
+def start(root: Path, mode: str, cache: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", LOADER, str(root), mode],
+        env=os.environ | {"MACL_CACHE": str(cache)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_killed_process_leaves_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, cache = person_folder(tmp_path / "set", 200), tmp_path / "cache"
+    with start(root, "kill", cache) as killed:
+        killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    left = list((cache / "prepared").iterdir())
+    assert [path.suffix for path in left] == [".part"]
+    with start(root, "live", cache) as after:
+        out, _ = after.communicate()
+    assert after.returncode == 0
+    assert "(200, 16, 16, 3)" in out
+    monkeypatch.setenv("MACL_CACHE", str(cache))
+    os.utime(left[0], (0, 0))  # as if the process had died long ago
+    data.load("folder", root, 16)
+    assert not left[0].exists()
+
+
+def test_two_processes_at_once_both_end_well(tmp_path: Path) -> None:
+    root = person_folder(tmp_path / "set", 400)
+    with start(root, "live", tmp_path / "cache") as one, start(root, "live", tmp_path / "cache") as two:
+        outs = [one.communicate()[0], two.communicate()[0]]
+    assert (one.returncode, two.returncode) == (0, 0)
+    assert outs[0] == outs[1]
+    assert [path.suffix for path in (tmp_path / "cache" / "prepared").iterdir()] == [""]
+
+
+def test_the_second_to_finish_takes_what_the_first_left(tmp_path: Path) -> None:
+    final = tmp_path / "key"
+    with prepared.writing(final) as late:
+        late.mkdir()
+        (late / "images.npy").write_text("late")
+        with prepared.writing(final) as early:
+            early.mkdir()
+            (early / "images.npy").write_text("early")
+    assert (final / "images.npy").read_text() == "early"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_a_full_disk_is_a_message_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = person_folder(tmp_path / "set", 20)
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+
+    def full(handle: int, content: bytes, offset: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(prepared.os, "pwrite", full)
+    with pytest.raises(MaclError, match=r"No space left.*MACL_CACHE"):
+        data.load("folder", root, 8)
+    assert list((tmp_path / "cache" / "prepared").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = person_folder(tmp_path / "set", 20)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "file"))
+    with pytest.raises(MaclError, match="point MACL_CACHE to another folder"):
+        data.load("folder", root, 8)
+
+
+def test_progress_comes_from_the_calling_thread_and_may_stop_the_work(tmp_path: Path) -> None:
+    import threading
+
+    root = person_folder(tmp_path, 100)
+    threads = set()
+
+    def stop(done: int, total: int, what: str) -> None:
+        threads.add(threading.current_thread())
+        if what == "Preparing images" and done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.load("folder", root, 24, progress=stop)
+    assert threads == {threading.current_thread()}
+    assert len(data.load("folder", root, 24)) == 100
+
+
+def test_places_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACL_CACHE", "/a/cache")
+    monkeypatch.setenv("MACL_DATA_ROOT", "/a/data")
+    assert prepared.cache_root() == Path("/a/cache")
+    assert data.default_root("dlrsd") == Path("/a/data/dlrsd")
+    monkeypatch.delenv("MACL_CACHE")
+    monkeypatch.delenv("MACL_DATA_ROOT")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x/cache")
+    monkeypatch.setenv("XDG_DATA_HOME", "/x/data")
+    assert prepared.cache_root() == Path("/x/cache/macl-lab")
+    assert data.default_root("dlrsd") == Path("/x/data/macl-lab/data/dlrsd")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert prepared.cache_root() == Path.home() / ".cache" / "macl-lab"
+    assert data.default_root("ucm") == Path.home() / ".local" / "share" / "macl-lab" / "data" / "ucm"
