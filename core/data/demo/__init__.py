@@ -16,6 +16,7 @@ from core.data.demo.dice import Dice
 from core.data.demo.light import develop
 from core.data.demo.materials import CLASSES, LOOKS, THRESHOLDS, Mat
 from core.data.demo.parallel import render
+from core.data.demo.texture import TILE
 
 __all__ = [
     "CLASSES",
@@ -31,37 +32,38 @@ __all__ = [
 ]
 
 COUNT = 2100
-VERSION = 1  # raise it with every change that moves a pixel: prepared arrays are kept by it
+VERSION = 2  # raise it with every change that moves a pixel: prepared arrays are kept by it
 
-# Template: share of the images in percent, shortest and longest side in metres.
+# Template: relative frequency, shortest and longest side in metres.
 TEMPLATES: dict[str, tuple[float, float, float, Callable[[Canvas], None]]] = {
-    "medium_homes": (11.5, 70, 110, scenes_town.medium_homes),
-    "dense_homes": (8.5, 62, 95, scenes_town.dense_homes),
-    "crossing": (7.0, 62, 95, scenes_travel.crossing),
-    "freeway": (6.5, 66, 110, scenes_travel.freeway),
-    "parking": (6.0, 60, 90, scenes_town.parking),
-    "sparse_homes": (6.5, 62, 95, scenes_town.sparse_homes),
-    "park": (6.0, 60, 100, scenes_land.park),
-    "industry": (5.0, 75, 120, scenes_town.industry),
-    "downtown": (3.5, 70, 110, scenes_town.downtown),
-    "overpass": (4.0, 66, 100, scenes_travel.overpass),
-    "golf": (4.5, 75, 115, scenes_land.golf),
-    "baseball": (4.0, 75, 110, scenes_land.baseball),
-    "bare": (3.5, 62, 100, scenes_land.bare),
-    "forest": (3.5, 60, 110, scenes_land.forest),
-    "river": (5.0, 65, 110, scenes_water.river),
-    "runway": (3.5, 66, 110, scenes_travel.runway),
-    "orchard": (2.0, 62, 100, scenes_land.orchard),
-    "courts": (4.5, 66, 100, scenes_town.courts),
-    "farmland": (4.8, 60, 110, scenes_land.farmland),
-    "apron": (4.6, 60, 100, scenes_travel.apron),
-    "harbour": (4.2, 55, 85, scenes_water.harbour),
-    "beach": (3.2, 60, 110, scenes_water.beach),
-    "sea": (2.0, 60, 110, scenes_water.sea),
-    "tanks": (4.6, 60, 105, scenes_travel.tanks),
-    "trailers": (4.6, 58, 85, scenes_town.trailers),
-    "chaparral": (3.6, 60, 100, scenes_land.chaparral),
+    "medium_homes": (8.0, 70, 110, scenes_town.medium_homes),
+    "dense_homes": (6.0, 62, 95, scenes_town.dense_homes),
+    "crossing": (5.2, 62, 95, scenes_travel.crossing),
+    "freeway": (5.0, 66, 110, scenes_travel.freeway),
+    "parking": (4.6, 60, 90, scenes_town.parking),
+    "sparse_homes": (5.0, 62, 95, scenes_town.sparse_homes),
+    "park": (4.4, 60, 100, scenes_land.park),
+    "industry": (3.6, 75, 120, scenes_town.industry),
+    "downtown": (2.6, 70, 110, scenes_town.downtown),
+    "overpass": (3.4, 66, 100, scenes_travel.overpass),
+    "golf": (4.0, 75, 115, scenes_land.golf),
+    "baseball": (3.2, 75, 110, scenes_land.baseball),
+    "bare": (2.6, 62, 100, scenes_land.bare),
+    "forest": (3.4, 60, 110, scenes_land.forest),
+    "river": (4.0, 65, 110, scenes_water.river),
+    "runway": (3.4, 66, 110, scenes_travel.runway),
+    "orchard": (1.8, 62, 100, scenes_land.orchard),
+    "courts": (5.4, 66, 100, scenes_town.courts),
+    "farmland": (5.2, 60, 110, scenes_land.farmland),
+    "apron": (5.3, 60, 100, scenes_travel.apron),
+    "harbour": (4.6, 55, 85, scenes_water.harbour),
+    "beach": (4.0, 60, 110, scenes_water.beach),
+    "sea": (1.6, 60, 110, scenes_water.sea),
+    "tanks": (5.2, 60, 105, scenes_travel.tanks),
+    "trailers": (5.0, 58, 85, scenes_town.trailers),
+    "chaparral": (4.6, 60, 100, scenes_land.chaparral),
 }
+_LARGEST = TILE // 2
 _SHARES = np.cumsum([t[0] for t in TEMPLATES.values()])
 _CLASS_OF = np.array([CLASSES.index(LOOKS[m].label) + 1 if LOOKS[m].label else 0 for m in Mat], np.uint8)
 _LEAST = np.array([THRESHOLDS[name] for name in CLASSES]) / 100
@@ -80,33 +82,36 @@ def paint(
     Args:
         index: Which image, 0 or more; indices beyond `COUNT` continue the same distribution.
         seed: Which data set.
-        size: Side in pixels, 32..256.
+        size: Side in pixels, 32..512; above 256 the picture is drawn with 256 and enlarged.
 
     Returns:
-        Image (size, size, 3), labels (17,) in {0, 1}, and the mask (2 * size, 2 * size): 0 where
-        nothing labelled lies, else 1 + the class index.
+        Image (size, size, 3), labels (17,) in {0, 1}, and the mask, (2 * size, 2 * size) but at most
+        (512, 512): 0 where nothing labelled lies, else 1 + the class index.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    if index < 0 or seed < 0 or not 32 <= size <= 256:
-        raise ValueError(f"need index >= 0, seed >= 0 and size in 32..256, got {index}, {seed}, {size}")
+    if index < 0 or seed < 0 or not 32 <= size <= 512:
+        raise ValueError(f"need index >= 0, seed >= 0 and size in 32..512, got {index}, {seed}, {size}")
     dice = Dice(seed, index)
     _, least, most, scene = TEMPLATES[_choose(dice)]
-    canvas = Canvas(dice, size, dice.between(least, most))
+    canvas = Canvas(dice, min(size, _LARGEST), dice.between(least, most))
     scene(canvas)
     mask = _CLASS_OF[np.asarray(canvas.mat)]
-    return develop(canvas), labels_of(mask), mask
+    image = develop(canvas)
+    if size > _LARGEST:
+        image = np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
+    return image, labels_of(mask), mask
 
 
 def draw(index: int, seed: int = 0, size: int = 160) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """One image (size, size, 3) and its labels (17,); arguments and errors as in `paint`."""
-    image, labels, _ = paint(index, seed, size)
+    image, labels, _mask = paint(index, seed, size)
     return image, labels
 
 
 def labels_of(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Labels (17,) whose visible share of the mask reaches their threshold; the largest class if none does."""
+    """Labels (17,) of a mask: every class whose share reaches its threshold, or the largest if none does."""
     share = np.bincount(mask.ravel(), minlength=len(CLASSES) + 1)[1:] / mask.size
     labels = (share >= _LEAST).astype(np.uint8)
     if not labels.any():
@@ -117,6 +122,3 @@ def labels_of(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _choose(dice: Dice) -> str:
     at = np.searchsorted(_SHARES, dice.between(0, float(_SHARES[-1])), side="right")
     return tuple(TEMPLATES)[int(at)]
-
-
-_ = Image

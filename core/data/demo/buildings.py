@@ -12,7 +12,8 @@ def roof(
 ) -> None:
     """A hipped or gabled roof, its ridge along the length."""
     dice = c.dice
-    frame = c.frame(x, y, angle)
+    c.walls(x, y, length, width, angle, c.palette.mix(colour, (206, 196, 180), 0.6), Mat.ROOF, up)
+    frame = c.frame(x, y, angle, up)
     u, v = length / 2, width / 2
     hip = dice.pick((0.0, 0.0, 0.6, 0.95)) * v
     if hip > u * 0.9:
@@ -86,7 +87,8 @@ def flat(
 ) -> None:
     """A flat roof with parapet; `busy` ones carry machines, skylights and penthouses."""
     dice = c.dice
-    frame = c.frame(x, y, angle)
+    c.walls(x, y, length, width, angle, c.palette.mix(colour, (150, 142, 132), 0.4), Mat.FLAT_ROOF, up)
+    frame = c.frame(x, y, angle, up)
     u, v = length / 2, width / 2
     rim = 0.35
     c.shape(frame.box(-u, -v, u, v), _shade(colour, 1.14), Mat.FLAT_ROOF, up + 0.7)
@@ -132,7 +134,7 @@ def trailer(c: Canvas, x: float, y: float, angle: float, length: float, width: f
     if not c.sees(x, y, length):
         return
     dice = c.dice
-    frame = c.frame(x, y, angle)
+    frame = c.frame(x, y, angle, 3.4)
     u, v = length / 2, width / 2
     colour = dice.near(
         dice.pick(
@@ -163,38 +165,40 @@ def trailer(c: Canvas, x: float, y: float, angle: float, length: float, width: f
 def tank(c: Canvas, x: float, y: float, radius: float) -> None:
     """A storage tank with a fixed or a sunken floating roof."""
     dice = c.dice
-    colour = dice.near(
-        dice.pick(((236, 236, 232), (226, 222, 212), (214, 210, 200), (196, 180, 160), (164, 170, 172))),
-        0.04,
-        2,
-    )
+    paints = ((236, 236, 232), (226, 222, 212), (214, 210, 200), (200, 186, 168), (168, 172, 174))
+    colour = dice.near(dice.pick(paints), 0.04, 2)
     up = max(3.0, min(16.0, radius * dice.between(0.7, 1.2)))
-    c.disc(x, y, radius, _shade(colour, 0.8), Mat.TANK, up)
-    c.disc(x, y, radius * 0.97, colour, None, up)
+    for k in range(5):  # the wall, seen from aside: the foot moves towards the roof
+        c.disc(x, y, radius, _shade(colour, 0.6 + 0.04 * k), Mat.TANK, up * k / 4, up * k / 4)
+    c.disc(x, y, radius * 0.97, colour, None, up, up)
     if dice.chance(0.4) and radius > 4:  # floating roof: the wall stands above it and shades it
-        deck = dice.near(dice.pick(((196, 188, 176), (170, 120, 96), (206, 204, 200))), 0.06)
-        c.disc(x, y, radius * 0.93, deck, None, up * dice.between(0.45, 0.8))
-        c.ring(x, y, radius * 0.8, 0.3, _shade(deck, 0.88), up * 0.6)
+        deck = dice.near(dice.pick(((196, 188, 176), (176, 134, 110), (206, 204, 200))), 0.06)
+        low = up * dice.between(0.45, 0.8)
+        c.disc(x, y, radius * 0.93, deck, None, low, up)
+        c.ring(x, y, radius * 0.8, 0.3, _shade(deck, 0.88), low, up)
     else:
-        c.ring(x, y, radius * 0.66, 0.3, _shade(colour, 0.95), up)
+        c.ring(x, y, radius * 0.66, 0.3, _shade(colour, 0.95), up, up)
+        spokes = c.frame(x, y, 0.3, up)
         for i in range(8):
-            a = i * math.tau / 8 + 0.3
-            c.path(
-                ((x, y), (x + radius * 0.95 * math.cos(a), y + radius * 0.95 * math.sin(a))),
-                0.2,
-                _shade(colour, 0.95),
-                None,
-                up,
-            )
-    a = dice.between(0, math.tau)
-    c.path(
-        ((x, y), (x + radius * math.cos(a), y + radius * math.sin(a))),
-        0.6,
-        _shade(colour, 0.7),
-        None,
-        up + 0.4,
-    )
-    c.disc(x, y, 0.7, _shade(colour, 0.75), None, up + 0.8)
+            a = i * math.tau / 8
+            tip = (radius * 0.95 * math.cos(a), radius * 0.95 * math.sin(a))
+            c.stroke(spokes.points(((0, 0), tip)), 0.2, _shade(colour, 0.95), up)
+        if dice.chance(0.3):  # rust
+            for _ in range(dice.whole(3, 12)):
+                a, d = dice.between(0, math.tau), radius * math.sqrt(dice.unit()) * 0.85
+                rust = c.palette.mix(colour, (150, 96, 70), dice.between(0.15, 0.5))
+                c.disc(
+                    x + d * math.cos(a),
+                    y + d * math.sin(a),
+                    dice.between(0.3, 0.14 * radius),
+                    rust,
+                    None,
+                    up,
+                    up,
+                )
+    walkway = c.frame(x, y, dice.between(0, math.tau), up)
+    c.stroke(walkway.points(((0, 0), (radius, 0))), 0.6, _shade(colour, 0.75), up + 0.4)
+    c.disc(x, y, 0.7, _shade(colour, 0.75), None, up + 0.8, up)
 
 
 def tennis(c: Canvas, x: float, y: float, angle: float, inner: Colour, outer: Colour) -> None:
@@ -226,12 +230,10 @@ def basketball(c: Canvas, x: float, y: float, angle: float, inner: Colour, outer
         arc = [
             (s * (14 - 6.7 * math.cos(a)), 6.7 * math.sin(a)) for a in [i * 0.26 - 1.56 for i in range(13)]
         ]
-        c._art.line(frame.points(arc), fill=(*white, 0), width=max(1, int(2 * t * c.scale)))
+        c.stroke(frame.points(arc), 2 * t, white)
         c.shape(frame.box(s * 13.2, -0.9, s * 13.5, 0.9), (240, 240, 240), None, 3.0)
     c.shape(frame.box(-t, -7.5, t, 7.5), white, None)
-    px, py = frame.at(0, 0)
-    r = 1.8 * c.scale
-    c._art.ellipse((px - r, py - r, px + r, py + r), outline=(*white, 0), width=max(1, int(2 * t * c.scale)))
+    c.ring(x, y, 1.8, 2 * t, white)
 
 
 def pool(c: Canvas, x: float, y: float, angle: float, length: float = 8.0) -> None:

@@ -68,14 +68,20 @@ class Canvas:
         self._mat = ImageDraw.Draw(self.mat)
         self._whole = Frame(self.size / 2, self.size / 2, self.turn, self.scale)
         self.lift = 0.0  # metres added to every height, for what stands on a bridge
+        lean, aside = dice.between(0, math.tau), dice.between(0.0, 0.22) * self.scale
+        self.lean = (aside * math.cos(lean), aside * math.sin(lean))  # pixels per metre of height
         self._sprites: dict[tuple[int, int, Colour, float], Image.Image] = {}
 
     def _level(self, height: float) -> int:
-        return int((height + self.lift) / HEIGHT_UNIT)
+        return min(255, int((height + self.lift) / HEIGHT_UNIT))
 
-    def frame(self, x: float, y: float, angle: float = 0.0) -> Frame:
-        """A local frame at a point in metres, turned by `angle` against the scene."""
+    def frame(self, x: float, y: float, angle: float = 0.0, up: float = 0.0) -> Frame:
+        """A local frame at a point in metres, turned by `angle` against the scene.
+
+        What stands `up` metres high is seen a little aside of its foot: the camera is not above it.
+        """
         px, py = self._whole.at(x, y)
+        px, py = px + up * self.lean[0], py + up * self.lean[1]
         return Frame(px, py, self.turn + angle, self.scale)
 
     def sees(self, x: float, y: float, radius: float) -> bool:
@@ -83,6 +89,15 @@ class Canvas:
         px, py = self._whole.at(x, y)
         r = radius * self.scale
         return -r < px < self.size + r and -r < py < self.size + r
+
+    def lies(self, x: float, y: float) -> int:
+        """The material at a point in metres; `Mat.NONE` outside the picture."""
+        px, py = (int(v) for v in self._whole.at(x, y))
+        if not (0 <= px < self.size and 0 <= py < self.size):
+            return int(Mat.NONE)
+        level = self.mat.getpixel((px, py))
+        assert isinstance(level, int)
+        return level
 
     def lit(self, colour: Colour, angle: float, slope: float = 0.25) -> Colour:
         """The colour of a facet that falls towards `angle` (against the scene)."""
@@ -120,25 +135,45 @@ class Canvas:
         self.shape(self._whole.points(points), colour, mat, height)
 
     def disc(
-        self, x: float, y: float, radius: float, colour: Colour, mat: Mat | None, height: float = 0
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        colour: Colour,
+        mat: Mat | None,
+        height: float = 0.0,
+        up: float = 0.0,
     ) -> None:
-        """A filled circle in metres."""
-        px, py = self._whole.at(x, y)
-        r = radius * self.scale
-        box = (px - r, py - r, px + r, py + r)
-        self._art.ellipse(box, fill=(*colour, self._level(height)))
+        """A filled circle in metres, `height` high and seen where something `up` high is seen."""
+        bounds = self._bounds(x, y, radius, up)
+        self._art.ellipse(bounds, fill=(*colour, self._level(height)))
         if mat is not None:
-            self._mat.ellipse(box, fill=int(mat))
+            self._mat.ellipse(bounds, fill=int(mat))
 
     def ring(
-        self, x: float, y: float, radius: float, width: float, colour: Colour, height: float = 0.0
+        self,
+        x: float,
+        y: float,
+        radius: float,
+        width: float,
+        colour: Colour,
+        height: float = 0.0,
+        up: float = 0.0,
     ) -> None:
         """A circle's outline in metres, repainting only."""
-        px, py = self._whole.at(x, y)
-        r = radius * self.scale
-        box = (px - r, py - r, px + r, py + r)
         ink = (*colour, self._level(height))
-        self._art.ellipse(box, outline=ink, width=max(1, round(width * self.scale)))
+        thick = max(1, round(width * self.scale))
+        self._art.ellipse(self._bounds(x, y, radius, up), outline=ink, width=thick)
+
+    def _bounds(self, x: float, y: float, radius: float, up: float) -> tuple[float, float, float, float]:
+        px, py = self._whole.at(x, y)
+        px, py, r = px + up * self.lean[0], py + up * self.lean[1], radius * self.scale
+        return px - r, py - r, px + r, py + r
+
+    def stroke(self, pixels: Sequence[Point], width: float, colour: Colour, height: float = 0.0) -> None:
+        """A line through points in pixels, `width` in metres, repainting only."""
+        thick = max(1, round(width * self.scale))
+        self._art.line(pixels, fill=(*colour, self._level(height)), width=thick)
 
     def path(
         self, points: Iterable[Point], width: float, colour: Colour, mat: Mat | None, height: float = 0.0
@@ -165,23 +200,43 @@ class Canvas:
         """A round plant in metres: a rough dome whose top is `height` metres up."""
         px, py = self._whole.at(x, y)
         r = min(40, max(2, round(radius * self.scale)))
+        variant = self.dice.whole(0, 5)  # drawn even for what is not seen: scenes are the same at any size
         if not (-r < px < self.size + r and -r < py < self.size + r):
             return
-        variant = self.dice.whole(0, 5)
-        dome, mask = texture.crown(r, variant)
-        key = (r, variant, colour, round(height))
+        dome, soft, hard = texture.crown(r, variant)
+        key = (r, variant, colour, int(height))
         sprite = self._sprites.get(key)
         if sprite is None:
-            k = height / HEIGHT_UNIT / 255
-            bands = [Image.new("L", dome.size, v) for v in colour]
-            bands.append(dome.point([min(255, int(v * k)) for v in range(256)]))
-            sprite = Image.merge("RGBX", bands)
+            pixels = np.empty((*dome.shape, 4), np.uint8)
+            pixels[:, :, :3] = colour
+            pixels[:, :, 3] = dome * min(255, height / HEIGHT_UNIT)
+            sprite = Image.frombuffer("RGBX", soft.size, pixels.tobytes(), "raw", "RGBX", 0, 1)
             self._sprites[key] = sprite
         corner = (int(px) - r - 1, int(py) - r - 1)
-        self.art.paste(sprite, corner, mask)
-        self.mat.paste(
-            int(mat), (*corner, corner[0] + dome.width, corner[1] + dome.height), mask.point(_HALF)
-        )
+        self.art.paste(sprite, corner, soft)
+        self.mat.paste(int(mat), (*corner, corner[0] + soft.width, corner[1] + soft.height), hard)
+
+    def walls(
+        self,
+        x: float,
+        y: float,
+        length: float,
+        width: float,
+        angle: float,
+        colour: Colour,
+        mat: Mat,
+        up: float,
+    ) -> None:
+        """The visible sides of a block: quads from its foot to its eaves."""
+        if math.hypot(*self.lean) * up < 1.2:
+            return
+        u, v = length / 2, width / 2
+        foot = self.frame(x, y, angle).box(-u, -v, u, v)
+        eaves = self.frame(x, y, angle, up).box(-u, -v, u, v)
+        for i, facing in enumerate((-math.pi / 2, 0.0, math.pi / 2, math.pi)):
+            j = (i + 1) % 4
+            shade = self.lit(colour, angle + facing, 0.45)
+            self.shape((foot[i], foot[j], eaves[j], eaves[i]), shade, mat, up * 0.5)
 
     def cover(
         self,
@@ -194,7 +249,8 @@ class Canvas:
     ) -> None:
         """Crowns or bushes of a mean radius in metres over the whole picture, or where the mask is set."""
         r = radius * self.scale
-        nearest = min((5, 8, 12), key=lambda have: abs(math.log(have / r)))
+        nearest = min(texture.RADII, key=lambda have: abs(math.log(have / r)))
+        share = min(texture.SHARES, key=lambda have: abs(have - share))
         heights, tones = texture.crowns(nearest, share, self.size, nearest / r, self.dice)
         (r0, g0, b0), (r1, g1, b1) = colours
         ramps = [[int(a + (b - a) * v / 255) for v in range(256)] for a, b in ((r0, r1), (g0, g1), (b0, b1))]
@@ -237,14 +293,19 @@ class Canvas:
         self.mat.paste(index.point([int(stops[i][2]) for i in which]))
 
     def paint(self, where: Image.Image, colour: Colour, mat: Mat | None) -> None:
-        """A flat colour where the mask (L) is set."""
+        """A flat colour where the mask (L) is set, softly; the material where it is more than half set."""
         self.art.paste((*colour, 0), (0, 0, self.size, self.size), where)
         if mat is not None:
-            self.mat.paste(int(mat), (0, 0, self.size, self.size), where)
+            self.mat.paste(int(mat), (0, 0, self.size, self.size), where.point(_SOLID))
 
     def print(self, pattern: NDArray[np.float32], dark: Colour, bright: Colour, where: Image.Image) -> None:
         """A pattern in 0..1 between two colours where the mask (L) is set; materials stay."""
-        index = Image.fromarray((np.clip(pattern, 0, 1) * 255).astype(np.uint8))
+        self.tone(Image.fromarray((np.clip(pattern, 0, 1) * 255).astype(np.uint8)), dark, bright, where)
+
+    def tone(
+        self, index: Image.Image, dark: Colour, bright: Colour, where: Image.Image | None = None
+    ) -> None:
+        """An L image shown between two colours, everywhere or where the mask (L) is set."""
         bands = [
             index.point([int(a + (b - a) * v / 255) for v in range(256)])
             for a, b in zip(dark, bright, strict=True)
@@ -259,5 +320,5 @@ class Canvas:
         return where
 
 
-_HALF = [255 if v > 127 else 0 for v in range(256)]
+_SOLID = [255 if v > 127 else 0 for v in range(256)]
 _SOME = [255 if v > 30 else 0 for v in range(256)]

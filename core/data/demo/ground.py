@@ -1,6 +1,7 @@
 """Roads, car parks, crops, shores and other things that lie flat."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,12 @@ def lawn(c: Canvas, wild: bool = False) -> None:
     c.fill(c.palette.wild if wild else c.palette.lawn, Mat.MEADOW if wild else Mat.LAWN)
 
 
-def blotches(c: Canvas, colour: Colour, mat: Mat, share: float, kind: str = "border") -> Image.Image:
-    """Irregular patches over about `share` of the picture; their mask."""
+def blotches(c: Canvas, colour: Colour, mat: Mat, share: float, kind: str = "border") -> None:
+    """Patches with soft edges over about `share` of the picture."""
     level = np.float32(-1.3 + 2.6 * (1 - share))
-    where = Image.fromarray(((texture.crop(kind, c.size, c.dice) > level) * np.uint8(255)).astype(np.uint8))
-    c.paint(where, colour, mat)
-    return where
+    edge = np.float32(c.dice.between(150, 400))
+    soft = (texture.crop(kind, c.size, c.dice) - level) * edge + np.float32(128)
+    c.paint(Image.fromarray(np.clip(soft, 0, 255).astype(np.uint8)), colour, mat)
 
 
 def road(
@@ -42,7 +43,7 @@ def road(
             c.path(moved, width * 0.2, tone, None)
     if lines:
         colour = c.dice.pick(((206, 180, 96), p.paint))
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             c.dashes(start, end, 0.25, 3.0, 4.5, colour)
 
 
@@ -60,7 +61,7 @@ def traffic(c: Canvas, points: list[Point], by: float, gap: float, lorries: floa
     """Vehicles along a line moved sideways by `by`, one every `gap` metres or so."""
     dice = c.dice
     line = offset(points, by)
-    for (x0, y0), (x1, y1) in zip(line, line[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(line):
         length = math.hypot(x1 - x0, y1 - y0)
         angle = math.atan2(y1 - y0, x1 - x0) + (math.pi if by < 0 else 0)
         at = dice.between(0, gap)
@@ -78,7 +79,11 @@ def curve(c: Canvas, bend: float = 0.25) -> list[Point]:
     """A gentle arc across the whole scene along x, through a point near the centre."""
     dice, r = c.dice, c.reach
     k, shift, tilt = dice.spread(bend) / r, dice.spread(r * 0.12), dice.spread(0.15)
-    return [(x, shift + tilt * x + k * x * x) for x in np.linspace(-r * 1.1, r * 1.1, 9).tolist()]
+    sway, wave, phase = dice.between(0, 0.22 * bend) * r, dice.between(1.2, 2.4) / r, dice.between(0, 6.3)
+    return [
+        (x, shift + tilt * x + k * x * x + sway * math.sin(wave * x + phase))
+        for x in np.linspace(-r * 1.1, r * 1.1, 17).tolist()
+    ]
 
 
 def car_park(
@@ -123,18 +128,33 @@ def rows(
     dark: Colour,
     bright: Colour,
     sharp: float = 1.0,
+    wander: float = 0.3,
 ) -> None:
-    """Crop rows at an angle to the scene, wandering a little, uneven in growth."""
-    dice = c.dice
+    """Parallel rows at an angle to the scene, wandering a little, uneven in growth."""
     row, column = c.grid()
     a = c.turn + angle
     phase = (math.cos(a) * row + math.sin(a) * column) * np.float32(math.tau / period)  # (S, S)
-    phase += texture.crop("border", c.size, dice) * np.float32(dice.between(0.1, 0.5))
+    phase += texture.crop("drift", c.size, c.dice) * np.float32(wander)
     wave = np.sin(phase, out=phase)
     wave *= np.float32(0.5 * sharp)
-    wave += texture.crop("border", c.size, dice) * np.float32(0.12) + np.float32(0.5)
-    wave += texture.crop("mid", c.size, dice) * np.float32(0.09)
+    wave += np.float32(0.5)
+    wave += texture.crop("border", c.size, c.dice) * np.float32(0.1)
     c.print(wave, dark, bright, where)
+
+
+def ripples(c: Canvas, colour: Colour, mat: Mat, strength: float) -> None:
+    """Open water: short swell across the wind, gusts, and a few crests that catch the light."""
+    dice, p = c.dice, c.palette
+    tile = texture.swell()
+    angle, zoom = dice.between(0, math.tau), dice.between(0.6, 1.3)
+    ca, sa = math.cos(angle) * zoom, math.sin(angle) * zoom
+    x, y = dice.between(360, 660), dice.between(360, 660)
+    half = c.size / 2
+    at = (ca, -sa, x - ca * half + sa * half, sa, ca, y - sa * half - ca * half)
+    index = tile.transform((c.size, c.size), Image.Transform.AFFINE, at, Image.Resampling.BILINEAR)
+    dark, bright = p.mix(colour, (14, 30, 40), strength), p.mix(colour, (190, 206, 204), strength)
+    c.tone(index, dark, bright)
+    c.mat.paste(int(mat), (0, 0, c.size, c.size))
 
 
 def shore(c: Canvas, wander: float, scale: float) -> NDArray[np.float32]:
@@ -143,6 +163,6 @@ def shore(c: Canvas, wander: float, scale: float) -> NDArray[np.float32]:
     dice = c.dice
     bend = dice.spread(0.25) / c.reach
     y = y + bend * x * x
-    y += np.float32(wander) * texture.crop("coarse", c.size, dice)
+    y += np.float32(wander) * texture.crop("drift", c.size, dice)
     y += np.float32(scale) * texture.crop("border", c.size, dice)
     return y

@@ -18,6 +18,9 @@ _FINE, _MID, _COARSE, _RELIEF = (
 _TINT = np.array([LOOKS[m].tint for m in Mat], np.float32)  # (materials, 3)
 
 
+_CRISP = ImageFilter.Kernel((3, 3), (0, -1, 0, -1, 13, -1, 0, -1, 0), 9)
+
+
 def shadows(height: NDArray[np.int16], sun: float, fall: float, reach: int) -> NDArray[np.bool_]:
     """Where the sun is hidden.
 
@@ -39,7 +42,7 @@ def shadows(height: NDArray[np.int16], sun: float, fall: float, reach: int) -> N
         blocked = ray[there] - np.int16(round(step * fall))
         np.maximum(ray[here], blocked, out=ray[here])
         step *= 2
-    return ray > height + np.int16(2)
+    return ray > height + np.int16(6)
 
 
 def develop(canvas: Canvas) -> NDArray[np.uint8]:
@@ -56,6 +59,8 @@ def develop(canvas: Canvas) -> NDArray[np.uint8]:
     colour = small[:, :, :3] * (grain[:, :, None] / 255)  # (size, size, 3) in 0..1
     colour += _TINT[mat] * texture.crop("coarse", size, dice)[:, :, None]
 
+    depth = dice.between(0.55, 0.78)
+
     # Sun and shadow. Heights are in levels, `fall` in levels per canvas pixel.
     height = np.asarray(canvas.art.getchannel("X")).astype(np.int16)  # (2 size, 2 size)
     fall = math.tan(canvas.elevation) / canvas.scale / HEIGHT_UNIT
@@ -68,9 +73,8 @@ def develop(canvas: Canvas) -> NDArray[np.uint8]:
         dx, dy = math.cos(canvas.sun), math.sin(canvas.sun)
         slope[:, 1:-1] += dx * (low[:, :-2] - low[:, 2:])
         slope[1:-1] += dy * (low[:-2] - low[2:])
-        relief = np.clip(1 + slope * (0.5 * HEIGHT_UNIT * canvas.scale / 4), 0.5, 1.6)
+        relief = np.clip(1 + slope * (0.5 * HEIGHT_UNIT * canvas.scale / 4), 0.62, 1.42)
         light = (1 + (relief - 1) * _RELIEF[mat])[:, :, None]  # (size, size, 1)
-        depth = dice.between(0.5, 0.68)
         gloom = np.array((1.04, 1.0, 0.9), np.float32) * np.float32(depth)
         colour *= light * (1 - shade[:, :, None] * gloom)
 
@@ -81,18 +85,22 @@ def _camera(canvas: Canvas, colour: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Exposure, white balance, haze, noise and softness."""
     dice, size = canvas.dice, canvas.size // 2
     grey = colour.mean(axis=2, keepdims=True)
-    colour = grey + (colour - grey) * dice.between(0.7, 1.15)
-    contrast = dice.between(0.85, 1.35)
-    haze = dice.between(0, 0.16) if dice.chance(0.6) else dice.between(0.1, 0.3)
+    colour = grey + (colour - grey) * dice.between(0.62, 1.02)
+    contrast = dice.between(0.95, 1.4)
+    haze = dice.between(0, 0.12) if dice.chance(0.7) else dice.between(0.1, 0.28)
     exposure = dice.between(0.88, 1.12)
-    cast = np.array([exposure * (1 + dice.spread(0.035)) for _ in range(3)], np.float32)
+    warm, green = dice.spread(0.03), dice.spread(0.018)
+    cast = np.array([1 + warm - green / 2, 1 + green, 1 - warm - green / 2], np.float32) * exposure
     veil = np.array([0.66 + dice.spread(0.03), 0.68, 0.72 + dice.spread(0.03)], np.float32)
     colour = (0.45 + (colour - 0.45) * contrast) * ((1 - haze) * cast) + haze * veil
     noise = dice.between(0.004, 0.018)
     colour += noise * texture.crop("fine", size, dice)[:, :, None]
     picture = Image.fromarray((np.clip(colour, 0.015, 1) * 255).astype(np.uint8))
-    if dice.chance(0.35):
-        picture = picture.filter(ImageFilter.BoxBlur(dice.between(0.2, 0.55)))
+    look = dice.unit()
+    if look < 0.22:
+        picture = picture.filter(ImageFilter.BoxBlur(dice.between(0.05, 0.22)))
+    elif look > 0.5:
+        picture = picture.filter(_CRISP)
     packed = io.BytesIO()
     picture.save(packed, "JPEG", quality=dice.whole(78, 93))
-    return np.asarray(Image.open(packed))
+    return np.array(Image.open(packed))

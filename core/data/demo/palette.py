@@ -61,7 +61,8 @@ class Palette:
         )
         self.sea = dice.near(dice.pick(((52, 92, 96), (70, 110, 104), (56, 84, 100), (90, 112, 116))), 0.1, 5)
         self.roofs = dice.pick(_ROOFS)
-        self.trees = tuple(_mix(self.tree[0], self.tree[1], k) for k in (0.0, 0.25, 0.45, 0.7, 1.0))
+        glow = _mix(self.tree[1], (164, 176, 124), 0.4)
+        self.trees = tuple(_mix(self.tree[0], glow, k) for k in (0.25, 0.45, 0.6, 0.8, 1.0))
         self.paint: Colour = dice.pick(((226, 226, 220), (214, 212, 204)))
 
     def mix(self, a: Colour, b: Colour, k: float) -> Colour:

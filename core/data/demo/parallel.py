@@ -17,6 +17,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.prepared import cores
+
 Progress = Callable[[int, int, str], None]
 
 _ROOT = Path(__file__).parents[3]
@@ -31,26 +33,22 @@ def render(
     Args:
         count: How many.
         seed: Which data set.
-        size: Side in pixels, 32..256.
-        progress: Called as progress(done, count, what) about every 20 images, from this thread.
-        workers: Processes; by default one per processor this process may use, at most 8.
+        size: Side in pixels, 32..512.
+        progress: Called as progress(done, count, what) ten times a second, from this thread.
+        workers: Processes; by default one per processor that this process may use.
 
     Returns:
         Images (count, size, size, 3) and labels (count, 17), equal to `draw` index by index.
 
     Raises:
         RuntimeError: If a worker dies; the message ends with what it last wrote.
-        ValueError: If count < 1 (other arguments as in `draw`).
+        ValueError: If an argument is out of range.
     """
-    if count < 1:
-        raise ValueError(f"need count >= 1, got {count}")
+    if count < 1 or seed < 0 or not 32 <= size <= 512:
+        raise ValueError(f"need count >= 1, seed >= 0 and size in 32..512, got {count}, {seed}, {size}")
     images = np.empty((count, size, size, 3), np.uint8)
     labels = np.empty((count, _LABELS), np.uint8)
-    number = min(
-        workers
-        or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1),
-        count,
-    )
+    number = min(workers or cores(), count)
     done = [0] * number
     running = [_start(k, count, number, seed, size) for k in range(number)]
     threads = [
@@ -68,12 +66,25 @@ def render(
     finally:
         for process in running:
             process.kill()
-    for k, process in enumerate(running):
+        for thread in threads:
+            thread.join()
+        said = [_close(process) for process in running]
+    for k in range(number):
         if done[k] < len(range(k, count, number)):
-            assert process.stderr is not None
-            said = process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise RuntimeError(f"a drawing process ended early: {said[-1] if said else 'no message'}")
+            raise RuntimeError(f"a drawing process ended early: {said[k] or 'no message'}")
     return images, labels
+
+
+def _close(process: subprocess.Popen[bytes]) -> str:
+    """Let go of a process that has ended; the last line it wrote to its standard error."""
+    process.wait()
+    said = ""
+    for pipe in (process.stderr, process.stdout):
+        if pipe is not None:
+            if pipe is process.stderr:
+                said = pipe.read().decode(errors="replace").strip()
+            pipe.close()
+    return said.rpartition("\n")[2]
 
 
 def _start(first: int, count: int, step: int, seed: int, size: int) -> subprocess.Popen[bytes]:
@@ -83,7 +94,7 @@ def _start(first: int, count: int, step: int, seed: int, size: int) -> subproces
     path = os.pathsep.join(p for p in (str(_ROOT), os.environ.get("PYTHONPATH", "")) if p)
     env = {**os.environ, "PYTHONPATH": path}
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -108,7 +119,7 @@ def _receive(
 
 
 def _fill(pipe: IO[bytes], row: NDArray[np.uint8]) -> bool:
-    view = memoryview(row).cast("B")
+    view = memoryview(row.data).cast("B")
     got = 0
     while got < len(view):
         read = pipe.readinto(view[got:])  # type: ignore[attr-defined]

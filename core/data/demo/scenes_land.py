@@ -5,41 +5,49 @@ import math
 import numpy as np
 from PIL import Image
 
-from core.data.demo import buildings, ground, plants, texture, vehicles
+from core.data.demo import buildings, ground, plants, vehicles
 from core.data.demo.canvas import Canvas
 from core.data.demo.dice import Colour
 from core.data.demo.materials import Mat
 
+_CROPS: tuple[tuple[Colour, Colour], ...] = (
+    ((84, 116, 76), (144, 176, 122)),
+    ((112, 138, 90), (182, 196, 142)),
+    ((86, 94, 74), (142, 158, 114)),
+    ((102, 92, 82), (160, 150, 132)),
+    ((156, 150, 104), (214, 208, 164)),
+    ((62, 74, 74), (112, 122, 112)),
+    ((92, 76, 62), (112, 142, 88)),
+    ((150, 130, 104), (120, 152, 96)),
+)
+
 
 def farmland(c: Canvas) -> None:
-    """One to three fields of rows, a track, sometimes a line of trees."""
+    """One or more fields of rows, a track, sometimes a line of trees."""
     dice, p = c.dice, c.palette
-    c.fill(p.wild if dice.chance(0.5) else p.soil, Mat.MEADOW if dice.chance(0.5) else Mat.SOIL)
-    crops: tuple[tuple[Colour, Colour], ...] = (
-        ((104, 132, 92), (150, 178, 128)),
-        ((128, 148, 104), (178, 190, 140)),
-        ((90, 96, 80), (136, 150, 112)),
-        ((112, 102, 92), (154, 144, 128)),
-        ((170, 164, 120), (206, 200, 156)),
-        ((74, 84, 84), (108, 116, 108)),
-    )
-    cut = dice.pick((2.0, 2.0, 0.3, -0.2, 0.0)) * c.metres / 2
-    for low, high in ((-2 * c.reach, cut - 2.5), (cut + 2.5, 2 * c.reach)):
+    verge = dice.chance(0.5)
+    c.fill(p.wild if verge else p.soil, Mat.MEADOW if verge else Mat.SOIL)
+    cut = dice.pick((2.0, 2.0, 2.0, 0.4, -0.2, 0.0)) * c.metres / 2
+    far = 2 * c.reach
+    for low, high in ((-far, cut - 3), (cut + 3, far)):
         if low >= high:
             continue
-        where = c.mask([(-2 * c.reach, low), (2 * c.reach, low), (2 * c.reach, high), (-2 * c.reach, high)])
-        dark, bright = dice.pick(crops)
-        k = dice.between(0.85, 1.1)
+        where = c.mask([(-far, low), (far, low), (far, high), (-far, high)])
+        dark, bright = (dice.near(k, 0.1, 4) for k in dice.pick(_CROPS))
         c.paint(where, dark, Mat.FIELD)
-        ground.rows(
-            c,
-            where,
-            dice.pick((0.0, math.pi / 2, dice.spread(0.1))),
-            dice.between(1.4, 4.4),
-            dice.near(tuple(int(v * k) for v in dark), 0.04),
-            dice.near(bright, 0.05),
-            dice.between(0.4, 1.1),
-        )  # type: ignore[arg-type]
+        along = dice.pick((0.0, 0.0, math.pi / 2)) + dice.spread(0.05)
+        period, sharp = dice.between(1.6, 5.5), dice.between(0.5, 1.3)
+        ground.rows(c, where, along, period, dark, bright, sharp, dice.between(0.1, 1.2))
+        if dice.chance(0.5):  # wheel tracks of the sprayer, every dozen rows
+            turn = along + math.pi / 2
+            for k in range(-6, 7):
+                d = k * period * 8
+                for wheel in (-0.9, 0.9):
+                    u, v = (d + wheel) * math.cos(along), (d + wheel) * math.sin(along)
+                    du, dv = far * math.cos(turn), far * math.sin(turn)
+                    if low < v < high or abs(math.cos(turn)) < 0.5:
+                        line = [(u - du, max(low, min(high, v - dv))), (u + du, max(low, min(high, v + dv)))]
+                        c.path(line, 0.5, p.mix(dark, p.soil, 0.4), None)
     if abs(cut) < c.metres * 0.5:
         c.path([(-c.reach, cut), (c.reach, cut)], dice.between(2.5, 5), dice.near(p.soil, 0.06), Mat.SOIL)
         if dice.chance(0.4):
@@ -99,14 +107,17 @@ def forest(c: Canvas) -> None:
 def chaparral(c: Canvas) -> None:
     """Shrubs on dry ground."""
     dice, p = c.dice, c.palette
-    soil = dice.near(dice.pick(((196, 164, 128), (182, 156, 124), (170, 146, 116), (204, 184, 150))), 0.07, 5)
-    c.fill(soil, Mat.SOIL if dice.chance(0.7) else Mat.SAND)
-    dark, bright = p.mix(p.tree[0], (84, 74, 58), 0.55), p.mix(p.tree[1], (122, 108, 84), 0.6)
-    c.cover(Mat.CHAPARRAL, (dark, bright), dice.between(0.7, 1.1), dice.between(0.2, 0.5), 1.4)
-    if dice.chance(0.7):
-        c.cover(Mat.CHAPARRAL, (dark, bright), dice.between(1.4, 2.1), dice.between(0.06, 0.3), 2.6)
+    soil = dice.near(dice.pick(((190, 160, 126), (178, 152, 120), (168, 144, 114), (200, 180, 148))), 0.08, 4)
+    c.fill(soil, Mat.SAND if dice.chance(0.3) else Mat.SOIL)
+    ground.blotches(c, p.mix(soil, (216, 196, 164), 0.5), Mat.SOIL, dice.between(0.2, 0.5))
+    dark, bright = p.mix(p.tree[0], (76, 70, 52), 0.5), p.mix(p.tree[1], (118, 106, 80), 0.6)
+    c.cover(Mat.CHAPARRAL, (dark, bright), dice.between(0.55, 0.8), dice.pick((0.12, 0.3, 0.3)), 0.9)
+    if dice.chance(0.75):
+        c.cover(Mat.CHAPARRAL, (dark, bright), dice.between(1.0, 1.6), dice.pick((0.12, 0.12, 0.3)), 1.8)
     if dice.chance(0.3):
         c.path(ground.curve(c, 0.5), dice.between(2, 4), p.mix(soil, (230, 214, 190), 0.4), Mat.SOIL)
+    if dice.chance(0.2):
+        plants.scatter(c, dice.whole(2, 9), 1.5, 3.0)
 
 
 def golf(c: Canvas) -> None:
@@ -114,7 +125,7 @@ def golf(c: Canvas) -> None:
     dice, p = c.dice, c.palette
     ground.lawn(c, wild=dice.chance(0.5))
     fairway = p.mix(p.lawn, (112, 150, 88), 0.5)
-    y = ground.shore(c, 3.0, 1.2)
+    y = ground.shore(c, 5.0, 0.35)
     near = np.abs(y) < np.float32(dice.between(12, 24))
     where = Image.fromarray((near * np.uint8(255)).astype(np.uint8))
     c.paint(where, fairway, Mat.LAWN)
@@ -142,15 +153,9 @@ def golf(c: Canvas) -> None:
         c.path([(x, yy + 26) for x, yy in ground.curve(c, 0.5)], 2.4, p.concrete, Mat.CONCRETE)
     if dice.chance(0.2):
         _blob(c, -gx - 24, -gy, 14, p.water, Mat.WATER)
-    for _ in range(dice.whole(2, 6)):
-        plants.grove(
-            c,
-            dice.spread(30),
-            dice.pick((-1, 1)) * dice.between(18, 40),
-            dice.between(4, 14),
-            dice.whole(3, 16),
-            dice.between(2.4, 4.2),
-        )
+    for _ in range(dice.whole(3, 9)):
+        x, yy = dice.spread(c.reach * 0.5), dice.pick((-1, 1)) * dice.between(18, 42)
+        plants.grove(c, x, yy, dice.between(4, 14), dice.whole(3, 18), dice.between(2.4, 4.4))
 
 
 def _blob(c: Canvas, x: float, y: float, radius: float, colour: Colour, mat: Mat) -> None:
@@ -173,7 +178,7 @@ def baseball(c: Canvas) -> None:
     """A baseball field with its infield, dugouts and the park around."""
     dice, p = c.dice, c.palette
     ground.lawn(c)
-    clay = dice.near(dice.pick(((196, 138, 100), (206, 162, 122), (176, 122, 94), (214, 190, 156))), 0.06)
+    clay = dice.near(dice.pick(((190, 144, 112), (200, 166, 132), (172, 130, 106), (214, 194, 164))), 0.06)
     x0, y0 = dice.spread(8) - 16, dice.spread(6)
     reach = dice.between(44, 64)
     wedge = [(x0 - 6, y0)] + [
@@ -217,7 +222,7 @@ def bare(c: Canvas) -> None:
     c.fill(p.soil, Mat.SOIL)
     ground.blotches(c, p.mix(p.soil, (226, 206, 178), 0.4), Mat.GRAVEL, 0.4)
     if dice.chance(0.6):
-        ground.blotches(c, p.wild, Mat.MEADOW, dice.between(0.1, 0.35))
+        ground.blotches(c, p.mix(p.wild, p.soil, 0.3), Mat.MEADOW, dice.between(0.1, 0.35))
     for _ in range(dice.whole(1, 4)):
         line = ground.curve(c, 0.8)
         shift = dice.spread(20)
@@ -253,21 +258,51 @@ def bare(c: Canvas) -> None:
 
 
 def park(c: Canvas) -> None:
-    """Meadow with paths and single trees."""
+    """Meadow, playing fields, ponds, paths and trees."""
     dice, p = c.dice, c.palette
-    ground.lawn(c, wild=dice.chance(0.5))
-    if dice.chance(0.5):
-        ground.blotches(c, p.soil, Mat.SOIL, dice.between(0.08, 0.4))
+    ground.lawn(c, wild=dice.chance(0.4))
+    ground.blotches(c, p.mix(p.wild, p.soil, 0.3), Mat.MEADOW, dice.between(0.1, 0.5))
+    if dice.chance(0.4):
+        ground.blotches(c, p.mix(p.soil, p.wild, 0.35), Mat.SOIL, dice.between(0.06, 0.35))
     for _ in range(dice.whole(0, 3)):
-        c.path(
-            [(x, y + dice.spread(3)) for x, y in ground.curve(c, 0.8)],
-            dice.between(1.5, 3),
-            p.concrete,
-            Mat.CONCRETE,
+        line = ground.curve(c, 0.9)
+        c.path(line, dice.between(1.4, 3), dice.near(p.concrete, 0.06), Mat.CONCRETE)
+        if dice.chance(0.4):
+            for x, y in ground.offset(line, 4):
+                plants.tree(c, x, y, dice.between(1.6, 3.4))
+    kind = dice.unit()
+    if kind < 0.25:
+        _pitch(c)
+    elif kind < 0.45:
+        _blob(
+            c, dice.spread(15), dice.spread(15), dice.between(10, 20), p.mix(p.soil, p.water, 0.4), Mat.SOIL
         )
-    if dice.chance(0.2):
-        _blob(c, dice.spread(15), dice.spread(15), dice.between(10, 18), p.water, Mat.WATER)
-    plants.scatter(c, dice.whole(3, 40), 1.2, 4.5)
-    for _ in range(dice.whole(0, 3)):
-        plants.grove(c, dice.spread(24), dice.spread(24), 8, dice.whole(4, 14))
-    _ = texture
+        _blob(c, dice.spread(3), dice.spread(3), dice.between(9, 17), p.water, Mat.WATER)
+    if dice.chance(0.3):
+        ground.road(c, [(-c.reach, 30), (c.reach, 26)], 7, walk=1.5)
+        ground.traffic(c, [(-c.reach, 30), (c.reach, 26)], 1.8, 20, 0.0)
+    plants.scatter(c, dice.whole(3, 30), 1.0, 4.8)
+    for _ in range(dice.whole(0, 4)):
+        plants.grove(
+            c, dice.spread(26), dice.spread(26), dice.between(5, 14), dice.whole(4, 22), dice.between(2.4, 4)
+        )
+
+
+def _pitch(c: Canvas) -> None:
+    """A mown football field."""
+    dice, p = c.dice, c.palette
+    x, y, white = dice.spread(10), dice.spread(10), p.paint
+    corner = [(x - 48, y - 31), (x + 48, y - 31), (x + 48, y + 31), (x - 48, y + 31)]
+    grass = p.mix(p.lawn, (100, 142, 82), 0.5)
+    c.area(corner, grass, Mat.LAWN)
+    ground.rows(
+        c, c.mask(corner), 0.0, dice.between(9, 12), grass, p.mix(grass, (190, 206, 150), 0.18), 1.3, 0.0
+    )
+    for a, b in zip(corner, corner[1:] + corner[:1], strict=True):
+        c.path([a, b], 0.3, white, None)
+    c.path([(x, y - 31), (x, y + 31)], 0.3, white, None)
+    c.ring(x, y, 9, 0.3, white)
+    for s in (-1, 1):
+        box = [(x + s * 48, y - 18), (x + s * 33, y - 18), (x + s * 33, y + 18), (x + s * 48, y + 18)]
+        c.path(box, 0.3, white, None)
+        c.disc(x + s * 46, y, dice.between(1, 3), p.mix(grass, p.soil, 0.6), None)

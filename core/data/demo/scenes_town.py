@@ -4,6 +4,7 @@ import math
 
 from core.data.demo import buildings, ground, plants, vehicles
 from core.data.demo.canvas import Canvas
+from core.data.demo.dice import Colour
 from core.data.demo.materials import Mat
 
 
@@ -21,66 +22,106 @@ def _yard(c: Canvas, wild: float = 0.25) -> None:
 
 
 def _block(c: Canvas, depth: float, lot: float, fill: float, trees: float, cars: float, pools: float) -> None:
-    """Streets along x, `2 * depth` apart, with lots on both sides."""
-    dice, p = c.dice, c.palette
+    """Streets along x, `2 * depth` apart, with lots on both sides.
+
+    Args:
+        c: The picture.
+        depth: Of a lot in metres.
+        lot: Width of a lot in metres.
+        fill: Share of a lot's width that the house takes.
+        trees: Trees per lot.
+        cars: Cars per lot.
+        pools: Share of the lots that have a pool.
+    """
+    dice = c.dice
     width = dice.between(7, 10)
     shift = dice.between(-depth, depth)
     cross = dice.between(-c.reach, c.reach) if dice.chance(0.5) else None
     pitch = 2 * depth + width
-    lines = [shift + pitch * k for k in range(-3, 4) if abs(shift + pitch * k) < c.reach + depth]
-    for y in lines:
-        ground.road(
-            c, [(-c.reach, y), (c.reach, y)], width, lines=dice.chance(0.3), walk=dice.pick((0.0, 1.5, 1.5))
-        )
-    if cross is not None:
-        ground.road(c, [(cross, -c.reach), (cross, c.reach)], width, lines=False, walk=1.5)
-    for y in lines:
+    streets = [shift + pitch * k for k in range(-3, 4) if abs(shift + pitch * k) < c.reach + depth]
+    bend = dice.spread(0.5) / c.reach if dice.chance(0.4) else 0.0
+    lots = []
+    for y in streets:
         for side in (-1, 1):
             x = -c.reach + dice.between(-lot, 0)
             while x < c.reach:
                 here = lot * dice.between(0.85, 1.15)
-                mid = x + here / 2
+                middle = x + here / 2
                 x += here
-                if cross is not None and abs(mid - cross) < width / 2 + here * 0.45:
-                    continue
-                front = y + side * (width / 2 + 1.5)
-                deep = depth * dice.between(0.32, 0.44)
-                centre = front + side * (depth * dice.between(0.16, 0.26) + deep / 2)
-                drive = mid + dice.pick((-1, 1)) * here * 0.36
-                c.path(
-                    [(drive, y + side * width / 2), (drive, centre)],
-                    3.2,
-                    dice.near(p.concrete, 0.06),
-                    Mat.CONCRETE,
-                )
-                if dice.chance(cars):
-                    vehicles.car(
-                        c, drive, (front + centre) / 2 - side * deep * 0.2, math.pi / 2 + dice.spread(0.05)
+                if cross is None or abs(middle - cross) > width / 2 + here * 0.45:
+                    sag = bend * middle * middle * 0.25
+                    lots.append(
+                        (middle, y + sag + side * width / 2, side, here, math.atan(bend * middle * 0.5))
                     )
-                back = front + side * depth * 0.82
-                if dice.chance(pools):
-                    buildings.pool(
-                        c, mid + dice.spread(here * 0.15), back, dice.between(0, 1.5), dice.between(6, 9)
-                    )
-                buildings.house(c, mid, centre, here * fill, deep, math.pi if side < 0 else 0.0)
-                if dice.chance(0.25):
-                    buildings.flat(
-                        c,
-                        mid + dice.spread(here * 0.2),
-                        back,
-                        3.5,
-                        2.8,
-                        0.0,
-                        dice.near((170, 160, 148), 0.15),
-                        2.4,
-                    )
-                for _ in range(int(trees * dice.between(0.4, 1.8) + 0.5)):
-                    near = front + side * dice.between(0, depth * 0.95)
-                    if abs(near - centre) > deep * 0.42 or dice.chance(0.12):
-                        plants.tree(c, mid + dice.between(-0.5, 0.5) * here, near, dice.between(1.2, 4.2))
+    for x, y, side, here, turn in lots:
+        _garden(c, x, y, side, here, depth, turn)
+    for y in streets:
+        line = [(c.reach * k / 6, y + bend * (c.reach * k / 6) ** 2 * 0.25) for k in range(-7, 8)]
+        ground.road(c, line, width, lines=dice.chance(0.3), walk=dice.pick((0.0, 1.5, 1.5)))
         if cars:
-            ground.traffic(c, [(-c.reach, y), (c.reach, y)], width / 2 - 1.3, 18 / cars, 0.0)
-            ground.traffic(c, [(-c.reach, y), (c.reach, y)], -width / 2 + 1.3, 22 / cars, 0.0)
+            ground.traffic(c, line, width / 2 - 1.3, 18 / cars, 0.0)
+            ground.traffic(c, line, -width / 2 + 1.3, 22 / cars, 0.0)
+    if cross is not None:
+        ground.road(c, [(cross, -c.reach), (cross, c.reach)], width, lines=False, walk=1.5)
+    for x, y, side, here, turn in lots:
+        if c.sees(x, y + side * depth / 2, depth):
+            _home(c, x, y, side, here, depth, turn, fill, trees, cars, pools)
+
+
+def _garden(c: Canvas, x: float, y: float, side: int, lot: float, depth: float, turn: float) -> None:
+    """The ground of one lot: every owner waters it differently."""
+    dice, p = c.dice, c.palette
+    green = p.climate != "desert"
+    if dice.chance(0.75 if green else 0.3):
+        c.box(x, y + side * depth / 2, lot * 0.97, depth, turn, dice.near(p.lawn, 0.1, 5), Mat.LAWN)
+    if dice.chance(0.35 if green else 0.6):
+        worn = p.mix(p.soil, p.lawn, dice.between(0, 0.35))
+        c.box(x, y + side * depth * 0.75, lot * 0.94, depth * 0.48, turn, dice.near(worn, 0.06), Mat.SOIL)
+    if dice.chance(0.3):
+        c.box(x + lot / 2, y + side * depth * 0.7, 0.25, depth * 0.6, turn, (148, 134, 116), None, 1.7)
+    if dice.chance(0.3):
+        c.box(x, y + side * depth, lot, 0.25, turn, (148, 134, 116), None, 1.7)
+
+
+def _home(
+    c: Canvas,
+    x: float,
+    y: float,
+    side: int,
+    lot: float,
+    depth: float,
+    turn: float,
+    fill: float,
+    trees: float,
+    cars: float,
+    pools: float,
+) -> None:
+    """The house of one lot with its drive, terrace, pool, shed and trees."""
+    dice, p = c.dice, c.palette
+    deep = depth * dice.between(0.32, 0.44)
+    centre = y + side * (depth * dice.between(0.2, 0.3) + deep / 2)
+    drive = x + dice.pick((-1, 1)) * lot * 0.34
+    paved = dice.near(p.concrete, 0.06)
+    c.path([(drive, y - side), (drive, centre)], dice.pick((2.6, 3.4, 5.0)), paved, Mat.CONCRETE)
+    if dice.chance(cars):
+        vehicles.car(c, drive, (y + centre - side * deep / 2) / 2, math.pi / 2 + dice.spread(0.05))
+    back = y + side * depth * 0.84
+    if dice.chance(0.5):
+        c.box(x, centre + side * deep * 0.55, lot * dice.between(0.3, 0.6), 4, turn, paved, Mat.CONCRETE)
+    if dice.chance(pools):
+        buildings.pool(c, x + dice.spread(lot * 0.15), back, dice.between(0, 1.5), dice.between(6, 9))
+    angle = turn + (math.pi if side < 0 else 0.0)
+    buildings.house(c, x, centre, lot * fill, deep, angle)
+    if dice.chance(0.3):
+        shed = dice.near((170, 160, 148), 0.15)
+        buildings.flat(c, x + dice.spread(lot * 0.25), back, 3.5, 2.8, turn, shed, 2.4)
+    for _ in range(int(trees * dice.between(0.4, 1.8) + 0.5)):
+        at = y + side * dice.between(0, depth)
+        if abs(at - centre) > deep * 0.45 or dice.chance(0.1):
+            plants.tree(c, x + dice.between(-0.5, 0.5) * lot, at, dice.between(1.2, 4.4))
+    for _ in range(dice.whole(0, 4)):  # bushes along walls and fences
+        bx = x + dice.pick((-0.46, 0.46, dice.between(-0.4, 0.4))) * lot
+        plants.tree(c, bx, y + side * dice.between(0.1, 1.0) * depth, dice.between(0.6, 1.2))
 
 
 def dense_homes(c: Canvas) -> None:
@@ -352,6 +393,17 @@ def parking(c: Canvas) -> None:
         plants.row(c, -c.reach, y, c.reach, y, 8, 2.4)
 
 
+# Inner and outer colour of courts.
+_COURTS: tuple[tuple[Colour, Colour], ...] = (
+    ((70, 110, 84), (140, 84, 70)),
+    ((84, 120, 92), (72, 100, 78)),
+    ((70, 104, 140), (84, 124, 92)),
+    ((150, 88, 72), (80, 112, 84)),
+    ((118, 124, 122), (100, 106, 104)),
+    ((64, 96, 132), (64, 84, 112)),
+)
+
+
 def courts(c: Canvas) -> None:
     """Tennis or basketball courts by a park, a school or houses."""
     dice, p = c.dice, c.palette
@@ -360,9 +412,8 @@ def courts(c: Canvas) -> None:
         y = -c.metres * dice.between(0.34, 0.5)
         ground.road(c, [(-c.reach, y), (c.reach, y)], 8, walk=1.5)
         ground.traffic(c, [(-c.reach, y), (c.reach, y)], 2.6, 12, 0.0)
-    sets = (((70, 110, 84), (140, 84, 70)), ((84, 120, 92), (72, 100, 78)), ((70, 104, 140), (84, 124, 92)),
-            ((150, 88, 72), (80, 112, 84)), ((118, 124, 122), (100, 106, 104)), ((64, 96, 132), (64, 84, 112)))  # fmt: skip
-    inner, outer = (dice.near(k, 0.08, 4) for k in dice.pick(sets))
+    worn = dice.between(0, 0.5)
+    inner, outer = (p.mix(dice.near(k, 0.08, 4), (120, 124, 120), worn) for k in dice.pick(_COURTS))
     draw = buildings.tennis if dice.chance(0.7) else buildings.basketball
     columns, lines = dice.pick(((1, 1), (2, 1), (3, 1), (4, 1), (2, 2), (3, 2)))
     x0, y0 = dice.spread(8) - (columns - 1) * 9, dice.spread(8) - (lines - 1) * 19

@@ -1,6 +1,9 @@
 """Scenes of roads, airfields and tank farms."""
 
 import math
+from itertools import pairwise
+
+import numpy as np
 
 from core.data.demo import buildings, ground, plants, vehicles
 from core.data.demo.canvas import Canvas
@@ -12,11 +15,11 @@ def _verge(c: Canvas) -> None:
     dice, p = c.dice, c.palette
     if dice.chance(0.35) or p.climate == "desert":
         c.fill(p.soil, Mat.SOIL)
-        ground.blotches(c, p.wild, Mat.MEADOW, dice.between(0.1, 0.5))
+        ground.blotches(c, p.mix(p.wild, p.soil, 0.35), Mat.MEADOW, dice.between(0.1, 0.5))
     else:
         ground.lawn(c, wild=True)
         if dice.chance(0.5):
-            ground.blotches(c, p.soil, Mat.SOIL, dice.between(0.1, 0.35))
+            ground.blotches(c, p.mix(p.soil, p.wild, 0.4), Mat.SOIL, dice.between(0.1, 0.35))
 
 
 def _motorway(
@@ -53,7 +56,7 @@ def _motorway(
             if k in (0, lanes):
                 c.path(edge, 0.25, p.paint, None, height)
             elif not height:
-                for a, b in zip(edge, edge[1:], strict=False):
+                for a, b in pairwise(edge):
                     c.dashes(a, b, 0.25, 3, 6, p.paint)
         for k in range(lanes):
             ground.traffic(c, points, at + (k - (lanes - 1) / 2) * lane, gap, 0.1)
@@ -66,20 +69,14 @@ def freeway(c: Canvas) -> None:
     """A motorway with verges, trees, sometimes a frontage road."""
     dice = c.dice
     _verge(c)
-    width = _motorway(c, ground.curve(c, 0.12), dice.whole(2, 4), dice.between(14, 60))
+    width = _motorway(c, ground.curve(c, 0.07), dice.whole(2, 4), dice.between(14, 60))
     if dice.chance(0.4):
         y = width / 2 + dice.between(8, 14)
         ground.road(c, [(-c.reach, y), (c.reach, y)], 7.5)
         ground.traffic(c, [(-c.reach, y), (c.reach, y)], 1.9, 24)
     for _ in range(dice.whole(0, 5)):
-        plants.grove(
-            c,
-            dice.spread(30),
-            dice.pick((-1, 1)) * (width / 2 + dice.between(10, 26)),
-            7,
-            dice.whole(2, 12),
-            2.6,
-        )
+        y = dice.pick((-1, 1)) * (width / 2 + dice.between(10, 26))
+        plants.grove(c, dice.spread(30), y, 7, dice.whole(2, 12), 2.6)
     plants.scatter(c, dice.whole(0, 25), 0.8, 2.2, width / 2 + 5)
 
 
@@ -87,15 +84,12 @@ def overpass(c: Canvas) -> None:
     """A motorway that crosses over another."""
     dice, p = c.dice, c.palette
     _verge(c)
-    _motorway(
-        c, [(-c.reach * 1.1, 0.0), (c.reach * 1.1, dice.spread(5))], dice.whole(2, 3), dice.between(18, 60)
-    )
+    below = [(-c.reach * 1.1, 0.0), (c.reach * 1.1, dice.spread(5))]
+    _motorway(c, below, dice.whole(2, 3), dice.between(18, 60))
     plants.scatter(c, dice.whole(0, 18), 1.0, 3.0, 18)
     tilt = dice.spread(0.35)
-    line = [
-        (dice.spread(1) * 0 + y * tilt + 0.002 * dice.spread(1) * y * y, y)
-        for y in (-c.reach * 1.2, -c.reach * 0.5, 0.0, c.reach * 0.5, c.reach * 1.2)
-    ]
+    bow = dice.spread(0.25) / c.reach
+    line = [(tilt * y + bow * y * y, y) for y in np.linspace(-1.2 * c.reach, 1.2 * c.reach, 21).tolist()]
     width = dice.between(10, 24)
     up = 7.0
     c.path(line, width + 1.6, p.mix(p.concrete, (240, 240, 236), 0.3), Mat.CONCRETE, up + 0.5)
@@ -233,7 +227,7 @@ def runway(c: Canvas) -> None:
             y = shift + (k - (n - 1) / 2) * width * 0.9 / n
             if abs(y - shift) > 1.5:
                 c.box(-12, y, 24, 1.7, 0, white, None)
-        _number(c, 14, shift, width)
+        _number(c, 14, shift)
     elif where < 0.6:
         for s in (-1, 1):
             c.box(dice.spread(8), shift + s * width * 0.24, 34, 5.0, 0, white, None)
@@ -248,11 +242,26 @@ def runway(c: Canvas) -> None:
         vehicles.plane(c, dice.spread(14), shift, dice.pick((0.0, math.pi)), dice.between(16, 38))
 
 
-def _number(c: Canvas, x: float, y: float, width: float) -> None:
+def _number(c: Canvas, x: float, y: float) -> None:
     """Two digits of a runway as strokes of a seven-segment display."""
     dice = c.dice
-    strokes = {"top": (8, 0, 1.4, 5), "mid": (4, 0, 1.4, 5), "low": (0, 0, 1.4, 5), "tl": (6, -2.2, 5, 1.3), "tr": (6, 2.2, 5, 1.3), "bl": (2, -2.2, 5, 1.3), "br": (2, 2.2, 5, 1.3)}  # fmt: skip
-    digits = (("tr", "br"), ("top", "tr", "mid", "bl", "low"), ("top", "tr", "mid", "br", "low"), ("top", "tl", "mid", "bl", "br", "low"), ("tl", "tr", "mid", "br"))  # fmt: skip
+    across, down = (1.4, 5.0), (5.0, 1.3)
+    strokes = {
+        "top": (8.0, 0.0, *across),
+        "mid": (4.0, 0.0, *across),
+        "low": (0.0, 0.0, *across),
+        "tl": (6.0, -2.2, *down),
+        "tr": (6.0, 2.2, *down),
+        "bl": (2.0, -2.2, *down),
+        "br": (2.0, 2.2, *down),
+    }
+    digits = (
+        ("tr", "br"),
+        ("top", "tr", "mid", "bl", "low"),
+        ("top", "tr", "mid", "br", "low"),
+        ("top", "tl", "mid", "bl", "br", "low"),
+        ("tl", "tr", "mid", "br"),
+    )
     for side in (-1, 1):
         for name in dice.pick(digits):
             u, v, long, wide = strokes[name]
@@ -281,45 +290,35 @@ def apron(c: Canvas) -> None:
     small = dice.chance(0.3)
     size = dice.between(9, 14) if small else dice.between(26, 46)
     count = dice.whole(2, 6) if small else dice.pick((1, 1, 2, 3))
-    pitch = size * dice.between(1.05, 1.25)
+    pitch = size * (dice.between(1.35, 1.7) if small else dice.between(1.05, 1.25))
     base = dice.pick((1, -1)) * math.pi / 2 + dice.spread(0.12)
+    front = math.copysign(1, math.sin(base))
     terminal = not small and dice.chance(0.5)
     y0 = dice.spread(6)
-    for k in range(count):
-        x = (k - (count - 1) / 2) * pitch + dice.spread(2)
+    stands = [((k - (count - 1) / 2) * pitch + dice.spread(1.5), y0 + dice.spread(2)) for k in range(count)]
+    for x, _ in stands:
         c.path([(x, y0 - 60), (x, y0 + 60)], 0.4, (206, 176, 80), None)
+    if dice.chance(0.5):
+        y = y0 - front * (size * 0.5 + 14)
+        c.path([(-c.reach, y), (c.reach, y)], 0.4, (206, 176, 80), None)
+    for x, y in stands:
+        for _ in range(dice.whole(0, 3 if small else 8)):  # carts and lorries stand around, not under, a wing
+            side = dice.pick((-1, 1)) * size * dice.between(0.16, 0.5)
+            drive = vehicles.lorry if dice.chance(0.2) else vehicles.car
+            drive(c, x + side, y + front * size * dice.between(0.15, 0.6), dice.between(0, 6))
     if terminal:
-        y = y0 + math.copysign(size * 0.62 + 14, math.sin(base))
+        y = y0 + front * (size * 0.62 + 14)
         buildings.flat(c, 0, y, 2.4 * c.reach, 26, 0, dice.near((206, 204, 198), 0.08), 10, busy=True)
-    for k in range(count):
-        x = (k - (count - 1) / 2) * pitch + dice.spread(2)
-        angle = base if terminal else base + dice.spread(0.2) + dice.pick((0.0, 0.0, 0.5))
-        vehicles.plane(c, x, y0 + dice.spread(2), angle, size * dice.between(0.85, 1.1))
-        if terminal:
-            top = y0 + math.copysign(size * 0.66, math.sin(base))
-            c.path(
-                [(x + size * 0.1, y0 + math.copysign(size * 0.3, math.sin(base))), (x + size * 0.25, top)],
-                2.6,
-                (196, 194, 188),
-                Mat.FLAT_ROOF,
-                6,
-            )
-        for _ in range(dice.whole(0, 5)):
-            (vehicles.lorry if dice.chance(0.2) else vehicles.car)(
-                c, x + dice.spread(size * 0.4), y0 + dice.spread(size * 0.35), dice.between(0, 6)
-            )
-    if dice.chance(0.3):
-        buildings.flat(
-            c,
-            dice.pick((-1, 1)) * c.metres * 0.42,
-            -c.metres * 0.4,
-            22,
-            26,
-            0,
-            dice.near((190, 190, 186), 0.1),
-            8,
-            busy=True,
+    for x, y in stands:
+        vehicles.plane(
+            c, x, y, base if terminal else base + dice.spread(0.25), size * dice.between(0.9, 1.08)
         )
+        if terminal:
+            bridge = [(x + size * 0.06, y0 + front * size * 0.3), (x + size * 0.25, y0 + front * size * 0.66)]
+            c.path(bridge, 2.6, (196, 194, 188), Mat.FLAT_ROOF, 6)
+    if dice.chance(0.3):
+        x, hangar = dice.pick((-1, 1)) * c.metres * 0.42, dice.near((190, 190, 186), 0.1)
+        buildings.flat(c, x, -c.metres * 0.4, 22, 26, 0, hangar, 8, busy=True)
 
 
 def tanks(c: Canvas) -> None:
@@ -337,25 +336,19 @@ def tanks(c: Canvas) -> None:
     step = radius * dice.between(2.6, 3.4)
     x0, y0 = dice.spread(8), dice.spread(8)
     n = max(1, int(c.metres / step / 2) + 1)
-    track = dice.between(-1, 1) * c.metres * 0.4
-    ground.road(c, [(-c.reach, track), (c.reach, track)], 6, lines=False)
+    track = y0 + dice.pick((-1, 1)) * step * dice.pick((0.5, 0.5, 1.5))
+    ground.road(c, [(-c.reach, track), (c.reach, track)], 5, lines=False)
     few = dice.pick((0.35, 0.6, 0.95))
     spots = []
+    floor = p.mix(p.soil, p.asphalt, dice.between(0.2, 0.8))
+    rim = p.mix(p.soil, p.concrete, 0.5)
     for i in range(-n, n + 1):
         for j in range(-n, n + 1):
             x, y = x0 + i * step, y0 + j * step
-            if abs(y - track) > radius + 4 and ((i == 0 and j == 0) or dice.chance(few)):
+            if (i == 0 and j == 0) or dice.chance(few):
                 spots.append((x, y))
-                c.box(x, y, step * 0.95, step * 0.95, 0, p.mix(p.soil, p.concrete, 0.4), None)
-                c.box(
-                    x,
-                    y,
-                    step * 0.9,
-                    step * 0.9,
-                    0,
-                    p.mix(p.soil, p.asphalt, dice.between(0.0, 0.3)),
-                    Mat.GRAVEL,
-                )
+                c.box(x, y, step * 0.84, step * 0.84, 0, rim, None, 0.7)
+                c.box(x, y, step * 0.79, step * 0.79, 0, dice.near(floor, 0.06), Mat.GRAVEL)
     for x, y in spots:
         c.path([(x, y), (x, track)], 0.6, (176, 172, 166), None, 0.8)
     for x, y in spots:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from core.data.demo import buildings, ground, plants, texture, vehicles
@@ -76,7 +77,7 @@ def harbour(c: Canvas) -> None:
 def beach(c: Canvas) -> None:
     """Sea, breakers, wet and dry sand, sometimes dunes or a promenade."""
     dice, p = c.dice, c.palette
-    y = ground.shore(c, dice.between(1.5, 4), dice.between(0.6, 1.6)) + np.float32(dice.spread(14))
+    y = ground.shore(c, dice.between(2, 6), dice.between(0.4, 1.2)) + np.float32(dice.spread(14))
     depth = y / np.float32(c.metres) + np.float32(0.5)
     deep, shallow = p.sea, p.mix(p.sea, (150, 178, 168), 0.55)
     wet, dry = p.mix(p.sand, (110, 96, 80), 0.45), p.sand
@@ -92,87 +93,85 @@ def beach(c: Canvas) -> None:
             (1.0, p.mix(dry, (240, 230, 210), 0.3), Mat.SAND),
         ),
     )
-    foam = texture.crop("border", c.size, dice)
-    lace = texture.crop("mid", c.size, dice)
-    white = (232, 236, 234)
-    for at, width in [(0.525, 0.012)] + [
-        (0.525 - 0.06 * k - dice.between(0, 0.03), dice.between(0.006, 0.03))
-        for k in range(1, dice.whole(2, 4))
-    ]:
-        line = depth + foam * np.float32(0.012) - np.float32(at)
-        veil = np.exp(-((line / np.float32(width)) ** 2)) + lace * np.float32(0.25) * (
-            np.abs(line) < width * 2
-        )
-        if at < 0.5:  # breakers leave streaks of foam on their sea side
-            veil = veil + np.float32(0.5) * (lace > 0.3) * (line > -width * 3) * (line < 0)
-        where = Image.fromarray((np.clip(veil, 0, 1) * 235).astype(np.uint8))
-        c.paint(where, white, None)
+    _surf(c, depth)
     inland = dice.unit()
     if inland < 0.25:
-        line = [(-c.reach, c.metres * 0.42), (c.reach, c.metres * 0.42)]
-        ground.road(c, line, 8, walk=2)
-        ground.traffic(c, line, 2.4, 14)
+        road = [(-c.reach, c.metres * 0.42), (c.reach, c.metres * 0.42)]
+        ground.road(c, road, 8, walk=2)
+        ground.traffic(c, road, 2.4, 14)
         for _ in range(8):
             plants.palm(c, dice.between(-c.reach, c.reach), c.metres * 0.36 + dice.spread(1))
     elif inland < 0.5:
-        where = Image.fromarray((((depth > 0.86) & (foam > -0.4)) * np.uint8(255)).astype(np.uint8))
+        where = Image.fromarray(
+            (((depth > 0.86) & (texture.crop("border", c.size, dice) > -0.4)) * np.uint8(255)).astype(
+                np.uint8
+            )
+        )
         c.paint(where, p.wild, Mat.MEADOW)
         c.cover(Mat.TREE, p.tree, 1.4, 0.5, 3, where)
-    for _ in range(dice.whole(0, 5)):
-        x, yy = dice.between(-c.reach, c.reach), c.metres * dice.between(0.16, 0.32)
-        c.disc(
-            x,
-            yy,
-            1.1,
-            dice.near(dice.pick(((190, 60, 50), (60, 90, 150), (230, 220, 120), (220, 220, 216))), 0.1),
-            None,
-            2.0,
+    cloths: tuple[Colour, ...] = ((190, 60, 50), (60, 90, 150), (230, 220, 120), (220, 220, 216))
+    for _ in range(dice.whole(0, 12)):  # parasols
+        x, yy = dice.between(-c.reach, c.reach), c.metres * dice.between(0.1, 0.34)
+        if c.lies(x, yy) == Mat.SAND:
+            c.disc(x, yy, 0.9, dice.near(dice.pick(cloths), 0.1), None, 1.6)
+
+
+def _surf(c: Canvas, depth: NDArray[np.float32]) -> None:
+    """Lines of foam before the water's edge at depth 0.525, torn open seawards."""
+    dice = c.dice
+    rough, lace = texture.crop("border", c.size, dice), texture.crop("mid", c.size, dice)
+    lines = [(0.525, dice.between(0.006, 0.012), 1.0)]
+    for k in range(1, dice.whole(2, 5)):
+        lines.append(
+            (0.525 - 0.045 * k - dice.between(0, 0.02), dice.between(0.006, 0.02), dice.between(0.3, 1))
         )
+    veil = np.zeros_like(depth)
+    for at, width, strength in lines:
+        line = (depth + rough * np.float32(0.01) - np.float32(at)) / np.float32(width)
+        # Steep towards the beach, trailing off towards the sea.
+        front = np.exp(-(np.where(line > 0, line * 2, line * np.float32(0.45)) ** 2)) * np.float32(strength)
+        np.maximum(veil, front, out=veil)
+    veil *= np.clip(0.75 + 0.45 * lace, 0, 1.3)
+    c.paint(Image.fromarray((np.clip(veil, 0, 1) * 240).astype(np.uint8)), (232, 236, 234), None)
 
 
 def sea(c: Canvas) -> None:
     """Open water with ships, or a rocky coast."""
     dice, p = c.dice, c.palette
-    c.fill(p.sea, Mat.SEA)
-    a = dice.between(0, math.tau)
-    where = Image.new("L", c.mat.size, 255)
-    ground.rows(
-        c,
-        where,
-        a,
-        dice.between(3, 9),
-        p.mix(p.sea, (20, 40, 50), 0.18),
-        p.mix(p.sea, (170, 190, 190), 0.16),
-        0.45,
-    )
+    ground.ripples(c, p.sea, Mat.SEA, dice.between(0.12, 0.3))
     lace = texture.crop("mid", c.size, dice) + texture.crop("border", c.size, dice)
     crest = Image.fromarray(((lace > np.float32(dice.between(3.0, 4.4))) * np.uint8(150)).astype(np.uint8))
     c.paint(crest, (214, 224, 224), None)
-    if dice.chance(0.85):
-        for _ in range(dice.pick((1, 1, 2, 3))):
-            vehicles.ship(
-                c, dice.spread(16), dice.spread(16), dice.between(0, math.tau), dice.between(11, 36)
-            )
-    if dice.chance(0.4):
-        y = ground.shore(c, 5, 2.5) - np.float32(c.metres * dice.between(0.18, 0.32))
-        for low, colour, mat in (
-            (-3.0, p.mix(p.sea, (220, 230, 228), 0.5), None),
-            (-1.6, (224, 230, 228), None),
-            (0.0, (120, 108, 94), Mat.ROCK),
-            (7.0, p.wild, Mat.MEADOW),
-        ):
-            rough = y + np.float32(1.2) * texture.crop("mid", c.size, dice)
-            c.paint(Image.fromarray(((rough > low) * np.uint8(255)).astype(np.uint8)), colour, mat)
-    elif dice.chance(0.35):
+    coast = dice.chance(0.4)
+    if coast:
+        y = ground.shore(c, 5, 2.0) - np.float32(c.metres * dice.between(0.18, 0.32))
+        y += np.float32(1.0) * texture.crop("mid", c.size, dice)
+        surf: Colour = (222, 230, 228)
+        bands = ((-3.0, p.mix(p.sea, surf, 0.5), None), (-1.6, surf, None))
+        rock = p.mix(p.soil, (112, 104, 96), 0.6)
+        for low, colour, mat in (*bands, (0.0, rock, Mat.ROCK), (7.0, p.wild, Mat.MEADOW)):
+            c.paint(Image.fromarray(((y > low) * np.uint8(255)).astype(np.uint8)), colour, mat)
+    pier = not coast and dice.chance(0.35)
+    if pier:
         planks = dice.near((184, 176, 164), 0.06)
-        c.path([(-c.reach, 8), (dice.spread(10), 8)], 4, planks, Mat.DOCK, 2.0)
+        c.path([(-c.reach, 12), (dice.spread(10), 12)], 4, planks, Mat.DOCK, 2.0)
+        for k in range(6):
+            c.box(-c.reach + k * 9, 12, 0.4, 5.5, 0, dice.near(planks, 0.1), None, 2.2)
+    if dice.chance(0.85):
+        course = dice.between(0, math.tau)
+        count = dice.pick((1, 1, 2, 3))
+        for k in range(count):  # abreast, so that no ship sails through another
+            at = (k - (count - 1) / 2) * 24 + dice.spread(3)
+            x, yy = -math.sin(course) * at + dice.spread(6), math.cos(course) * at - 8
+            if yy < 2 or not (coast or pier):
+                vehicles.ship(c, x, yy, course + dice.spread(0.15), dice.between(11, 34))
 
 
 def river(c: Canvas) -> None:
     """A river between wooded or grassy banks."""
     dice, p = c.dice, c.palette
     half = dice.between(6, 15)
-    y = np.abs(ground.shore(c, dice.between(3, 7), dice.between(0.8, 2.0)))
+    y = np.abs(ground.shore(c, dice.between(4, 9), dice.between(0.4, 1.0)))
     k = np.float32(1 / (2 * c.metres))
     ground_colour, mat = (p.wild, Mat.MEADOW) if dice.chance(0.7) else (p.soil, Mat.SOIL)
     mud = p.mix(p.soil, p.sand, 0.5)

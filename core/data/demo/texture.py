@@ -20,6 +20,7 @@ _BANDS = {
     "fine": (1.5, 4.0, 1.0),
     "mid": (5.0, 20.0, 1.0),
     "coarse": (30.0, 400.0, 1.0),
+    "drift": (110.0, 600.0, 1.0),
     "border": (8.0, 200.0, 1.0),
     "swell": (4.0, 16.0, 4.0),
     "streak": (3.0, 30.0, 14.0),
@@ -49,38 +50,57 @@ def crop(kind: str, size: int, dice: Dice, turn: bool = True) -> NDArray[np.floa
     return view.T if turn and dice.chance(0.5) else view
 
 
+RADII = (3, 6, 11)  # of the crowns in a tile, in pixels
+SHARES = (0.12, 0.3, 0.5, 0.75, 0.95)  # of the ground that a tile covers
+
+
 @cache
 def _crowns(radius: int, share: float) -> tuple[Image.Image, Image.Image]:
     """Heights and tones, two L images (2 * TILE each side), of crowns that cover about `share`."""
     rng = np.random.Generator(np.random.PCG64([TILE, radius, int(100 * share)]))
-    height = np.zeros((TILE, TILE), np.float32)
-    tone = np.zeros((TILE, TILE), np.float32)
-    count = int(-np.log(1 - min(share, 0.96)) * TILE**2 / (np.pi * 0.8 * radius**2))
-    # Open cover grows in clumps: candidates are kept where coarse noise is high.
-    clumps = noise("border")
-    reach = int(radius * 1.7) + 1
+    reach = 2 * radius + 1
     grid = np.arange(-reach, reach + 1)
     angle = np.arctan2(grid[:, None], grid[None, :])
     distance = np.hypot(grid[:, None], grid[None, :])
-    placed = 0
-    while placed < count:
-        x, y = rng.integers(0, TILE, 2)
-        if share < 0.9 and clumps[y, x] < rng.normal(-0.3, 0.8):
-            continue
-        placed += 1
-        r = radius * np.exp(rng.normal(0, 0.25))
-        lobes = 1 + 0.13 * np.sin(angle * rng.integers(3, 6) + rng.uniform(0, 6.3))
-        lobes = lobes + 0.09 * np.sin(angle * rng.integers(6, 10) + rng.uniform(0, 6.3))
-        inside = 1 - (distance / (r * lobes)) ** 2
-        dome = np.where(inside > 0, rng.uniform(0.25, 0.5) * r / radius + 0.5 * np.sqrt(np.abs(inside)), 0)
-        at = np.ix_((y + grid) % TILE, (x + grid) % TILE)
-        higher = dome > height[at]
-        height[at] = np.where(higher, dome, height[at])
-        tone[at] = np.where(higher, rng.uniform(0, 1), tone[at])
-    height *= 1 + 0.07 * noise("fine")[:TILE, :TILE]
-    pair = (np.clip(height * 200, 0, 255), np.clip(tone * 254 + 1, 0, 255))
-    small, big = (Image.fromarray(np.tile(a.astype(np.uint8), (2, 2))) for a in pair)
-    return small, big
+    domes = []
+    for k in range(32):
+        size = 0.6 + 1.0 * (k / 31) ** 1.5
+        edge = radius * size * (1 + 0.13 * np.sin(angle * rng.integers(3, 6) + rng.uniform(0, 6.3)))
+        edge *= 1 + 0.09 * np.sin(angle * rng.integers(6, 10) + rng.uniform(0, 6.3))
+        inside = 1 - (distance / edge) ** 2
+        domes.append(np.where(inside > 0, 0.3 * size + 0.42 * np.sqrt(np.abs(inside)), 0).astype(np.float32))
+    # Crowns are stamped on a sheet with a margin, which is then folded over: the tile repeats.
+    side = TILE + 2 * reach
+    sheet = np.zeros((2, side, side), np.float32)  # height, tone
+    count = int(-np.log(1 - share) * TILE**2 / (np.pi * 1.05 * radius**2))
+    # Open cover grows in clumps: places are kept where coarse noise is high.
+    places = rng.integers(0, TILE, (3 * count, 2))
+    if share < 0.9:
+        clumps = noise("border")[places[:, 0], places[:, 1]]
+        places = places[clumps > rng.normal(-0.3, 0.9, len(places))]
+    kinds, tones = rng.integers(0, 32, count), rng.uniform(0.05, 1, count).astype(np.float32)
+    lifts = rng.uniform(0.75, 1.15, count).astype(np.float32)
+    for (y, x), kind, tone, lift in zip(places, kinds, tones, lifts, strict=False):
+        height, colour = sheet[:, y : y + 2 * reach + 1, x : x + 2 * reach + 1]
+        dome = domes[kind] * lift
+        higher = dome > height
+        np.copyto(height, dome, where=higher)
+        np.copyto(colour, tone, where=higher)
+    for axis in (1, 2):
+        sheet = np.moveaxis(sheet, axis, 1)
+        for inner, outer in (
+            (slice(TILE, TILE + reach), slice(0, reach)),
+            (slice(reach, 2 * reach), slice(TILE + reach, side)),
+        ):
+            higher = sheet[0, outer] > sheet[0, inner]
+            for layer in sheet:
+                layer[inner][higher] = layer[outer][higher]
+        sheet = np.moveaxis(sheet, 1, axis)
+    height, colour = sheet[:, reach : reach + TILE, reach : reach + TILE]
+    height = height * (1 + 0.06 * noise("fine")[:TILE, :TILE])
+    pair = (np.clip(height * 260, 0, 255), np.clip(colour * 255, 0, 255))
+    high, tone_image = (Image.fromarray(np.tile(a.astype(np.uint8), (2, 2))) for a in pair)
+    return high, tone_image
 
 
 def crowns(radius: int, share: float, size: int, zoom: float, dice: Dice) -> tuple[Image.Image, Image.Image]:
@@ -98,8 +118,18 @@ def crowns(radius: int, share: float, size: int, zoom: float, dice: Dice) -> tup
 
 
 @cache
-def crown(radius: int, variant: int) -> tuple[Image.Image, Image.Image]:
-    """One tree seen from above: its dome (L, 0..255) and its outline (L mask), 2 * radius + 3 wide."""
+def swell() -> Image.Image:
+    """Waves that run along y, as levels around 128 (L, 2 * TILE wide)."""
+    return Image.fromarray(np.clip(128 + 50 * noise("swell") + 12 * noise("border"), 0, 255).astype(np.uint8))
+
+
+@cache
+def crown(radius: int, variant: int) -> tuple[NDArray[np.float32], Image.Image, Image.Image]:
+    """One tree seen from above, 2 * radius + 3 wide.
+
+    Returns:
+        Its dome in 0..1, its soft outline (L) and its hard outline (L, 0 or 255).
+    """
     rng = np.random.Generator(np.random.PCG64([TILE, radius, variant]))
     grid = np.arange(-radius - 1, radius + 2)
     angle = np.arctan2(grid[:, None], grid[None, :])
@@ -108,13 +138,17 @@ def crown(radius: int, variant: int) -> tuple[Image.Image, Image.Image]:
     for waves in (2, 3, 5, 7, 11):
         edge = edge + rng.uniform(0.02, 0.075) * np.sin(waves * angle + rng.uniform(0, 6.3))
     inside = 1 - (distance / (radius * edge)) ** 2
-    dome = np.sqrt(np.clip(inside, 0, 1))
+    dome = 0.5 + 0.34 * np.sqrt(np.clip(inside, 0, 1))  # foliage begins half way up: round shadows
     # Smaller domes on the large one: the clumps of leaves that make a crown rough.
     for _ in range(3 + radius // 2):
         a, d = rng.uniform(0, 6.3), rng.uniform(0.2, 0.8) * radius
         r = rng.uniform(0.22, 0.4) * radius + 0.8
         bump = 1 - (np.hypot(grid[None, :] - d * np.cos(a), grid[:, None] - d * np.sin(a)) / r) ** 2
-        dome = dome + 0.16 * np.clip(bump, 0, 1)
-    dome = np.clip(dome * 190, 0, 255).astype(np.uint8)
-    mask = (np.clip(inside * radius * 0.8 + 0.4, 0, 1) * 255).astype(np.uint8)
-    return Image.fromarray(dome), Image.fromarray(mask)
+        dome = dome + 0.09 * np.clip(bump, 0, 1)
+    soft = np.clip(inside * radius * 0.8 + 0.4, 0, 1) * 255
+    hard = np.where(soft > 127, 255, 0)
+    return (
+        np.clip(dome, 0, 1).astype(np.float32),
+        Image.fromarray(soft.astype(np.uint8)),
+        Image.fromarray(hard.astype(np.uint8)),
+    )

@@ -82,11 +82,15 @@ def ship(c: Canvas, x: float, y: float, angle: float, length: float) -> None:
     frame = c.frame(x, y, angle)
     half, beam = length / 2, length * dice.between(0.1, 0.14)
     base = c.palette.sea
-    reach = length * dice.between(1.2, 3.0)
-    for k, spread in ((0.18, 1.0), (0.35, 0.55), (0.6, 0.25)):
-        wake = ((-half * 0.6, -beam * 0.5), (-half - reach * (1.3 - k), -beam - reach * 0.16 * spread),
-                (-half - reach * (1.3 - k), beam + reach * 0.16 * spread), (-half * 0.6, beam * 0.5))  # fmt: skip
-        c.shape(frame.points(wake), c.palette.mix(base, (228, 236, 236), k), None)
+    reach = length * dice.between(1.0, 2.6)
+    for k in range(6):  # the wake fades and widens behind the stern
+        long, wide = reach * (1.0 - k * 0.15), (0.07 - 0.01 * k) * reach
+        wake = ((-half * 0.6, -beam * 0.4), (-half - long, -beam - wide), (-half - long * 1.04, 0.0),
+                (-half - long, beam + wide), (-half * 0.6, beam * 0.4))  # fmt: skip
+        c.shape(frame.points(wake), c.palette.mix(base, (228, 236, 236), 0.05 + 0.06 * k), None)
+    for side in (-1, 1):  # the bow wave
+        arm = frame.points(((half * 0.9, 0.0), (-half - reach * 0.8, side * (beam + 0.24 * reach))))
+        c.stroke(arm, 0.5, c.palette.mix(base, (228, 236, 236), 0.3))
     outline = ((-half, -beam), (half * 0.6, -beam), (half * 0.85, -beam * 0.5), (half, 0.0),
                (half * 0.85, beam * 0.5), (half * 0.6, beam), (-half, beam))  # fmt: skip
     rim = [(u * 1.06 + half * 0.02, v * 1.3) for u, v in outline]
@@ -119,7 +123,12 @@ def plane(c: Canvas, x: float, y: float, angle: float, length: float) -> None:
     frame = c.frame(x, y, angle)
     h = length / 2
     if length < 16:
-        wing = ((h * 0.32, 0.0), (h * 0.24, h * 1.05), (-h * 0.02, h * 1.05), (-h * 0.1, 0.0))
+        wing: tuple[tuple[float, float], ...] = (
+            (h * 0.32, 0.0),
+            (h * 0.24, h * 1.05),
+            (-h * 0.02, h * 1.05),
+            (-h * 0.1, 0.0),
+        )
         body, tail, nose = h * 0.13, h * 0.4, 0.2
     else:
         wing = (
