@@ -86,8 +86,8 @@ def _blame(value: Tensor, z: Tensor, prototypes: Tensor | None) -> str:
         return (
             f"need a finite loss, got {value.item()}: the prototypes are not finite (learning rate too high?)"
         )
-    norm = z.detach().norm(dim=1).max().item()
+    largest = z.detach().abs().max().item()
     return (
         f"need a finite loss, got {value.item()}: the temperature is too small for these similarities "
-        f"(longest row of z: {norm:.3g}; need unit rows)"
+        f"(largest entry of z: {largest:.3g}; need unit rows)"
     )

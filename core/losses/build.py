@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from core.losses.batch import is_fake
 from core.losses.lbase import LBase
@@ -49,7 +50,8 @@ def build(key: str, labels: ArrayLike | Tensor, dim: int, params: Mapping[str, V
 def _checked_labels(labels: ArrayLike | Tensor) -> NDArray[np.uint8]:
     if isinstance(labels, Tensor):
         # a fake tensor has no values: the counts of an unlabelled split stand in for them
-        labels = np.zeros(labels.shape) if is_fake(labels) else labels.detach().cpu().numpy()
+        with unset_fake_temporarily():
+            labels = np.zeros(labels.shape) if is_fake(labels) else labels.detach().cpu().numpy()
     y = np.asarray(labels)
     if y.ndim != 2 or 0 in y.shape:
         raise ValueError(f"labels: need a matrix (N, L) with N, L ≥ 1, got shape {y.shape}")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core.labels import distinct
 from core.losses.batch import evaluate, is_fake
 from core.losses.grouped import own_contrast
 from core.losses.mulsupcon import mulsupcon_weights
@@ -95,30 +96,27 @@ class MACL(nn.Module):
     ) -> None:
         super().__init__()
         self.classes, self.weighted = labels.shape[1], weighted
-        self.alpha, self.beta, self.eps, self.tau, self.tau_scale = alpha, beta, eps, tau, tau_scale
-        self.use_w, self.use_T, self.normalize_w, self.overlap_weight = (
-            use_w,
-            use_T,
-            normalize_w,
-            overlap_weight,
-        )
+        self.alpha, self.beta, self.eps = alpha, beta, eps
+        self.use_w, self.use_T, self.tau, self.tau_scale = use_w, use_T, tau, tau_scale
         self.denominator, self.frequency = denominator, frequency
         self.cooccurrence, self.rarity = cooccurrence, rarity
+        self.normalize_w, self.overlap_weight = normalize_w, overlap_weight
         self._labels = labels
         table = split_counts(labels, cooccurrence, rarity)
-        # one random number per label, a set is their sum: equal sets always agree, and a look-up is verified
+        # one random number per label, their sum for a set: equal sets agree, and a look-up is verified
         key = np.asarray(np.random.default_rng(0).integers(2**62, size=self.classes))
         code: NDArray[np.int64] = table.sets.astype(np.int64) @ key  # (S,)
         order = np.argsort(code)
-        self._register("_key", key)
-        self._register("_codes", code[order])
-        self._register("_sets", table.sets[order])
-        self._register("_shared", table.shared[np.ix_(order, order)])
-        self._register("_anchor", table.anchor[order])
-
-    def _register(self, name: str, values: NDArray[np.int64] | NDArray[np.uint8]) -> None:
-        # integers: exact in float64, and on a device without float64; not saved, `labels` makes them anew
-        self.register_buffer(name, torch.tensor(values), persistent=False)
+        whole = np.int32 if table.shared.max() < 2**31 else np.int64
+        # whole numbers, because a device may lack float64; not saved with the prototypes: `labels` gives them
+        for name, values in (
+            ("_key", key),
+            ("_codes", code[order]),
+            ("_sets", table.sets[order]),
+            ("_shared", table.shared[np.ix_(order, order)].astype(whole)),
+            ("_anchor", table.anchor[order]),
+        ):
+            self.register_buffer(name, torch.tensor(values), persistent=False)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Loss in nats; z (B, D) unit rows, y (B, L) in {0, 1}. Raises as `core.losses.batch.evaluate`."""
@@ -130,23 +128,23 @@ class MACL(nn.Module):
 
     def from_similarities(self, s: Tensor, y: Tensor) -> Tensor:
         """The loss of similarities (B, B)."""
-        terms = self.pair_terms(y)
-        weights = self._loss_weights(y, terms)
+        weights, temperature = self._weights(y)
         if self.denominator == "own":
-            return own_contrast(s, terms.T, weights)
-        return contrast(s / terms.T, weights)  # eq. 4
+            return own_contrast(s, temperature, weights)
+        return contrast(s / temperature, weights)  # eq. 4
 
     def weights(self, y: Tensor) -> Tensor:
         """Factor of −log p_ia in the loss, (B, L) -> (B, B)."""
-        return self._loss_weights(y, self.pair_terms(y))
+        return self._weights(y)[0]
 
     def pair_terms(self, y: Tensor) -> PairTerms:
         """f, h, J, w and T of a batch (B, L) in floating point; w and T as the options leave them."""
         shared, size = y @ y.T, y.sum(1)  # (B, B), (B,)
-        J = shared / (size[:, None] + size).sub_(shared).clamp_(min=1)  # (B, B)
         positive = shared > 0
         f, h = self._frequencies(y, shared, size)
-        w = (f.log1p() + self.eps).reciprocal_() if self.use_w else torch.ones_like(f)  # eq. 1
+        w = f.log1p().add_(self.eps).reciprocal_() if self.use_w else torch.ones_like(f)  # eq. 1
+        J = (size[:, None] + size).sub_(shared).clamp_(min=1)  # (B, B), |y_i ∪ y_a|
+        torch.div(shared, J, out=J)
         w.mul_(positive)
         if self.overlap_weight:
             w.mul_(J)
@@ -155,8 +153,8 @@ class MACL(nn.Module):
             mean = (w.sum() - w.diagonal().sum()) / pairs.clamp(min=1)
             w.div_(torch.where(mean > 0, mean, 1))
         if self.use_T:
-            T = torch.exp(J * -self.alpha).add_((self.beta / h.log1p())[:, None])  # eq. 2
-            T.mul_(self.tau_scale)
+            rare = self.beta / h.log1p()  # (B,)
+            T = J.mul(-self.alpha).exp_().add_(rare[:, None]).mul_(self.tau_scale)  # eq. 2
         else:
             T = torch.full_like(J, self.tau)
         return PairTerms(f.mul_(positive), h, J, w, T)
@@ -183,15 +181,17 @@ class MACL(nn.Module):
         push = y.sum(1) if printed else pull.sum(1)  # (B,)
         return (push[:, None] * p - pull) / terms.T
 
-    def _loss_weights(self, y: Tensor, terms: PairTerms) -> Tensor:
+    def _weights(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Factor of −log p_ia in the loss, and T; the other terms are let go."""
+        _, _, _, w, T = self.pair_terms(y)
         if not (
             self.use_w or self.use_T
         ):  # MulSupCon to the last bit, with the roundings of its published code
-            return mulsupcon_weights(y, self.weighted).mul_(terms.w)
-        return label_pull(y).mul_(terms.w).mul_(label_mean(y, self.weighted))
+            return w.mul_(mulsupcon_weights(y, self.weighted)), T
+        return w.mul_(label_pull(y)).mul_(label_mean(y, self.weighted)), T
 
     def _frequencies(self, y: Tensor, shared: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-        """F (B, B) and h (B,), at least one image."""
+        """Both frequencies, f (B, B) and h (B,), at least one image."""
         f, h = self._counts(y)
         if self.cooccurrence == "mean":
             f = f / shared.clamp(min=1)
@@ -208,7 +208,7 @@ class MACL(nn.Module):
         row = torch.searchsorted(self._codes, code).clamp_(max=len(self._codes) - 1)  # (B,)
         if is_fake(y) or (self._sets[row] == y).all():
             return self._shared[row][:, row].to(y.dtype), self._anchor[row].to(y.dtype)
-        sets = y.cpu().numpy().astype(np.uint8)  # (B, L)
-        pair = pair_counts(self._labels, sets, self.cooccurrence)
-        anchor = anchor_counts(self._labels, sets, self.rarity)
+        sets, image = distinct(y.cpu().numpy())  # (S', L), (B,)
+        pair = pair_counts(self._labels, sets, self.cooccurrence)[np.ix_(image, image)]
+        anchor = anchor_counts(self._labels, sets, self.rarity)[image]
         return torch.tensor(pair).to(y), torch.tensor(anchor).to(y)
