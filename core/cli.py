@@ -176,7 +176,7 @@ def table(
 ) -> None:
     """Compare finished runs: the 7 metrics in percent, mean ± std over seeds, with chance and oracle."""
     finished = [run for run in runs.list_runs(run_root or launch.run_root()) if run.state == "finished"]
-    rows = report.summary(finished, dataset=dataset, preset=preset)
+    rows = report.summary(map(report.read, finished), dataset=dataset, preset=preset)
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
     for path, text in ((csv, report.to_csv), (latex, report.to_latex)):

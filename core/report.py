@@ -4,7 +4,9 @@ import csv
 import io
 import statistics
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from core.losses import LOSSES
 from core.metrics import METRICS
@@ -13,18 +15,49 @@ from core.runs import PRESETS, Run, RunConfig
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
 
 
+@dataclass(frozen=True)
+class Result:
+    """What the table needs of a finished run, read once: reading hundreds of folders takes a while."""
+
+    id: str
+    config: RunConfig
+    scores: dict[str, Any]
+    recorded: bool = False
+
+
+def read(run: Run) -> Result:
+    """Configuration and scores of a finished run; MaclError if its configuration cannot be read."""
+    return Result(run.id, run.config, run.scores(), run.recorded)
+
+
 @dataclass
 class Row:
-    """One line of the table: a loss with its parameters on one data set under one protocol."""
+    """One line of the table: a loss with its parameters on one data set under one protocol.
+
+    Attributes:
+        dataset: Key of the data set; with its folder where that alone tells two apart.
+        protocol: Preset, and what differs from it.
+        method: Title of the loss and the parameters that differ from their defaults; "chance", "oracle".
+        loss: Key; "chance" and "oracle" for the two reference rows.
+        seeds: Ascending, one run each.
+        values: Metric to mean and standard deviation in percent; a metric that no run has is left out.
+        rank: Metric to 1 (best of the block) or 2 (second); reference rows have none.
+        results: The runs behind the row, in the order of `seeds`; for a reference row one run per seed.
+    """
 
     dataset: str
     protocol: str
     method: str
-    loss: str  # key; "chance" and "oracle" for the two reference rows
+    loss: str
     seeds: tuple[int, ...]
     values: dict[str, Value]
-    rank: dict[str, int] = field(default_factory=dict)  # metric -> 1 best, 2 second
-    runs: tuple[str, ...] = ()
+    results: tuple[Result, ...]
+    rank: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> bool:
+        """Whether this is the chance or the oracle row."""
+        return self.loss not in LOSSES
 
 
 def method_name(config: RunConfig) -> str:
@@ -53,41 +86,62 @@ _PROTOCOL_FIELDS = [key for key in RunConfig.model_fields if key not in _NOT_PRO
 _DEFAULTS = {key: RunConfig.model_fields[key].default for key in _PROTOCOL_FIELDS}
 
 
-def summary(finished: list[Run], *, dataset: str | None = None, preset: str | None = None) -> list[Row]:
+def dataset_name(config: RunConfig) -> str:
+    """Key of the data set; a person's own folders differ by their path."""
+    return f"folder {config.data_root}" if config.dataset == "folder" else config.dataset
+
+
+def summary(results: Iterable[Result], *, dataset: str | None = None, preset: str | None = None) -> list[Row]:
     """Rows of the comparison: runs that differ only in their seed are one row.
 
     Per data set and protocol: the chance row, the losses in the order of `LOSSES`, the oracle row. Chance and
     oracle are means over the distinct seeds of the block, since each seed has its own test split.
+
+    Args:
+        results: Finished runs; of several with the same configuration and seed the newest counts.
+        dataset: Only this key.
+        preset: Only this preset.
     """
-    groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Run]]] = defaultdict(
+    groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Result]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for run in sorted(finished, key=lambda run: run.id):
-        config = run.config
+    for result in sorted(results, key=lambda result: result.id):
+        config = result.config
         if (dataset and config.dataset != dataset) or (preset and config.preset != preset):
             continue
         key = (config.loss, method_name(config))
-        groups[config.dataset, protocol_name(config)][key][config.seed] = run  # the newest of a seed counts
+        groups[dataset_name(config), protocol_name(config)][key][config.seed] = result
     rows = []
     for (name, protocol), methods in sorted(groups.items()):
         block = [
-            Row(name, protocol, method, loss, tuple(sorted(found)), _values(found, "metrics"),
-                runs=tuple(found[seed].id for seed in sorted(found)))
-            for (loss, method), found in methods.items()
-        ]  # fmt: skip
+            _row(name, protocol, method, loss, found, "metrics") for (loss, method), found in methods.items()
+        ]
         order = list(LOSSES)
         block.sort(key=lambda row: (order.index(row.loss), row.method))
         _rank(block)
-        by_seed = {seed: run for found in methods.values() for seed, run in found.items()}
-        seeds = tuple(sorted(by_seed))
-        rows.append(Row(name, protocol, "chance", "chance", seeds, _values(by_seed, "chance")))
+        by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
+        rows.append(_row(name, protocol, "chance", "chance", by_seed, "chance"))
         rows.extend(block)
-        rows.append(Row(name, protocol, "oracle", "oracle", seeds, _values(by_seed, "oracle")))
+        rows.append(_row(name, protocol, "oracle", "oracle", by_seed, "oracle"))
     return rows
 
 
-def _values(found: dict[int, Run], part: str) -> dict[str, Value]:
-    scores = [run.scores()[part] for run in found.values()]
+def blocks(rows: Iterable[Row]) -> list[list[Row]]:
+    """Rows by data set and protocol, in their order: the tables of a page or a paper."""
+    parts: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        parts[row.dataset, row.protocol].append(row)
+    return list(parts.values())
+
+
+def _row(name: str, protocol: str, method: str, loss: str, found: dict[int, Result], part: str) -> Row:
+    seeds = tuple(sorted(found))
+    chosen = tuple(found[seed] for seed in seeds)
+    return Row(name, protocol, method, loss, seeds, _values(chosen, part), chosen)
+
+
+def _values(results: Iterable[Result], part: str) -> dict[str, Value]:
+    scores = [result.scores[part] for result in results]
     values: dict[str, Value] = {}
     for key in METRICS:
         numbers = [100 * score[key] for score in scores if score[key] is not None]
@@ -123,13 +177,12 @@ def to_csv(rows: list[Row]) -> str:
 
 def to_latex(rows: list[Row]) -> str:
     """A booktabs table per data set and protocol; best bold, second underlined."""
-    blocks: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        blocks[row.dataset, row.protocol].append(row)
     parts = []
-    for (name, protocol), block in blocks.items():
+    for block in blocks(rows):
+        seeds = sorted({seed for row in block for seed in row.seeds})
         lines = [
-            f"% {_tex(name)}, {_tex(protocol)}",
+            f"% {block[0].dataset}, {block[0].protocol}; percent, mean and standard deviation over seeds "
+            f"{', '.join(map(str, seeds))}; needs booktabs",
             r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
             r"\toprule",
             " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",
@@ -138,7 +191,7 @@ def to_latex(rows: list[Row]) -> str:
         for row in block:
             cells = [_tex(row.method)]
             for key in METRICS:
-                text = _cell(row, key).replace("±", r"$\pm$").replace("–", "--")
+                text = cell(row, key).replace("±", r"$\pm$").replace("–", "--")
                 cells.append(
                     {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(row.rank.get(key, 0), text)
                 )
@@ -154,7 +207,7 @@ def to_text(rows: list[Row]) -> str:
     lines = [head]
     for row in rows:
         marks = {1: "*", 2: "'"}
-        cells = [_cell(row, key) + marks.get(row.rank.get(key, 0), " ") for key in METRICS]
+        cells = [cell(row, key) + marks.get(row.rank.get(key, 0), " ") for key in METRICS]
         lines.append([row.dataset, row.protocol, row.method, str(len(row.seeds)), *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     texts = []
@@ -165,7 +218,8 @@ def to_text(rows: list[Row]) -> str:
     return "\n".join(texts)
 
 
-def _cell(row: Row, key: str) -> str:
+def cell(row: Row, key: str) -> str:
+    """What a table shows: mean ± standard deviation in percent, two decimals; the mean alone for one seed."""
     if key not in row.values:
         return "–"
     mean, spread = row.values[key]
@@ -185,7 +239,14 @@ def _number(cell: str) -> bool:
     return True
 
 
-_TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
 
 
 def _tex(text: str) -> str:
