@@ -6,16 +6,22 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core import launch, runs
+from core import launch, report, runs
 from core.data import Dataset, load
+from core.errors import MaclError
 from core.runs import Run, RunConfig
 
 RECORDED = launch.PROJECT / "assets" / "recorded"
 
 
 def all_runs() -> list[Run]:
-    """A person's own runs, newest first, then those recorded with the product."""
-    return runs.list_runs(launch.run_root()) + runs.list_runs(RECORDED)
+    """A person's own runs, newest first, then those recorded with the product, where readable."""
+    return [run for run in _folders() if _readable(run)]
+
+
+def unreadable_runs() -> list[Run]:
+    """Run folders whose configuration this version cannot read."""
+    return [run for run in _folders() if not _readable(run)]
 
 
 def finished_runs() -> list[Run]:
@@ -64,6 +70,24 @@ def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return _embeddings(str(run.path))
 
 
+def results() -> list[report.Result]:
+    """What the comparison needs of all finished runs; a folder that cannot be read is passed over."""
+    found = []
+    for run in finished_runs():
+        try:
+            found.append(_result(str(run.path)))
+        except MaclError:
+            continue  # written by another version; the train page says what is wrong with it
+    return found
+
+
+def steps_per_epoch(run: Run) -> int:
+    """Optimiser steps in an epoch; 0 while the split is not known yet."""
+    if not (run.path / "splits.json").exists():
+        return 0
+    return max(1, len(_splits(str(run.path))["train"]) // config(run).batch_size)
+
+
 def test_names(run: Run) -> list[str]:
     """Names of the test images in the row order of the embeddings."""
     return _splits(str(run.path))["test"]
@@ -78,6 +102,18 @@ def dataset(run_config: RunConfig) -> Dataset:
         run_config.seed,
         run_config.skip_broken,
     )
+
+
+def _folders() -> list[Run]:
+    return runs.list_runs(launch.run_root()) + runs.list_runs(RECORDED)
+
+
+def _readable(run: Run) -> bool:
+    try:
+        config(run)
+    except MaclError:
+        return False
+    return True
 
 
 @st.cache_resource(show_spinner=False)
@@ -98,6 +134,11 @@ def _history(path: str, _size: int, _mtime: int) -> list[dict[str, float]]:
 @st.cache_resource(show_spinner=False, max_entries=2000)
 def _scores(path: str) -> dict[str, Any]:
     return Run(Path(path)).scores()
+
+
+@st.cache_resource(show_spinner=False, max_entries=2000)
+def _result(path: str) -> report.Result:
+    return report.read(Run(Path(path)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)

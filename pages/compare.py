@@ -1,0 +1,54 @@
+"""Compare: the 7 metrics of all finished runs, with chance and oracle; CSV and LaTeX equal to the tables."""
+
+import streamlit as st
+
+from app import cache, compare_table, names, permalink
+from app.figures import scores
+from core import report
+from core.losses import LOSSES
+from core.metrics import METRICS
+from core.runs import PRESETS
+
+st.title("Compare")
+st.caption("Retrieval quality of the losses on the test split, between chance and what is possible.")
+results = cache.results()
+if not results:
+    st.info("No finished run yet. Train two losses, then see here how they differ.")
+    st.page_link("pages/train.py", label="Train")
+    st.stop()
+
+sets = sorted({names.dataset_title(result.config.dataset) for result in results})
+presets = [key for key in PRESETS if any(result.config.preset == key for result in results)]
+losses = [spec.title for key, spec in LOSSES.items() if any(r.config.loss == key for r in results)]
+permalink.note_unknown(datasets=sets, presets=presets, losses=losses, metric=list(METRICS.values()))
+left, middle, right = st.columns([1, 1, 2])
+in_sets = left.multiselect("Data sets", sets, key="datasets", bind="query-params", placeholder="all")
+in_presets = middle.multiselect("Presets", presets, key="presets", bind="query-params", placeholder="all")
+in_losses = right.multiselect("Losses", losses, key="losses", bind="query-params", placeholder="all")
+chosen = [
+    result
+    for result in results
+    if (not in_sets or names.dataset_title(result.config.dataset) in in_sets)
+    and (not in_presets or result.config.preset in in_presets)
+    and (not in_losses or LOSSES[result.config.loss].title in in_losses)
+]
+rows = report.summary(chosen)
+if not rows:
+    st.info("No finished run is left: take a filter away.")
+    st.stop()
+
+blocks = report.blocks(rows)
+st.html(compare_table.tables(blocks))
+csv, retrieval, train, _ = st.columns([1, 2, 2, 3], vertical_alignment="center")
+csv.download_button("CSV", report.to_csv(rows), "macl-lab-scores.csv", "text/csv", on_click="ignore")
+ids = [row.results[-1].id for row in rows if not row.reference]
+retrieval.page_link("pages/retrieval.py", label="What these runs retrieve", query_params={"runs": ids})
+train.page_link("pages/train.py", label="Curves and logs of these runs", query_params={"runs": ids})
+with st.expander("LaTeX"):
+    st.code(report.to_latex(rows), language="latex")
+
+metric = st.selectbox("Metric", METRICS.values(), index=2, key="metric", bind="query-params", width=260)
+key = next(name for name, title in METRICS.items() if title == metric)
+titles = [f"{compare_table.title(block)} · {block[0].protocol}" for block in blocks]
+figure = scores.dots(blocks, key, titles, compare_table.label, compare_table.color)
+st.plotly_chart(figure, alt=f"{metric} of each method, with its spread over seeds, between chance and oracle")
