@@ -275,7 +275,7 @@ class Trainer:
         self.optimizer = kind(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
 
     def _train_steps(self) -> None:
-        """All steps that are left; where a run is in its course follows from the number of steps done alone."""
+        """All steps that are left; the number of steps done alone says where a run is in its course."""
         config, began, already = self.config, time.monotonic(), self.seconds
         per_epoch = max(1, len(self.rows) // config.batch_size)
         total = per_epoch * config.epochs
@@ -422,7 +422,7 @@ class Trainer:
         """Everything that a bit-for-bit continuation needs, in one file that is never half written."""
         tensors = self._tensors()
         for index, state in enumerate(self._optimizer_states()):
-            tensors.update({f"optimizer.{index}.{key}": value for key, value in state.items()})
+            tensors.update({f"optimizer.{index}.{key}": v.contiguous() for key, v in state.items()})
         tensors["generator.cpu"] = torch.get_rng_state()
         if self.device.type == "cuda":
             tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
@@ -457,7 +457,7 @@ class Trainer:
             for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
                 prefix = f"optimizer.{index}."
                 state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-                self.optimizer.state[parameter] = {k: v.to(self.device) for k, v in state.items()}
+                self.optimizer.state[parameter] = {k: _like(v, parameter) for k, v in state.items()}
             torch.set_rng_state(tensors["generator.cpu"])
             if "generator.cuda" in tensors and self.device.type == "cuda":
                 torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
@@ -503,6 +503,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a safetensors file, on the CPU, and its metadata."""
     with safe_open(path, "pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """A moment in the memory layout of its parameter, which the fused optimiser takes for granted."""
+    if value.shape != parameter.shape:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)
 
 
 def _plain(values: dict[str, float]) -> dict[str, float | None]:
