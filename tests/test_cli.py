@@ -1,0 +1,147 @@
+"""The command line as a person uses it: real processes, one line for a mistake, the run folder at the end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core import cli, runs
+from core.errors import MaclError
+
+MACL = [sys.executable, "-c", "from core.cli import main; main()"]
+
+
+def macl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MACL, *arguments], capture_output=True, text=True, check=False, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that `macl train` made; the printed last line is its folder."""
+    root = tmp_path_factory.mktemp("cli-runs")
+    done = macl(
+        *("train", "--preset", "instant", "--dataset", "folder", "--data-root", str(tiny), "--loss", "macl"),
+        *("--epochs", "2", "--image-size", "32", "--batch-size", "16", "--seed", "3", "--param", "alpha=2"),
+        *("--param", "denominator=own", "--device", "cpu", "--run-root", str(root)),
+    )
+    assert done.returncode == 0, done.stderr
+    folder = Path(done.stdout.splitlines()[-1])
+    assert folder.parent == root
+    return folder
+
+
+def test_train_makes_a_finished_run_with_what_was_asked_for(trained: Path) -> None:
+    run = runs.Run(trained)
+    assert run.state == "finished"
+    config = run.config
+    assert (config.loss, config.epochs, config.seed, config.image_size) == ("macl", 2, 3, 32)
+    assert config.params["alpha"] == 2.0
+    assert config.params["denominator"] == "own"
+    assert config.preset == "instant"
+
+
+def test_evaluate_gives_the_scores_of_the_run(trained: Path) -> None:
+    done = macl("evaluate", str(trained), "--json")
+    assert done.returncode == 0, done.stderr
+    again = json.loads(done.stdout)
+    saved = runs.Run(trained).scores()
+    for part in ("metrics", "chance", "oracle"):
+        assert again[part] == saved[part]
+
+
+def test_table_csv_and_latex(trained: Path, tmp_path: Path) -> None:
+    csv, latex = tmp_path / "table.csv", tmp_path / "table.tex"
+    done = macl("table", "--run-root", str(trained.parent), "--csv", str(csv), "--latex", str(latex))
+    assert done.returncode == 0, done.stderr
+    assert "MACL (alpha=2, denominator=own)" in done.stdout
+    wanted = f"{100 * runs.Run(trained).scores()['metrics']['map_easy']:.2f}"
+    assert wanted in csv.read_text()
+    assert wanted in latex.read_text()
+    assert r"\toprule" in latex.read_text()
+
+
+def test_export_writes_the_whole_encoder(trained: Path, tmp_path: Path) -> None:
+    done = macl("export", str(trained), "--to", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"encoder.safetensors", "config.json", "scores.json", "splits.json", "embeddings.csv"}
+
+
+def test_the_exported_encoder_gives_the_saved_embeddings(trained: Path, tiny: Path) -> None:
+    import numpy as np
+    import torch
+
+    from core import export
+    from core.data import load
+    from core.data.augment import view
+
+    run = runs.Run(trained)
+    data = load("folder", str(tiny), image_size=32, seed=3)
+    rows = [data.names.index(name) for name in run.splits()["test"]]
+    with torch.inference_mode():
+        z = export.encoder(run)(view(torch.from_numpy(data.images[rows]), 32)).numpy()
+    saved, _ = run.embeddings()
+    cosines = (z * saved).sum(1)
+    assert cosines.min() > 0.99  # the features of the run were computed in bf16 where the processor has it
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--loss", "nothing"], ["--loss", "mulsupcon"]),
+        (["train", "--dataset", "nothing"], ["dataset", "dlrsd"]),
+        (["train", "--param", "alhpa=1"], ["alhpa", "alpha"]),
+        (["train", "--param", "alpha=much"], ["alpha", "number"]),
+        (["train", "--param", "use_w=maybe"], ["use_w", "true or false"]),
+        (["train", "--preset", "slow"], ["preset", "instant"]),
+        (["train", "--preset", "instant", "--epochs", "0"], ["epochs"]),
+        (["train", "--device", "cuda:7"], ["cuda:7", "cpu"]),
+        (["train", "--preset", "instant", "--augment"], ["augment"]),
+        (["resume", "nothing"], ["no run named"]),
+        (["evaluate", "nothing"], ["no run named"]),
+        (["data", "check", "nothing"], ["data set", "whdld"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_non_zero_exit(arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(MaclError) as caught:
+        cli.app(arguments, standalone_mode=False)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message
+
+
+def test_a_mistake_on_the_real_command_line() -> None:
+    done = macl("train", "--loss", "nothing")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: --loss")
+
+
+def test_missing_data_ends_with_the_folder_and_exit_code_1(tmp_path: Path) -> None:
+    done = macl(
+        *("train", "--dataset", "dlrsd", "--data-root", str(tmp_path / "none"), "--preset", "instant"),
+        *("--run-root", str(tmp_path / "runs")),
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert Path(done.stdout.splitlines()[-1]).parent == tmp_path / "runs"
+
+
+def test_data_commands(tiny: Path) -> None:
+    runner = CliRunner()
+    listed = runner.invoke(cli.app, ["data", "list"])
+    assert listed.exit_code == 0
+    assert "whdld" in listed.stdout
+    checked = runner.invoke(cli.app, ["data", "check", "folder", "--root", str(tiny)])
+    assert checked.exit_code == 0, checked.output
+    assert "160" in checked.stdout
+    prepared = runner.invoke(
+        cli.app, ["data", "prepare", "folder", "--root", str(tiny), "--image-size", "32"]
+    )
+    assert prepared.exit_code == 0, prepared.output
+    assert "train 112" in prepared.stdout
