@@ -1,12 +1,98 @@
 """Nearest images by cosine similarity: exact search, numpy only."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from core.labels import jaccard
+from core.metrics.scores import MAP_CUT, average_precision
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 BLOCK = 1 << 24  # cosines held at once, 64 MiB
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One retrieved image.
+
+    Attributes:
+        row: Its row in the gallery.
+        cosine: Similarity with the query, −1 … 1.
+        jaccard: |y_q ∩ y_i| / |y_q ∪ y_i|.
+        shared: Numbers of the labels that both hold, ascending.
+        missing: Of those that only the query holds.
+        extra: Of those that only this image holds.
+    """
+
+    row: int
+    cosine: float
+    jaccard: float
+    shared: tuple[int, ...]
+    missing: tuple[int, ...]
+    extra: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one run retrieves for one query.
+
+    Attributes:
+        neighbours: The k nearest images, best first.
+        ap: Average precision (sim, eq. 11) over the whole gallery; nan without a positive in it.
+        precision: Share of the neighbours that hold a label of the query; nan without neighbours.
+        jaccard: Mean Jaccard index of the neighbours; nan without neighbours.
+    """
+
+    neighbours: tuple[Neighbour, ...]
+    ap: float
+    precision: float
+    jaccard: float
+
+
+def search(z: ArrayLike, y: ArrayLike, row: int, k: int) -> Answer:
+    """Let one image query all others.
+
+    Args:
+        z: Embeddings (N, D), unit rows.
+        y: Labels (N, L), 0 or 1.
+        row: The query, 0 … N − 1; never in its own gallery.
+        k: How many neighbours, ≥ 1.
+
+    Raises:
+        ValueError: Shapes that disagree, a row out of range, or as in `rank`.
+    """
+    z, labels = np.asarray(z), np.asarray(y).astype(bool)
+    if labels.ndim != 2 or len(labels) != len(z) or not 0 <= row < len(z):
+        raise ValueError(f"need z (N, D), y (N, L), row < N, got {z.shape}, {labels.shape}, {row}")
+    if k < 1:
+        raise ValueError(f"need k ≥ 1, got {k}")
+    order, cosines = rank(z[row], z, max(1, len(z) - 1), exclude=row)  # (N − 1,)
+    similarity = jaccard(labels[row : row + 1], labels)[0, order]  # (N − 1,)
+    hits = similarity[None, :MAP_CUT] > 0
+    ap = float(average_precision(hits)[0]) if (similarity > 0).any() else float("nan")
+    mine, k = labels[row], min(k, len(order))
+    neighbours = tuple(
+        Neighbour(
+            int(i),
+            float(cosines[n]),
+            float(similarity[n]),
+            *(tuple(np.flatnonzero(part).tolist()) for part in _differences(mine, labels[i])),
+        )
+        for n, i in enumerate(order[:k])
+    )
+    if not neighbours:
+        return Answer((), ap, float("nan"), float("nan"))
+    return Answer(neighbours, ap, float((similarity[:k] > 0).mean()), float(similarity[:k].mean()))
+
+
+def _differences(
+    query: NDArray[np.bool_], image: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Labels (L,) that both hold, only the query, only the image."""
+    return query & image, query & ~image, image & ~query
 
 
 def rank(
@@ -44,7 +130,8 @@ def rank(
     coarse_gallery = g.astype(np.float32, copy=False)
     rows = max(1, BLOCK // len(g))
     for start in range(0, len(queries), rows):
-        coarse = queries[start : start + rows].astype(np.float32, copy=False) @ coarse_gallery.T  # (b, N)
+        with np.errstate(invalid="ignore", over="ignore"):  # reported below, as an error
+            coarse = queries[start : start + rows].astype(np.float32, copy=False) @ coarse_gallery.T  # (b, N)
         if not np.isfinite(coarse.sum()):
             raise ValueError("need finite query and gallery, got nan or inf")
         for i, row in enumerate(coarse, start):

@@ -5,7 +5,7 @@ ties stay in gallery order. A query without a positive in its gallery is left ou
 positives all lie beyond the first k counts 0. Where no query is left, a mean is nan. Fractions of 1.
 """
 
-from core.metrics.chance import chance
+from core.metrics.expected import chance
 from core.metrics.labelwise import by_label_count, by_rarity, per_label, rarity_groups
 from core.metrics.scores import METRICS, evaluate, oracle, per_query
 

@@ -122,6 +122,7 @@ def score(
     result = {key: np.full(len(task.queries), np.nan) for key in METRICS}
     if len(task.gallery) == 0:
         return result
+    best = facing.best_shared[facing.kind], facing.best_jaccard[facing.kind]  # (Q,), (Q,)
     for block in task.blocks():
         own = task.self_column[block]
         ranks = order(scores(block), own)  # (b, G) gallery columns, best first
@@ -130,26 +131,20 @@ def score(
         level = _pick(relevance.level[codes], ranked_set)  # (b, G)
         level[own >= 0, -1] = 0  # the query itself, always last, is relevant to nothing
         for i, key in enumerate(LEVELS, start=1):
-            trapezoid = published and key != "map_sim"
-            result[key][block] = average_precision(
-                level >= i, MAP_CUT if key == "map_sim" else None, trapezoid
-            )
+            similar = key == "map_sim"
+            hits = level[:, :MAP_CUT] >= i if similar else level >= i
+            result[key][block] = average_precision(hits, trapezoid=published and not similar)
 
-        top = np.where(
-            level[:, :CUT] > 0, _pick(codes, ranked_set[:, :CUT]), 0
-        )  # (b, min(100, G)), 0 gains nothing
+        top = _pick(codes, ranked_set[:, :CUT])  # (b, k)
+        top[level[:, :CUT] == 0] = 0  # the code of two empty sets, which gains nothing
+        best_shared, best_jaccard = (row[block] if ideal == "gallery" else None for row in best)
         shared = relevance.shared_gain[top]
-        result["ndcg_sim"][block] = ndcg(
-            shared, facing.best_shared[facing.kind[block]] if ideal == "gallery" else None
-        )
+        result["ndcg_sim"][block] = ndcg(shared, best_shared)
         if published:
             result["ndcg"][block] = ndcg(shared, None, IMBRIACO_EPS)
             result["wap"][block] = weighted_precision(relevance.overlap[top], IMBRIACO_EPS)
         else:
-            gain = relevance.jaccard_gain[top]
-            result["ndcg"][block] = ndcg(
-                gain, facing.best_jaccard[facing.kind[block]] if ideal == "gallery" else None
-            )
+            result["ndcg"][block] = ndcg(relevance.jaccard_gain[top], best_jaccard)
             result["wap"][block] = weighted_precision(relevance.jaccard[top])
 
     positives = facing.positives[facing.kind]  # (Q, 4)
@@ -161,15 +156,13 @@ def score(
     return result
 
 
-def average_precision(hits: NDArray[np.bool_], k: int | None = None, trapezoid: bool = False) -> Floats:
+def average_precision(hits: NDArray[np.bool_], trapezoid: bool = False) -> Floats:
     """AP of each row (b,), eqs. 11 and 14; 0 for a row without a hit.
 
     Args:
-        hits: (b, G) whether the image at each rank is a positive.
-        k: Look at the first k ranks only.
+        hits: (b, k) whether the image at each rank is a positive.
         trapezoid: Average the precision before and after each positive (the code of revisited Oxford).
     """
-    hits = hits[:, :k]
     found = np.cumsum(hits, axis=1, dtype=np.int32)  # (b, k) positives up to and with each rank
     total = found[:, -1].copy()
     rank = np.arange(1, hits.shape[1] + 1)
