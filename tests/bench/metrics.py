@@ -1,7 +1,7 @@
 """Time and memory of the metrics and of search against their bars: `python -m tests.bench.metrics`.
 
 `evaluate` against torchmetrics' retrieval mAP and nDCG on the same input: every tenth of 4,940 images queries
-all (every one with `--full`: minutes, nearly all of them torchmetrics'). Galleries of validation size, chance and
+all (`--full`: every one does, minutes for torchmetrics). Galleries of validation size, chance and
 search: the best time. `--large` adds the peak of 20,000 × 20,000.
 """
 
