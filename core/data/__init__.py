@@ -14,13 +14,14 @@ from core.data.info import LABELS_17, Dataset, DatasetInfo, Found
 from core.data.prepared import (
     Progress,
     cache_root,
+    is_kept,
     keep,
     key_of,
     prepare,
     prepared_size,
 )
 from core.data.report import Report, examine
-from core.data.source import File, checksums, scan
+from core.data.source import File, all_remembered, checksums, scan
 from core.data.splits import split
 from core.errors import MaclError
 
@@ -33,6 +34,7 @@ __all__ = [
     "check",
     "default_root",
     "fetch",
+    "is_prepared",
     "load",
     "split",
 ]
@@ -128,8 +130,7 @@ def load(
         return _demo(size, seed, progress)
     found = find(name, root, progress)
     damaged = {name for name, _ in found.broken}
-    labelled = found.labels.max(axis=1, initial=0) > 0  # (N,)
-    usable = np.flatnonzero(labelled)
+    labelled, usable = _usable(found)
     if not usable.size:
         raise MaclError(f"{known.title}: none of {len(labelled)} images has a label in {found.labels_from}")
     names = [found.names[i] for i in usable]
@@ -151,6 +152,25 @@ def load(
         missing=len(found.without_image),
         notes=found.notes,
     )
+
+
+def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128) -> bool:
+    """Whether `load` would open this data set at once; False where it is not found. Reads no image.
+
+    Raises:
+        MaclError: If there is no data set of that name.
+        ValueError: If image_size is out of range.
+    """
+    dataset_info(name)
+    size = prepared_size(image_size)
+    if name == "demo":
+        return is_kept(_demo_key(size))
+    try:
+        found = find(name, root)
+    except MaclError:
+        return False
+    files = [found.files[i] for i in _usable(found)[1]]
+    return bool(files) and all_remembered(files) and is_kept(key_of(checksums(files), size))
 
 
 def check(
@@ -206,10 +226,22 @@ def fetch(
     return fetch_archive(dataset_info(name), folder, progress, url, sha256)
 
 
+def _usable(found: Found) -> tuple[np.ndarray, np.ndarray]:
+    """Which images have a label, (N,) bool, and their indices."""
+    labelled = found.labels.max(axis=1, initial=0) > 0
+    return labelled, np.flatnonzero(labelled)
+
+
+def _demo_key(size: int) -> str:
+    from core.data import demo
+
+    return key_of(["demo", str(demo.COUNT), str(demo.VERSION)], size)
+
+
 def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:
     from core.data import demo
 
-    key = key_of(["demo", str(demo.COUNT), str(demo.VERSION)], size)
+    key = _demo_key(size)
     images, labels = keep(key, lambda: demo.render(demo.COUNT, seed=0, size=size, progress=progress))
     names = tuple(f"demo{index:04d}" for index in range(len(images)))
     return Dataset(

@@ -266,6 +266,11 @@ def prepare(
     return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
 
 
+def is_kept(key: str) -> bool:
+    """Whether the array of that key is on the disk, complete."""
+    return (cache_root() / "prepared" / key).is_dir()
+
+
 def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels that are computed instead of read; `draw` is called only when `key` is not there yet.
 

@@ -180,11 +180,16 @@ def checksums(files: Sequence[File], progress: Progress | None = None) -> list[s
     ]
 
 
-def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
-    """Fill in the checksum of every path."""
-    memory = cache_root() / "checksums" / f"{_digest(str(p.parent) for p in sums)}.json"
+def all_remembered(files: Sequence[File]) -> bool:
+    """Whether `checksums` answers without reading a file, at once."""
+    sums = {file.at: "" for file in files if file.member is None}
+    return not sums or not _recall(sums)[0]
+
+
+def _recall(sums: dict[Path, str]) -> tuple[list[Path], dict[Path, list[int]]]:
+    """Fill in the checksums that are remembered; the other paths, and the stamp of every path."""
     try:
-        known = json.loads(memory.read_text())
+        known = json.loads(_memory(sums).read_text())
     except (OSError, ValueError):
         known = {}
     stamps = {path: _stamp(path) for path in sums}
@@ -195,7 +200,18 @@ def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
             sums[path] = entry[1]
         else:
             unknown.append(path)
+    return unknown, stamps
+
+
+def _memory(sums: dict[Path, str]) -> Path:
+    return cache_root() / "checksums" / f"{_digest(str(path.parent) for path in sums)}.json"
+
+
+def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
+    """Fill in the checksum of every path."""
+    unknown, stamps = _recall(sums)
     if unknown:
+        memory = _memory(sums)
         for path, checksum in zip(
             unknown, in_parallel(_checksum, unknown, progress, "Reading files"), strict=True
         ):
