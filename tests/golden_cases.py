@@ -1,6 +1,7 @@
 """Golden values of the losses: reads the files, so that the same tests run on cases kept elsewhere.
 
-MACL_GOLDENS names the folder; without it the committed copies in tests/goldens are used.
+MACL_GOLDENS names the folder; without it the committed copies in tests/goldens are used. A file that such a
+folder lacks skips its tests.
 """
 
 import os
@@ -15,17 +16,16 @@ from torch import Tensor
 
 from core.losses import make_loss
 
-FOLDER = Path(os.environ.get("MACL_GOLDENS") or Path(__file__).parent / "goldens")
+COMMITTED = Path(__file__).parent / "goldens"
+FOLDER = Path(os.environ.get("MACL_GOLDENS") or COMMITTED)
 
 
 @cache
 def read(name: str) -> dict[str, np.ndarray]:
+    if FOLDER != COMMITTED and not (FOLDER / f"{name}.npz").is_file():
+        return {}
     with np.load(FOLDER / f"{name}.npz") as file:
         return dict(file)
-
-
-def cases(name: str) -> list[str]:
-    return sorted({key.split("/")[0] for key in read(name)})
 
 
 def entries(name: str) -> Iterator[tuple[str, str]]:
@@ -38,7 +38,7 @@ def entries(name: str) -> Iterator[tuple[str, str]]:
 def params(name: str, keep: Callable[[str], bool] = lambda args: True) -> pytest.MarkDecorator:
     """Parametrise a test with every (case, args) of a file for whose args `keep` is true."""
     found = [pytest.param(case, args, id=f"{case}/{args}") for case, args in entries(name) if keep(args)]
-    assert found, f"{name}.npz has no such entry"
+    assert found or not read(name), f"{name}.npz has no such entry"
     return pytest.mark.parametrize(("case", "args"), found)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.losses import make_loss, rarity
+from core.losses import grouped, make_loss, rarity
 from core.losses.grouped import own_contrast
 from tests import golden_cases as golden
 from tests.loss_batches import random_batch
@@ -232,6 +232,21 @@ def test_own_gradient_equals_the_dense_sum():
     torch.testing.assert_close(value, expected, rtol=1e-12, atol=0)
     gradients = [torch.autograd.grad(v, s, retain_graph=True)[0] for v in (value, expected)]
     torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-14)
+
+
+def test_blocks_of_own_do_not_matter(monkeypatch):
+    z, y = random_batch(images=30)
+    loss = make_loss("macl", split(), 8, denominator="own")
+    results = []
+    for block in (1, 100, 1 << 18):
+        monkeypatch.setattr(grouped, "_BLOCK", block)
+        leaf = z.clone().requires_grad_()
+        value = loss(leaf, y)
+        value.backward()
+        results.append((value.detach(), leaf.grad))
+    for value, gradient in results[1:]:
+        torch.testing.assert_close(value, results[0][0], rtol=1e-12, atol=0)
+        torch.testing.assert_close(gradient, results[0][1], rtol=1e-10, atol=1e-14)
 
 
 def test_sets_that_the_split_never_saw_are_counted_on_demand():

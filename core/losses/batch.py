@@ -17,7 +17,7 @@ class BatchLoss(Protocol):
         ...
 
     def from_similarities(self, s: Tensor, y: Tensor) -> Tensor:
-        """The loss, a scalar, of those similarities."""
+        """The loss, a scalar, of those similarities; y (B, L) in their type."""
         ...
 
 
