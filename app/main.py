@@ -1,4 +1,4 @@
-"""Entry point of the app: the list of pages and their navigation, nothing else."""
+"""Entry point of the app: the list of pages and their navigation, and the style they share."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import streamlit as st
 ASSETS = Path(__file__).parent.parent / "assets"
 
 st.set_page_config(page_title="MACL Lab", page_icon=str(ASSETS / "icon.png"), layout="wide")
+st.html(Path(__file__).parent / "style.css")
 st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"))
 st.navigation(
     [
@@ -15,5 +16,6 @@ st.navigation(
         st.Page("../pages/train.py", title="Train"),
         st.Page("../pages/compare.py", title="Compare"),
         st.Page("../pages/retrieval.py", title="Retrieval"),
-    ]
+    ],
+    position="top",  # the width belongs to images and curves
 ).run()

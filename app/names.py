@@ -7,9 +7,9 @@ from core.report import method_name
 from core.runs import Run, RunConfig
 
 PRESET_TITLES = {
-    "instant": "instant: frozen ImageNet features, only the head is trained; seconds",
-    "quick": "quick: ResNet-18 from scratch at 96 px; minutes",
-    "paper": "paper: ResNet-18 from ImageNet at 256 px, 100 epochs; a GPU's work",
+    "instant": "Frozen ImageNet features, only the head is trained: seconds.",
+    "quick": "ResNet-18 from scratch at 96 px: minutes.",
+    "paper": "ResNet-18 from ImageNet at 256 px, 100 epochs as in the paper: a GPU's work.",
 }
 STATES = (
     "queued",
@@ -61,3 +61,31 @@ def state_word(run: Run, state: str | None = None) -> str:
         return "recorded"
     state = state or run.state
     return "stopping" if state == "running" and (run.path / "stop").exists() else state
+
+
+def short_labels(runs: list[Run]) -> list[str]:
+    """Labels without what all of these runs have in common; equal ones get the time of their start."""
+    if len(runs) < 2:
+        return [run_label(run) for run in runs]
+    parts = []
+    for run in runs:
+        config = run.config
+        parts.append((method(config), dataset_title(config.dataset), config.preset, f"seed {config.seed}"))
+    differs = [len({row[i] for row in parts}) > 1 for i in range(4)]
+    differs[0] = True
+    labels = [
+        run.title or " · ".join(part for part, keep in zip(row, differs, strict=True) if keep)
+        for run, row in zip(runs, parts, strict=True)
+    ]
+    return [
+        label if labels.count(label) == 1 else f"{label} · {started(run)}"
+        for label, run in zip(labels, runs, strict=True)
+    ]
+
+
+def started(run: Run) -> str:
+    """When the run was created, to the second, as its folder name says; the folder name for any other."""
+    stamp = run.id[:15]
+    if len(stamp) == 15 and stamp[8] == "-" and stamp.replace("-", "").isdigit():
+        return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:]}"
+    return run.id

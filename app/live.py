@@ -1,0 +1,133 @@
+"""What runs are doing right now: progress and curves that refresh by themselves while something runs."""
+
+from collections import Counter
+
+import streamlit as st
+
+from app import cache
+from app.figures import curves
+from app.names import run_label, short_labels, state_word
+from core import launch
+from core.runs import Run
+
+ACTIVE = ("queued", "running", "stopping")
+EVERY = 1.0  # seconds between refreshes while something runs
+IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or another tab has started
+
+
+def watch(chosen: list[Run], key: str, *, controls: bool = True) -> None:
+    """Progress of what runs, curves of the chosen runs; the whole page is drawn anew when a state changes."""
+    words = states()
+    st.session_state[f"{key}_states"] = words
+    every = EVERY if any(word in ACTIVE for word in words.values()) else IDLE_EVERY
+    st.fragment(run_every=every)(_watch)([run.id for run in chosen], key, controls)
+
+
+def state(run: Run) -> str:
+    """State word of a run."""
+    return state_word(run, cache.state(run))
+
+
+def states() -> dict[str, str]:
+    """State word of every run by its id."""
+    return {run.id: state(run) for run in cache.all_runs()}
+
+
+def _watch(ids: list[str], key: str, controls: bool) -> None:
+    words = states()
+    if words != st.session_state.get(f"{key}_states"):
+        st.rerun()
+    known = {run.id: run for run in cache.all_runs()}
+    busy = [run for run in known.values() if words[run.id] in ACTIVE]
+    order = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
+    for run in sorted(busy, key=lambda run: (order.get(run.id, -1), run.id)):
+        share, text = progress(run, words[run.id], order.get(run.id))
+        st.progress(share, f"{run_label(run)}  \n{text}")
+    if ids:
+        _curves([known[name] for name in ids if name in known], key, controls)
+
+
+def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
+    """Share done in 0 to 1 and one line: phase, speed, time left, or the place in the queue."""
+    if word == "queued":
+        return 0.0, waiting(place)
+    about = run.progress()
+    if not about:
+        return 0.0, "starting …" if word == "running" else "stopping …"
+    done, total = int(about["done"]), max(1, int(about["total"]))
+    parts = [f"{about['what']} {done:,} of {total:,}"]
+    rows = cache.history(run)
+    if about["what"] == "training" and rows:
+        parts[0] = f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs}, step {done:,} of {total:,}"
+        parts.append(f"{rows[-1]['images_per_s']:,.0f} images/s")
+    if about["eta_s"] is not None and done < total:
+        parts.append(f"{duration(about['eta_s'])} left")
+    if word == "stopping":
+        parts.insert(0, "stopping …")
+    return min(1.0, done / total), " · ".join(parts)
+
+
+def waiting(place: int | None) -> str:
+    """Place in the queue, and whether somebody is there to take it."""
+    found = launch.workers(launch.run_root()).values()
+    if not found:
+        return "queued; no worker is alive: open the Train page to start one"
+    if not any(about["ready"] for about in found):
+        return "queued; the worker is starting"
+    return "queued, next" if not place else f"queued, {place} before it"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 8 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _curves(runs: list[Run], key: str, controls: bool) -> None:
+    x, y, smooth, log = _controls() if controls else ("step", "loss", 0.0, False)
+    drawn = curves.figure(as_curves(runs), x=x, y=y, smooth=smooth, log=log, height=360 + 14 * len(runs))
+    names = ", ".join(run_label(run) for run in runs)
+    st.plotly_chart(
+        drawn,
+        key=f"{key}_curves",
+        config={"displaylogo": False},
+        alt=f"{curves.Y_AXES[y]} over {x} of {names}",
+    )
+
+
+def _controls() -> tuple[str, str, float, bool]:
+    """What is drawn over what, and how."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        y = st.selectbox(
+            "Curve",
+            list(curves.Y_AXES),
+            format_func=curves.Y_AXES.__getitem__,
+            key="y",
+            bind="query-params",
+            width=230,
+        )
+        x = st.segmented_control(
+            "Over", curves.X_AXES, default="step", required=True, key="x", bind="query-params"
+        )
+        smooth = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="smooth", bind="query-params", width=190)
+        log = st.toggle("Log axis", key="log", bind="query-params")
+    return x or "step", y or "loss", smooth, log
+
+
+def as_curves(runs: list[Run]) -> list[curves.Curve]:
+    """The runs as the figure takes them; runs of one loss get dashes in the order of the list."""
+    seen: Counter[str] = Counter()
+    out = []
+    for run, label in zip(runs, short_labels(runs), strict=True):
+        config = cache.config(run)
+        out.append(
+            curves.Curve(
+                label, config.loss, cache.history(run), cache.steps_per_epoch(run), seen[config.loss]
+            )
+        )
+        seen[config.loss] += 1
+    return out

@@ -1,0 +1,79 @@
+"""The quick start of the home page: one click trains two losses on the demo set and leads to their images."""
+
+import streamlit as st
+
+from app import cache, live
+from app.names import run_label
+from core import launch
+from core.metrics import METRICS
+from core.runs import Run, RunConfig
+
+LOSSES = ("macl", "mulsupcon")
+SHOWN = ("map_sim", "map_easy", "map_medium", "map_hard")
+
+
+def configs() -> list[RunConfig]:
+    """What the button starts."""
+    return [RunConfig.build("instant", dataset="demo", loss=loss, seed=0) for loss in LOSSES]
+
+
+def quick_start() -> None:
+    """The button; and once it was pressed, what has come of it. The runs are in the permalink."""
+    known = {run.id: run for run in cache.all_runs()}
+    runs = [known[name] for name in st.query_params.get_all("quick") if name in known]
+    going = any(live.state(run) in live.ACTIVE for run in runs)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Train MACL and MulSupCon on the demo set",
+            type="primary",
+            on_click=_start,
+            disabled=going,
+            help="Two instant runs: about 20 s the first time, when the scenes are drawn; seconds afterwards",
+        )
+        same = [] if runs else finished()
+        if same:
+            st.page_link(
+                "../pages/retrieval.py",
+                label="or look at what they found before",
+                query_params={"runs": [run.id for run in same]},
+            )
+    if runs:
+        _steps(runs)
+        live.watch(runs, "home", controls=False)
+
+
+def finished() -> list[Run]:
+    """Finished runs, own or recorded, of what the button would start; empty unless there is one of each."""
+    found = cache.finished_runs()
+    same = [next((run for run in found if cache.config(run) == wanted), None) for wanted in configs()]
+    return [run for run in same if run is not None] if all(same) else []
+
+
+def _start() -> None:
+    st.query_params["quick"] = [launch.submit(config).id for config in configs()]
+
+
+def _steps(runs: list[Run]) -> None:
+    """Where the two runs are; when both have finished: their scores and the way on."""
+    for run in runs:
+        if live.state(run) == "failed":
+            st.error(f"**{run_label(run)}** failed: {run.error}")
+            st.page_link(
+                "../pages/train.py", label="Open it on the Train page", query_params={"runs": [run.id]}
+            )
+    if all(live.state(run) == "finished" for run in runs):
+        ids = {"runs": [run.id for run in runs]}
+        with st.container(horizontal=True, vertical_alignment="center", gap="large"):
+            st.markdown("**Both have finished.**", width="content")
+            st.page_link("../pages/retrieval.py", label="**See the images they retrieve**", query_params=ids)
+            st.page_link("../pages/compare.py", label="Compare their scores", query_params=ids)
+            st.page_link("../pages/train.py", label="Open them on the Train page", query_params=ids)
+        for run, column in zip(runs, st.columns(len(runs)), strict=True):
+            score = cache.scores(run)
+            with column.container(border=True):
+                st.markdown(f"**{run_label(run)}**")
+                cells = st.columns(len(SHOWN))
+                for cell, key in zip(cells, SHOWN, strict=True):
+                    chance = 100 * score["chance"][key]
+                    cell.metric(METRICS[key], f"{100 * score['metrics'][key]:.1f}")
+                    cell.caption(f"chance {chance:.1f}")

@@ -1,0 +1,231 @@
+"""The list of runs on the train page: choose some, see what became of them, and act on them."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import streamlit as st
+
+from app import cache, live
+from app.names import dataset_title, method, run_label, short_labels, started
+from app.palette import loss_color
+from app.train_form import fill
+from core import launch, runs
+from core.errors import MaclError
+from core.runs import Run
+
+TABLE = "run_table"
+CHOSEN = "train_runs"
+SWATCH = "\u2501\u2501"
+LOG_LINES = 200
+
+
+def chosen() -> list[Run]:
+    """The runs of the permalink, else those chosen before, else what is active, else the newest.
+
+    Runs that no longer exist are dropped from the permalink, with a note.
+    """
+    found = cache.all_runs()
+    known = {run.id: run for run in found}
+    asked = st.query_params.get_all("runs")
+    if not asked and CHOSEN not in st.session_state:
+        active = [run.id for run in found if live.state(run) in live.ACTIVE]
+        own = [run.id for run in found if not run.recorded]
+        choose(active or own[:1] or list(known))
+    elif not asked:
+        choose([name for name in st.session_state[CHOSEN] if name in known])
+    elif set(asked) - set(known):
+        gone = len(set(asked) - set(known))
+        st.info(f"{gone} of the runs in this link {'is' if gone == 1 else 'are'} not here any more.")
+        choose([name for name in asked if name in known])
+    else:
+        st.session_state[CHOSEN] = asked
+    return [known[name] for name in st.session_state[CHOSEN]]
+
+
+def choose(ids: list[str]) -> None:
+    """Choose these runs, in the page and in its permalink."""
+    st.session_state[CHOSEN] = ids
+    st.query_params["runs"] = ids
+
+
+def table(selected: list[Run]) -> None:
+    """All runs, newest first; a ticked line is a chosen run."""
+    found = cache.all_runs()
+    ids = [run.id for run in found]
+    queue = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()), 1)}
+    frame = pd.DataFrame([_row(run, queue.get(run.id)) for run in found])
+    rows = [ids.index(run.id) for run in selected]
+    # the lines move when a run is added or deleted; the ticks must follow the runs
+    st.session_state[TABLE] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    colors = [loss_color(cache.config(run).loss) for run in found]
+    st.dataframe(
+        frame.style.apply(lambda _: [f"color: {color}" for color in colors], subset=[" "]),
+        key=TABLE,
+        on_select=lambda: _ticked(ids),
+        selection_mode="multi-row",
+        hide_index=True,
+        height=36 + 35 * min(len(found), 8),
+        column_config={
+            " ": st.column_config.TextColumn(width=36),
+            "Run": st.column_config.TextColumn(width="medium"),
+            "Seed": st.column_config.NumberColumn(width=50),
+            "Medium": st.column_config.NumberColumn(
+                format="%.2f", help="mAP Medium@0.6 on the test split, percent"
+            ),
+            "Trained": st.column_config.TextColumn(help="Time spent in training alone"),
+        },
+        alt="Runs with their state; tick lines to see their curves",
+    )
+
+
+def _row(run: Run, place: int | None) -> dict[str, object]:
+    config = cache.config(run)
+    word = live.state(run)
+    scores = cache.scores(run) if word in ("finished", "recorded") else {}
+    history = cache.history(run)
+    seconds = history[-1].get("seconds") if history else None
+    medium = scores.get("metrics", {}).get("map_medium")
+    return {
+        " ": SWATCH,
+        "Run": run.title or method(config),
+        "State": f"queued, no. {place}" if word == "queued" and place else word,
+        "Data": dataset_title(config.dataset),
+        "Preset": config.preset,
+        "Seed": config.seed,
+        "Medium": None if medium is None else 100 * medium,
+        "Trained": "" if seconds is None else live.duration(seconds),
+        "Created": started(run)[5:16],
+    }
+
+
+def _ticked(ids: list[str]) -> None:
+    rows = st.session_state[TABLE]["selection"]["rows"]
+    choose([ids[row] for row in rows if row < len(ids)])
+
+
+def actions(selected: list[Run]) -> None:
+    """What can be done with the chosen runs, and the way back after a deletion."""
+    words = {run.id: live.state(run) for run in selected}
+    own = [run for run in selected if not run.recorded]
+    with st.container(horizontal=True, gap="small"):
+        _button("Stop", [r for r in own if words[r.id] in ("queued", "running")], _stop)
+        _button(
+            "Resume", [r for r in own if words[r.id] in ("stopped", "failed", "interrupted")], launch.resume
+        )
+        one = selected[0] if len(selected) == 1 else None
+        with st.popover("Rename", disabled=one is None or one.recorded):
+            if one is not None:
+                st.text_input(
+                    "Name of the run",
+                    one.title,
+                    max_chars=80,
+                    key=f"name.{one.id}",
+                    placeholder=run_label(one),
+                    on_change=_rename,
+                    args=(one,),
+                    help="Empty: the name that its settings give",
+                )
+        st.button("Duplicate with changes", disabled=one is None, on_click=_duplicate, args=(one,),
+                  help="Fills the form with the settings of the chosen run")  # fmt: skip
+        _button("Delete", [r for r in own if words[r.id] not in ("running", "stopping")], None)
+        _trash()
+    if message := st.session_state.pop("train_message", ""):
+        st.error(message)
+    deleted = [
+        run for run in runs.trashed(launch.run_root()) if run.id in st.session_state.get("deleted", [])
+    ]
+    if deleted:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"Moved {_count(len(deleted))} to the trash.", width="content")
+            st.button("Undo", on_click=_restore, args=(deleted,))
+
+
+def _button(label: str, fitting: list[Run], act: Callable[[Run], object] | None) -> None:
+    text = f"{label} {len(fitting)}" if len(fitting) > 1 else label
+    if act is None:
+        st.button(text, key=label, disabled=not fitting, on_click=_delete, args=(fitting,))
+    else:
+        st.button(text, key=label, disabled=not fitting, on_click=_each, args=(act, fitting))
+
+
+def _each(act: Callable[[Run], object], fitting: list[Run]) -> None:
+    for run in fitting:
+        try:
+            act(run)
+        except MaclError as error:
+            st.session_state["train_message"] = str(error)
+
+
+def _stop(run: Run) -> None:
+    launch.stop(run)
+
+
+def _rename(run: Run) -> None:
+    run.rename(st.session_state[f"name.{run.id}"])
+
+
+def _duplicate(run: Run) -> None:
+    fill(cache.config(run))
+
+
+def _delete(fitting: list[Run]) -> None:
+    _each(runs.delete, fitting)
+    gone = [run.id for run in fitting if not run.path.exists()]
+    st.session_state["deleted"] = gone
+    choose([name for name in st.session_state[CHOSEN] if name not in gone])
+
+
+def _restore(deleted: list[Run]) -> None:
+    back = [runs.restore(run).id for run in deleted]
+    st.session_state["deleted"] = []
+    choose(st.session_state[CHOSEN] + back)
+
+
+def _trash() -> None:
+    deleted = runs.trashed(launch.run_root())
+    if not deleted:
+        return
+    with st.popover(f"Trash ({len(deleted)})"):
+        for run in deleted[:20]:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown(f"{run_label(run)}  \n:gray[{started(run)}]", width="stretch")
+                st.button("Restore", key=f"restore.{run.id}", on_click=_restore, args=([run],))
+
+
+def _count(number: int) -> str:
+    return "1 run" if number == 1 else f"{number} runs"
+
+
+def outcomes(selected: list[Run]) -> None:
+    """What happened to chosen runs that did not finish, and what to do about it."""
+    for run in selected:
+        word, label = live.state(run), run_label(run)
+        rows = cache.history(run)
+        step = f" at step {int(rows[-1]['step']):,}" if rows else " before its first step"
+        if word == "failed":
+            st.error(
+                f"**{label}** failed: {run.error}  \n"
+                "Mend the cause and press Resume, or duplicate it with changes."
+            )
+        elif word == "interrupted":
+            st.warning(
+                f"**{label}** was interrupted{step}: its process died (killed, out of memory, or the machine "
+                "went down). Resume goes on from the last checkpoint."
+            )
+        elif word == "stopped":
+            st.info(f"**{label}** has stopped{step}. Resume goes on from there.")
+
+
+def details(selected: list[Run]) -> None:
+    """Log and saved configuration of the chosen runs."""
+    if not selected:
+        return
+    labels = short_labels(selected)
+    with st.expander("Log"):
+        for tab, run in zip(st.tabs(labels), selected, strict=True):
+            lines = run.log.splitlines()
+            tab.code("\n".join(lines[-LOG_LINES:]) or "nothing said yet", language=None, height=240)
+    with st.expander("Saved configuration"):
+        for tab, run in zip(st.tabs(labels), selected, strict=True):
+            tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
+            tab.json(cache.config(run).model_dump())

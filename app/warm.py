@@ -1,0 +1,16 @@
+"""A worker that is alive before it is needed, because importing torch takes it some seconds."""
+
+import streamlit as st
+
+from core import launch
+
+
+def keep_workers() -> None:
+    """Start a worker once per visit, and whenever runs wait for one that has died; never blocks."""
+    root = launch.run_root()
+    wanted = {run.config.device for run in launch.queue(root)}
+    if not st.session_state.get("warmed"):
+        st.session_state["warmed"] = True
+        wanted.add("auto")
+    for device in wanted:
+        launch.ensure_worker(device, root)

@@ -1,0 +1,27 @@
+import streamlit as st
+
+from app import cache, live, run_list, train_form
+from app.warm import keep_workers
+
+st.title("Train")
+st.caption("Start runs with one or several losses and watch them; they go on when this page is closed.")
+keep_workers()
+
+form, results = st.columns([2, 5], gap="large")
+with form:
+    st.fragment(train_form.form)()
+
+with results:
+    if not cache.all_runs():
+        st.info("No run yet. Choose losses and press Start: the instant preset takes seconds.")
+        st.stop()
+    chosen = run_list.chosen()
+    run_list.table(chosen)
+    run_list.actions(chosen)
+    run_list.outcomes(chosen)
+    live.watch(chosen, "train")
+    run_list.details(chosen)
+    if not chosen:
+        st.caption("Tick runs in the list to see their curves, log and configuration.")
+    for run in cache.unreadable_runs():
+        st.caption(f"{run.id} was left out: this version cannot read its config.json.")
