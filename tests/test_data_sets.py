@@ -330,9 +330,12 @@ def test_real_dlrsd_is_prepared_once(archives: Path) -> None:
     assert first.images.shape == (2100, 80, 80, 3)
     assert seen[-1] == (2100, 2100, "Preparing images")
     assert [len(first.splits[part]) for part in ("train", "val", "test")] == [1475, 214, 411]
-    start = time.perf_counter()
-    second = data.load("dlrsd", archives / "DLRSD.zip", 64)
-    assert time.perf_counter() - start < 1
+    taken = []
+    for _ in range(3):  # the best of three: the machine may be busy with other tests
+        start = time.perf_counter()
+        second = data.load("dlrsd", archives / "DLRSD.zip", 64)
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 1
     assert second.key == first.key
     assert data.load("ucm", archives / "DLRSD.zip", 64).key == first.key
     for row in (0, 700, 2099):
