@@ -1,4 +1,4 @@
-"""Drawing the whole demo set, processes and all: `python -m tests.bench.demo`. The bar is 12 s on two cores."""
+"""Drawing the whole demo set: `python -m tests.bench.demo`. The bar is 12 s on two cores."""
 
 import os
 import sys

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 COUNT = 2100
-VERSION = 2  # raise it with every change that moves a pixel: prepared arrays are kept by it
+VERSION = 3  # raise it with every change that moves a pixel: prepared arrays are kept by it
 
 # Template: relative frequency, shortest and longest side in metres.
 TEMPLATES: dict[str, tuple[float, float, float, Callable[[Canvas], None]]] = {
@@ -65,7 +65,8 @@ TEMPLATES: dict[str, tuple[float, float, float, Callable[[Canvas], None]]] = {
 }
 _LARGEST = TILE // 2
 _SHARES = np.cumsum([t[0] for t in TEMPLATES.values()])
-_CLASS_OF = np.array([CLASSES.index(LOOKS[m].label) + 1 if LOOKS[m].label else 0 for m in Mat], np.uint8)
+_CLASS_OF = [CLASSES.index(LOOKS[m].label) + 1 if LOOKS[m].label else 0 for m in Mat]
+_CLASS_OF += [0] * (256 - len(_CLASS_OF))
 _LEAST = np.array([THRESHOLDS[name] for name in CLASSES]) / 100
 
 
@@ -97,7 +98,7 @@ def paint(
     _, least, most, scene = TEMPLATES[_choose(dice)]
     canvas = Canvas(dice, min(size, _LARGEST), dice.between(least, most))
     scene(canvas)
-    mask = _CLASS_OF[np.asarray(canvas.mat)]
+    mask = np.asarray(canvas.mat.point(_CLASS_OF))
     image = develop(canvas)
     if size > _LARGEST:
         image = np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
@@ -112,7 +113,7 @@ def draw(index: int, seed: int = 0, size: int = 160) -> tuple[NDArray[np.uint8],
 
 def labels_of(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Labels (17,) of a mask: every class whose share reaches its threshold, or the largest if none does."""
-    share = np.bincount(mask.ravel(), minlength=len(CLASSES) + 1)[1:] / mask.size
+    share = np.array(Image.fromarray(mask).histogram()[1 : len(CLASSES) + 1]) / mask.size
     labels = (share >= _LEAST).astype(np.uint8)
     if not labels.any():
         labels[share.argmax()] = 1

@@ -92,7 +92,7 @@ def _start(first: int, count: int, step: int, seed: int, size: int) -> subproces
         f"from core.data.demo.parallel import serve; serve(range({first}, {count}, {step}), {seed}, {size})"
     )
     path = os.pathsep.join(p for p in (str(_ROOT), os.environ.get("PYTHONPATH", "")) if p)
-    env = {**os.environ, "PYTHONPATH": path}
+    env = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}  # one thread per process
     return subprocess.Popen(
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.DEVNULL,

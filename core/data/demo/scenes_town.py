@@ -53,6 +53,7 @@ def _block(c: Canvas, depth: float, lot: float, fill: float, trees: float, cars:
                     lots.append(
                         (middle, y + sag + side * width / 2, side, here, math.atan(bend * middle * 0.5))
                     )
+    lots = [home for home in lots if c.sees(home[0], home[1] + home[2] * depth / 2, depth)]
     for x, y, side, here, turn in lots:
         _garden(c, x, y, side, here, depth, turn)
     for y in streets:
@@ -64,8 +65,7 @@ def _block(c: Canvas, depth: float, lot: float, fill: float, trees: float, cars:
     if cross is not None:
         ground.road(c, [(cross, -c.reach), (cross, c.reach)], width, lines=False, walk=1.5)
     for x, y, side, here, turn in lots:
-        if c.sees(x, y + side * depth / 2, depth):
-            _home(c, x, y, side, here, depth, turn, fill, trees, cars, pools)
+        _home(c, x, y, side, here, depth, turn, fill, trees, cars, pools)
 
 
 def _garden(c: Canvas, x: float, y: float, side: int, lot: float, depth: float, turn: float) -> None:
