@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from app.thumbnails import Thumbnails
 from core import launch, report, runs
 from core.data import Dataset, load
 from core.errors import MaclError
@@ -93,6 +94,16 @@ def test_names(run: Run) -> list[str]:
     return _splits(str(run.path))["test"]
 
 
+def test_rows(run: Run) -> dict[str, int]:
+    """Row of each test image in the embeddings, by name."""
+    return _test_rows(str(run.path))
+
+
+def split_of(run: Run, name: str) -> str:
+    """The split of a run that holds an image: train, val or test; empty if none does."""
+    return next((split for split, names in _splits(str(run.path)).items() if name in names), "")
+
+
 def dataset(run_config: RunConfig) -> Dataset:
     """The prepared images of a run's data set, memory-mapped; MaclError if its folder is gone."""
     return _dataset(
@@ -102,6 +113,22 @@ def dataset(run_config: RunConfig) -> Dataset:
         run_config.seed,
         run_config.skip_broken,
     )
+
+
+def is_open(run_config: RunConfig) -> bool:
+    """The pictures of this data set were opened before, so that `thumbnails` answers at once."""
+    return _place(run_config) in _opened()
+
+
+def thumbnails(run_config: RunConfig) -> Thumbnails:
+    """Small pictures of a run's data set, whatever the split; MaclError if its folder is gone."""
+    found = _thumbnails(*_place(run_config))
+    _opened().add(_place(run_config))
+    return found
+
+
+def _place(run_config: RunConfig) -> tuple[str, str | None, int, bool]:
+    return run_config.dataset, run_config.data_root, run_config.image_size, run_config.skip_broken
 
 
 def _folders() -> list[Run]:
@@ -127,7 +154,7 @@ def _config(path: str) -> RunConfig:
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
-def _history(path: str, _size: int, _mtime: int) -> list[dict[str, float]]:
+def _history(path: str, size: int, mtime: int) -> list[dict[str, float]]:
     return Run(Path(path)).history()
 
 
@@ -146,6 +173,11 @@ def _splits(path: str) -> dict[str, list[str]]:
     return Run(Path(path)).splits()
 
 
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _test_rows(path: str) -> dict[str, int]:
+    return {name: row for row, name in enumerate(_splits(path)["test"])}
+
+
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
     return Run(Path(path)).embeddings()
@@ -154,3 +186,13 @@ def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
 @st.cache_resource(show_spinner="Opening the images …", max_entries=20)
 def _dataset(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
     return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken)
+
+
+@st.cache_resource(show_spinner=False)
+def _opened() -> set[tuple[str, str | None, int, bool]]:
+    return set()
+
+
+@st.cache_resource(show_spinner="Opening the images …", max_entries=10)
+def _thumbnails(name: str, root: str | None, image_size: int, skip_broken: bool) -> Thumbnails:
+    return Thumbnails(load(name, root, image_size=image_size, skip_broken=skip_broken))
