@@ -1,4 +1,7 @@
-"""Preparing a data set in a detached process, so that no page waits for it (`python -m core.data.job`)."""
+"""Preparing a data set in a detached process, so that no page waits for it (`python -m core.data.job`).
+
+A job is a small JSON file that says how it goes, and a lock beside it that dies with the process.
+"""
 
 import hashlib
 import json
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from core.data import load
-from core.data.prepared import cache_root
+from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
 from core.files import lock, locked_by, write_atomic
 
@@ -31,53 +34,65 @@ class Preparation:
 
 
 def start(name: str, root: str | None, image_size: int, skip_broken: bool = False) -> None:
-    """Prepare the images in a process of their own, unless that is going on already; returns at once."""
-    if status(name, root, image_size).state == "running":
+    """Prepare the images in a process of their own, unless that is going on already; returns at once.
+
+    Raises:
+        MaclError: If the cache cannot be written.
+    """
+    detach(_path(name, root, image_size), "core.data.job", name, root or "", image_size, int(skip_broken))
+
+
+def status(name: str, root: str | None, image_size: int) -> Preparation:
+    """What the last `start` with these arguments has come to."""
+    return read_status(_path(name, root, image_size))
+
+
+def detach(path: Path, module: str, *arguments: object) -> None:
+    """Run `python -m MODULE ARGUMENTS…` as the job of that file, unless it is running; returns at once.
+
+    Raises:
+        MaclError: If the folder of the file cannot be written.
+    """
+    if read_status(path).state == "running":
         return
-    path = _path(name, root, image_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({"state": "running", "started": time.time()}))
-    command = [
-        sys.executable,
-        "-m",
-        "core.data.job",
-        name,
-        root or "",
-        str(image_size),
-        str(int(skip_broken)),
-    ]
+    make_folder(path.parent)
+    tell_status(path, state="running", started=time.time())
+    command = shlex.join([sys.executable, "-m", module, *map(str, arguments)])
     # in the background of a shell that ends: nobody has a child to reap
     subprocess.run(
-        ["/bin/sh", "-c", f"{shlex.join(command)} </dev/null >/dev/null 2>&1 &"],
+        ["/bin/sh", "-c", f"{command} </dev/null >/dev/null 2>&1 &"],
         cwd=PROJECT,
         start_new_session=True,
         check=True,
     )
 
 
-def status(name: str, root: str | None, image_size: int) -> Preparation:
-    """What the last `start` with these arguments has come to."""
-    path = _path(name, root, image_size)
-    try:
-        said = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return Preparation("none")
-    if said["state"] == "running" and locked_by(path.with_suffix(".lock")) is None:
-        if time.time() - said.get("started", 0) < START_SECONDS:
-            return Preparation("running", "starting")
+def read_status(path: Path) -> Preparation:
+    """How the job of that file goes."""
+    for _ in range(2):  # twice: it may have ended between the look at the file and the look at the lock
+        try:
+            said = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return Preparation("none")
+        lost = said["state"] == "running" and locked_by(path.with_suffix(".lock")) is None
+        if not lost:
+            break
+    if lost and time.time() - said.get("started", 0) < START_SECONDS:
+        return Preparation("running", "starting")
+    if lost:
         return Preparation("failed", error="its process was killed: start it again")
     keys = ("what", "done", "total", "error")
     return Preparation(said["state"], **{key: said[key] for key in keys if key in said})
 
 
+def tell_status(path: Path, **about: object) -> None:
+    """Write how the job of that file goes; the job itself calls it."""
+    write_atomic(path, json.dumps(about))
+
+
 def main() -> None:
     """Prepare one data set and say in the job's file how it goes."""
-    name, root, image_size, skip_broken = (
-        sys.argv[1],
-        sys.argv[2] or None,
-        int(sys.argv[3]),
-        sys.argv[4] == "1",
-    )
+    name, root, image_size = sys.argv[1], sys.argv[2] or None, int(sys.argv[3])
     path = _path(name, root, image_size)
     if not lock(path.with_suffix(".lock")):
         return
@@ -87,15 +102,15 @@ def main() -> None:
         nonlocal told
         if time.monotonic() - told > 0.25 or done == total:
             told = time.monotonic()
-            write_atomic(path, json.dumps({"state": "running", "what": what, "done": done, "total": total}))
+            tell_status(path, state="running", what=what, done=done, total=total)
 
     try:
-        load(name, root, image_size=image_size, skip_broken=skip_broken, progress=tell)
-        write_atomic(path, json.dumps({"state": "done"}))
+        load(name, root, image_size=image_size, skip_broken=sys.argv[4] == "1", progress=tell)
+        tell_status(path, state="done")
     except MaclError as error:
-        write_atomic(path, json.dumps({"state": "failed", "error": str(error)}))
+        tell_status(path, state="failed", error=str(error))
     except Exception as error:
-        write_atomic(path, json.dumps({"state": "failed", "error": f"{type(error).__name__}: {error}"}))
+        tell_status(path, state="failed", error=f"{type(error).__name__}: {error}")
         raise
 
 

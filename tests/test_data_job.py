@@ -1,0 +1,160 @@
+"""Preparing in a detached process, what a page learns of it, and the strip of augmented images."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import data
+from core.data import job, preview
+from core.errors import MaclError
+from core.files import locked_by
+
+SIZE = 40  # training size in pixels, used by no other test
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def wait(root: str, size: int = SIZE) -> job.Preparation:
+    deadline = time.monotonic() + 120
+    while (about := job.status("folder", root, size)).state == "running":
+        assert time.monotonic() < deadline, about
+        time.sleep(0.05)
+    return about
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_data_set_is_prepared_without_the_caller(tiny: Path) -> None:
+    root = str(tiny)
+    time.sleep(2.1)  # checksums of files as young as this fixture's are not remembered
+    assert job.status("folder", root, SIZE).state == "none"
+    assert not data.is_prepared("folder", root, SIZE)
+    begun = time.monotonic()
+    job.start("folder", root, SIZE)
+    assert time.monotonic() - begun < 1.0
+    assert job.status("folder", root, SIZE).state == "running"
+    assert wait(root) == job.Preparation("done")
+    assert data.is_prepared("folder", root, SIZE)
+    assert not data.is_prepared("folder", root, 2 * SIZE)
+    assert len(data.load("folder", root, image_size=SIZE)) == 160
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_what_is_wrong_is_said_and_can_be_skipped(tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    root.mkdir()
+    for file in tiny.iterdir():
+        (root / file.name).write_bytes(file.read_bytes())
+    (root / "scene000.png").write_bytes(b"not an image")
+    job.start("folder", str(root), SIZE)
+    about = wait(str(root))
+    assert about.state == "failed"
+    assert "scene000" in about.error
+    assert "Traceback" not in about.error
+    job.start("folder", str(root), SIZE, skip_broken=True)
+    assert wait(str(root)).state == "done"
+    assert len(data.load("folder", str(root), image_size=SIZE, skip_broken=True)) == 159
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+    job.start("folder", str(tmp_path / "nowhere"), SIZE)
+    about = wait(str(tmp_path / "nowhere"))
+    assert about.state == "failed"
+    assert "does not exist" in about.error
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_killed_preparation_is_not_running_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "jobs" / "sleep.json"
+    path.parent.mkdir(parents=True)
+    code = (
+        "import sys, time; from pathlib import Path; from core.files import lock; from core.data import job\n"
+        "path = Path(sys.argv[1]); lock(path.with_suffix('.lock'))\n"
+        "job.tell_status(path, state='running', what='Decoding', done=3, total=9); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    while locked_by(path.with_suffix(".lock")) is None or not path.exists():
+        time.sleep(0.02)
+    assert job.read_status(path) == job.Preparation("running", "Decoding", 3, 9)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    about = job.read_status(path)
+    assert about.state == "failed"
+    assert "killed" in about.error
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "cache" / "jobs" / "twice.json"
+    path.parent.mkdir(parents=True)
+    job.tell_status(path, state="running", started=time.time())
+    job.detach(path, "core.no_such_module")
+    assert job.read_status(path) == job.Preparation("running", "starting")
+    job.tell_status(path, state="running", started=time.time() - 2 * job.START_SECONDS)
+    assert job.read_status(path).state == "failed"  # it never took its lock
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_cannot_be_written_is_the_persons_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path.chmod(0o500)
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(MaclError, match="MACL_CACHE"):
+        job.start("demo", None, SIZE)
+
+
+def test_the_page_side_imports_no_torch() -> None:
+    code = "import core.data.job, core.data.preview, sys; print('torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
+
+
+def test_the_strip_is_drawn_by_the_code_that_trains(tiny: Path) -> None:
+    import torch
+
+    from core.data.augment import augment, view
+
+    images = data.load("folder", str(tiny), image_size=SIZE).images
+    shown = preview.draw(images[5], SIZE, seed=3)
+    one = torch.from_numpy(np.array(images[5]))[None]
+    batch = one.repeat(preview.VERSIONS, 1, 1, 1)
+    expected = augment(batch, SIZE, torch.Generator().manual_seed(3)).permute(0, 2, 3, 1)
+    assert shown.shape == (1 + preview.VERSIONS, SIZE, SIZE, 3)
+    np.testing.assert_allclose(shown[0], 255 * view(one, SIZE)[0].permute(1, 2, 0), atol=0.51)
+    np.testing.assert_allclose(shown[1:], 255 * expected, atol=0.51)
+    assert len({version.tobytes() for version in shown}) == 8
+    sheet = np.asarray(preview.strip(shown))
+    for place in range(8):
+        left = place * (SIZE + preview.GAP)
+        np.testing.assert_array_equal(sheet[:, left : left + SIZE, :3], shown[place])
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_strip_comes_from_a_process_of_its_own(tiny: Path) -> None:
+    dataset = data.load("folder", str(tiny), image_size=SIZE)
+    place = (dataset.key, SIZE, 0, 7)
+    assert preview.status(*place).state == "none"
+    preview.start("folder", str(tiny), *place)
+    deadline = time.monotonic() + 120
+    while (about := preview.status(*place)).state == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert about.state == "done", about
+    with Image.open(preview.path(*place)) as image:
+        assert image.size == (8 * SIZE + 7 * preview.GAP, SIZE)
+    preview.start("folder", str(tiny), "another key", SIZE, 0, 7)
+    while (about := preview.status("another key", SIZE, 0, 7)).state == "running":
+        time.sleep(0.1)
+    assert "changed" in about.error
