@@ -1,0 +1,20 @@
+"""All benchmarks, each in a process of its own: `make bench`. Exit code 1 if a bar is missed."""
+
+import subprocess
+import sys
+
+BENCHES = ("losses", "metrics", "prepare", "step", "demo")
+
+
+def main() -> int:
+    missed = []
+    for name in BENCHES:
+        print(f"== {name}", flush=True)
+        if subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode:
+            missed.append(name)
+    print(f"bars missed in: {', '.join(missed)}" if missed else "all bars held")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
