@@ -16,7 +16,7 @@ SIZE = 48
 
 @pytest.fixture(scope="module")
 def many() -> tuple[np.ndarray, np.ndarray]:
-    return demo.render(700, seed=0, size=SIZE)
+    return demo.render(450, seed=0, size=SIZE)
 
 
 def test_an_image_is_a_function_of_seed_and_index() -> None:
