@@ -51,3 +51,26 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append(f"scene{index:03d}.png," + ",".join(map(str, labels)))
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run root with two finished instant runs on `tiny`, MulSupCon and MACL; copy it before changing it."""
+    from core import runs, train
+
+    home = tmp_path_factory.getbasetemp() / "home"
+    root = tmp_path_factory.mktemp("finished") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MACL_CACHE", str(home / "cache"))
+        for loss in ("mulsupcon", "macl"):
+            config = runs.RunConfig.build(
+                "instant",
+                dataset="folder",
+                data_root=str(tiny),
+                loss=loss,
+                image_size=32,
+                batch_size=16,
+                epochs=2,
+            )
+            assert train.run(runs.create(config, root).path) == "finished"
+    return root
