@@ -57,6 +57,8 @@ def features(
     if cached is not None:
         return cached
 
+    if where.type == "cpu":
+        devices.keep_memory()
     if weights == "none":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)

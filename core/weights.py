@@ -4,6 +4,7 @@ import hashlib
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -215,7 +216,7 @@ def _from_torchvision(name: str) -> dict[str, Tensor]:
             torch.hub.download_url_to_file(url, str(cached), hash_prefix=wanted, progress=False)
         except (OSError, RuntimeError) as error:
             raise _offline(name, error) from error
-    return _read(cached)
+    return _downloaded(cached)
 
 
 def _from_timm(name: str) -> dict[str, Tensor]:
@@ -234,13 +235,24 @@ def _from_timm(name: str) -> dict[str, Tensor]:
             cached = hf_hub_download(repository, "model.safetensors")
         except (OSError, RuntimeError) as error:
             raise _offline(name, error) from error
-    return _read(Path(cached))
+    return _downloaded(Path(cached))
+
+
+def _downloaded(path: Path) -> dict[str, Tensor]:
+    try:
+        return _read(path)
+    except MaclError as error:
+        raise MaclError(
+            f"the downloaded file {path} is damaged: delete it, and it is downloaded again"
+        ) from error
 
 
 def _reach(url: str, name: str) -> None:
     """Fail within seconds, and in one sentence, where there is no way to the server."""
     try:
         urlopen(Request(url, method="HEAD"), timeout=10).close()
+    except HTTPError:
+        return  # somebody answered; the download itself will say what is wrong
     except OSError as error:
         raise _offline(name, f"no connection to {urlsplit(url).hostname}: {error}") from error
 

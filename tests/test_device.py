@@ -1,5 +1,9 @@
 """Devices and precisions: what is asked for, what is there, and what a log says about it."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -83,3 +87,25 @@ def test_a_log_line_names_threads_processor_and_precision():
     assert line.startswith(f"cpu, {torch.get_num_threads()} thread")
     assert line.endswith(", float32")
     assert len(line.split(", ")) == 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_kept_memory_is_not_fetched_again_page_by_page():
+    code = """
+import resource, torch
+from core.device import keep_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(4_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+torch.ones(4_000_000)
+without = faults()
+assert keep_memory()
+faults()
+print(without, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    without, kept = map(int, done.stdout.split())
+    assert without > 100
+    assert kept < without / 10

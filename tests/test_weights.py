@@ -209,6 +209,14 @@ def test_what_was_downloaded_before_needs_no_net(offline, monkeypatch, state):
     assert same(build_backbone(SMALL, "imagenet").network, small)
 
 
+def test_a_damaged_download_says_what_to_delete(offline):
+    path = offline / "hub" / "checkpoints" / module.TORCHVISION["resnet18"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    with pytest.raises(MaclError, match=r"resnet18-f37072fd.pth is damaged: delete it"):
+        build_backbone("resnet18", "imagenet")
+
+
 def test_a_download_is_checked_and_kept(tmp_path, monkeypatch, state):
     served = tmp_path / "served"
     served.mkdir()
