@@ -7,8 +7,9 @@ import numpy as np
 import streamlit as st
 
 from app.thumbnails import Thumbnails
-from core import launch, report, runs
-from core.data import Dataset, load
+from core import labels, launch, metrics, report, runs
+from core.data import Dataset, Report, check, load
+from core.data import is_prepared as is_prepared_now
 from core.errors import MaclError
 from core.runs import Run, RunConfig
 
@@ -72,14 +73,8 @@ def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def results() -> list[report.Result]:
-    """What the comparison needs of all finished runs; a folder that cannot be read is passed over."""
-    found = []
-    for run in finished_runs():
-        try:
-            found.append(_result(str(run.path)))
-        except MaclError:
-            continue  # written by another version; the train page says what is wrong with it
-    return found
+    """What the comparison needs of all finished runs."""
+    return [_result(str(run.path)) for run in finished_runs()]
 
 
 def steps_per_epoch(run: Run) -> int:
@@ -113,6 +108,33 @@ def dataset(run_config: RunConfig) -> Dataset:
         run_config.seed,
         run_config.skip_broken,
     )
+
+
+def prepared(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
+    """A data set whose images are prepared, with the split of that seed; MaclError if its folder is gone."""
+    return _dataset(name, root, image_size, seed, skip_broken)
+
+
+def is_prepared(name: str, root: str | None, image_size: int) -> bool:
+    """Whether `prepared` opens it at once; if not, looks again after some seconds."""
+    if (name, root, image_size) not in _prepared() and _is_prepared(name, root, image_size):
+        _prepared().add((name, root, image_size))
+    return (name, root, image_size) in _prepared()
+
+
+def checked(name: str, root: str | None) -> Report:
+    """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
+    return _checked(name, root)
+
+
+def chance(data: Dataset, seed: int) -> dict[str, float]:
+    """Chance of the 7 metrics on the test split."""
+    return _chance(data.name, data.key, len(data), seed, data)
+
+
+def label_sets(data: Dataset) -> int:
+    """Number of different label sets."""
+    return _label_sets(data.name, data.key, len(data), data)
 
 
 def is_open(run_config: RunConfig) -> bool:
@@ -186,6 +208,31 @@ def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
 @st.cache_resource(show_spinner="Opening the images …", max_entries=20)
 def _dataset(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
     return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken)
+
+
+@st.cache_resource(show_spinner=False)
+def _prepared() -> set[tuple[str, str | None, int]]:
+    return set()
+
+
+@st.cache_data(show_spinner=False, ttl=10)
+def _is_prepared(name: str, root: str | None, image_size: int) -> bool:
+    return is_prepared_now(name, root, image_size)
+
+
+@st.cache_resource(show_spinner="Looking at the files …", ttl=10, max_entries=20)
+def _checked(name: str, root: str | None) -> Report:
+    return check(name, root)
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _chance(name: str, key: str, images: int, seed: int, _data: Dataset) -> dict[str, float]:
+    return metrics.chance(_data.labels[_data.splits["test"]])
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _label_sets(name: str, key: str, images: int, _data: Dataset) -> int:
+    return len(labels.distinct(_data.labels)[0])
 
 
 @st.cache_resource(show_spinner=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from app import names
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
-from app.tables import Line, page, swatch, table
+from app.tables import Line, marked, page, table
 from core.metrics import METRICS
 from core.report import Row
 
@@ -21,6 +21,7 @@ DEFINITIONS = {
     "wap": "at each relevant rank the mean Jaccard index so far, averaged over the relevant among the first "
     "100 (eq. 18); the oracle is no bound here: an exact match followed by irrelevant images scores higher",
 }
+WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
 def tables(blocks: Sequence[Sequence[Row]]) -> str:
@@ -38,15 +39,12 @@ def block(rows: Sequence[Row]) -> str:
         rows: One block of `report.summary`.
     """
     head = ["Method", "Seeds"]
-    head += [
-        f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{escape(title)}</abbr>'
-        for key, title in METRICS.items()
-    ]
+    head += [_head(key) for key in METRICS]
     lines = [
         Line([_method(row), str(len(row.seeds)), *(_value(row, key) for key in METRICS)], row.reference)
         for row in rows
     ]
-    return table(title(rows), head, lines, range(1, len(head)), protocol(rows))
+    return table(title(rows), head, lines, range(1, len(head)), protocol(rows), WIDTHS)
 
 
 def title(rows: Sequence[Row]) -> str:
@@ -66,7 +64,11 @@ def protocol(rows: Sequence[Row]) -> str:
     parts = [rows[0].protocol, f"seeds {_span(seeds)}: mean ± std" if many else f"seed {seeds[0]}"]
     if images:
         parts.append(f"{'–'.join(str(n) for n in sorted({images[0], images[-1]}))} test images")
-    return " · ".join([*parts, "; ".join(devices)] if devices else parts)
+    if devices:
+        parts.append("; ".join(devices))
+    if len({row.seeds for row in rows}) > 1:
+        parts.append("rows differ in their seeds and so in their test images")
+    return " · ".join(parts)
 
 
 def label(row: Row) -> str:
@@ -79,10 +81,15 @@ def color(row: Row) -> str:
     return {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}.get(row.loss) or loss_color(row.loss)
 
 
+def _head(key: str) -> str:
+    words = escape(METRICS[key]).replace(" ", "&nbsp;").replace("@", "<wbr>@")
+    return f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{words}</abbr>'
+
+
 def _method(row: Row) -> str:
     recorded = not row.reference and all(result.recorded for result in row.results)
     note = ' <span class="note">recorded</span>' if recorded else ""
-    return swatch(color(row)) + escape(label(row)) + note
+    return marked(color(row), escape(label(row)) + note)
 
 
 def _value(row: Row, key: str) -> str:

@@ -11,26 +11,29 @@ STYLE = """<style>
 .macl { overflow-x: auto; }
 .macl table { border-collapse: collapse; width: 100%; font-size: .84rem; line-height: 1.3;
   font-variant-numeric: tabular-nums; }
+.macl table.fixed { table-layout: fixed; min-width: 47rem; }
 .macl table + table { margin-top: 1.6rem; }
-.macl dl { font-size: .84rem; line-height: 1.4; margin: .9rem 0 0; display: grid; gap: .1rem .9rem;
-  grid-template-columns: max-content minmax(0, 1fr); }
+.macl dl { font-size: .84rem; line-height: 1.4; margin: .9rem 0 0; padding: 0; display: grid;
+  gap: .1rem .9rem; grid-template-columns: max-content minmax(0, 1fr); }
 .macl dt { font-weight: 600; }
 .macl dd { margin: 0; opacity: .85; max-width: 70rem; }
 .macl caption { text-align: left; font-weight: 600; font-size: 1rem; padding: 0 0 .4rem; color: inherit; }
 .macl caption small { font-weight: 400; opacity: .75; margin-left: .5rem; }
-.macl th, .macl td { padding: .3rem .55rem; border: 0; text-align: left; vertical-align: baseline; }
+.macl th, .macl td { padding: .28rem .4rem; border: 0; text-align: left; vertical-align: baseline; }
 .macl thead th { font-weight: 600; vertical-align: bottom; border-bottom: 1px solid
   color-mix(in srgb, currentColor 55%, transparent); }
 .macl thead tr:first-child th { border-top: 2px solid color-mix(in srgb, currentColor 70%, transparent); }
 .macl tbody tr:last-child > * { border-bottom: 2px solid color-mix(in srgb, currentColor 70%, transparent); }
 .macl tbody th { font-weight: 500; }
+.macl .marked { padding-left: 1.2rem; text-indent: -1.2rem; }
 .macl tbody tr:hover > * { background: color-mix(in srgb, currentColor 6%, transparent); }
 .macl .number { text-align: right; white-space: nowrap; }
+.macl thead .number { white-space: normal; }
 .macl .spread { opacity: .68; font-size: .92em; font-weight: 400; }
 .macl .second { text-decoration: underline; text-underline-offset: .2em; }
 .macl .grey > * { color: color-mix(in srgb, currentColor 62%, transparent); font-style: italic;
   background: color-mix(in srgb, currentColor 4%, transparent); }
-.macl .swatch { display: inline-block; width: .7em; height: .7em; border-radius: 2px; margin-right: .5em; }
+.macl .swatch { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .5rem; }
 .macl .note { opacity: .75; font-size: .92em; }
 .macl code { font-size: .92em; }
 .macl .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
@@ -53,7 +56,12 @@ def page(*parts: str) -> str:
 
 
 def table(
-    caption: str, head: Sequence[str], lines: Sequence[Line], numbers: Sequence[int], note: str = ""
+    caption: str,
+    head: Sequence[str],
+    lines: Sequence[Line],
+    numbers: Sequence[int],
+    note: str = "",
+    widths: Sequence[float] = (),
 ) -> str:
     """A table with caption and row and column headers.
 
@@ -63,20 +71,24 @@ def table(
         lines: Rows.
         numbers: Columns that hold numbers.
         note: Plain text beside the caption.
+        widths: Of the columns in percent, so that tables below each other line up; none: as the text needs.
     """
     kind = [' class="number"' if i in numbers else "" for i in range(len(head))]
     top = "".join(f'<th scope="col"{c}>{title}</th>' for title, c in zip(head, kind, strict=True))
     body = "".join(_line(line, kind) for line in lines)
     aside = f"<small>{escape(note)}</small>" if note else ""
+    columns = "".join(f'<col style="width:{width:.2f}%">' for width in widths)
+    fixed = ' class="fixed"' if widths else ""
     return (
-        f"<table><caption>{escape(caption)}{aside}</caption>"
+        f"<table{fixed}><caption>{escape(caption)}{aside}</caption>{columns}"
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
     )
 
 
-def swatch(color: str) -> str:
-    """A small square of a loss's colour; the name stands beside it, so it says nothing to a screen reader."""
-    return f'<span class="swatch" style="background:{escape(color)}" aria-hidden="true"></span>'
+def marked(color: str, html: str) -> str:
+    """A name behind a square of its colour, silent for screen readers; further lines are indented."""
+    square = f'<span class="swatch" style="background:{escape(color)}" aria-hidden="true"></span>'
+    return f'<div class="marked">{square}{html}</div>'
 
 
 def _line(line: Line, kind: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ st.caption("Retrieval quality of the losses on the test split, between chance an
 results = cache.results()
 if not results:
     st.info("No finished run yet. Train two losses, then see here how they differ.")
-    st.page_link("pages/train.py", label="Train")
+    st.page_link("../pages/train.py", label="Train")
     st.stop()
 
 sets = sorted({names.dataset_title(result.config.dataset) for result in results})
@@ -39,11 +39,15 @@ if not rows:
 
 blocks = report.blocks(rows)
 st.html(compare_table.tables(blocks))
-csv, retrieval, train, _ = st.columns([1, 2, 2, 3], vertical_alignment="center")
-csv.download_button("CSV", report.to_csv(rows), "macl-lab-scores.csv", "text/csv", on_click="ignore")
+st.caption(
+    "Bold: best mean of its table; underlined: second. Grey: what a random order and a ranking by the "
+    "Jaccard index itself reach."
+)
 ids = [row.results[-1].id for row in rows if not row.reference]
-retrieval.page_link("pages/retrieval.py", label="What these runs retrieve", query_params={"runs": ids})
-train.page_link("pages/train.py", label="Curves and logs of these runs", query_params={"runs": ids})
+with st.container(horizontal=True, vertical_alignment="center"):
+    st.download_button("CSV", report.to_csv(rows), "macl-lab-scores.csv", "text/csv", on_click="ignore")
+    st.page_link("../pages/retrieval.py", label="What these runs retrieve", query_params={"runs": ids})
+    st.page_link("../pages/train.py", label="Curves and logs of these runs", query_params={"runs": ids})
 with st.expander("LaTeX"):
     st.code(report.to_latex(rows), language="latex")
 

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.palette import CHANCE_COLOR, ORACLE_COLOR
+from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row
 
@@ -28,7 +29,9 @@ def dots(
     """
     columns = min(COLUMNS, len(blocks))
     lines = -(-len(blocks) // columns)
-    order = list(dict.fromkeys(label(row) for rows in blocks for row in rows if not row.reference))
+    place_of = {key: index for index, key in enumerate(LOSSES)}
+    methods = {label(row): place_of[row.loss] for rows in blocks for row in rows if not row.reference}
+    order = sorted(methods, key=lambda name: (methods[name], name))
     figure = make_subplots(
         rows=lines,
         cols=columns,
@@ -39,6 +42,7 @@ def dots(
     )
     for index, rows in enumerate(blocks):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        figure.update_xaxes(range=_range(rows, key), **place)  # lines alone would not widen it
         for row in rows:
             if key not in row.values:
                 continue
@@ -72,3 +76,12 @@ def dots(
     height = lines * (90 + 26 * max(3, len(order))) + 30
     figure.update_layout(height=height, margin={"l": 10, "r": 10, "t": 40})
     return figure
+
+
+def _range(rows: Sequence[Row], key: str) -> list[float]:
+    """From the lowest to the highest value of a panel, spread included, with a margin."""
+    found = [row.values[key] for row in rows if key in row.values] or [(0.0, None), (100.0, None)]
+    low = min(mean - (spread or 0) for mean, spread in found)
+    high = max(mean + (spread or 0) for mean, spread in found)
+    margin = max(0.05 * (high - low), 0.5)
+    return [low - margin, high + margin]

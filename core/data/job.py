@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.data import load
+from core.data import is_prepared, load
 from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
 from core.files import lock, locked_by, write_atomic
@@ -44,7 +44,10 @@ def start(name: str, root: str | None, image_size: int, skip_broken: bool = Fals
 
 def status(name: str, root: str | None, image_size: int) -> Preparation:
     """What the last `start` with these arguments has come to."""
-    return read_status(_path(name, root, image_size))
+    about = read_status(_path(name, root, image_size))
+    if about.state == "done" and name == "demo" and not is_prepared(name, root, image_size):
+        return Preparation("none")  # this version of the program draws other scenes
+    return about
 
 
 def detach(path: Path, module: str, *arguments: object) -> None:
