@@ -64,7 +64,7 @@ def table(selected: list[Run]) -> None:
         on_select=lambda: _ticked(ids),
         selection_mode="multi-row",
         hide_index=True,
-        height=36 + 35 * min(len(found), 8),
+        height=300 if len(found) > 8 else "auto",
         column_config={
             " ": st.column_config.TextColumn(width=36),
             "Run": st.column_config.TextColumn(width="medium"),

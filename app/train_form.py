@@ -156,9 +156,15 @@ def _field(preset: str, name: str) -> Any:
     low, high = _bound(info.metadata, "ge", "gt"), _bound(info.metadata, "le")
     if info.annotation is int:
         return st.number_input(label, low, high, key=key, step=1, help=about, persist_state="session")
-    ends = [None if end is None else float(end) for end in (low, high)]
     return st.number_input(
-        label, *ends, key=key, step=_step(start), format="%g", help=about, persist_state="session"
+        label,
+        None if low is None else float(low),
+        None if high is None else float(high),
+        key=key,
+        step=_step(start),
+        format="%g",
+        help=about,
+        persist_state="session",
     )
 
 

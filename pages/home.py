@@ -5,7 +5,7 @@ from app.warm import keep_workers
 
 st.title("MACL Lab")
 st.markdown(
-    "Train multi-label contrastive losses on aerial images side by side, and see what each of them retrieves. "
+    "Train multi-label contrastive losses on aerial images side by side and see what each of them retrieves. "
     "Thirteen losses, seven metrics with chance and oracle beside them, and every run kept as a folder."
 )
 keep_workers()

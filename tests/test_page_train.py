@@ -1,0 +1,296 @@
+"""The train page on real small runs: the form, the list, its actions, the live curves."""
+
+import base64
+import json
+import os
+import shlex
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
+
+from app import cache, live, names, train_form
+from app.command import command
+from app.figures import curves
+from core import cli, launch, runs
+from core.errors import MaclError
+from core.runs import Run, RunConfig
+
+MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty run root of its own; its workers are gone after the test."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
+    yield folder
+    for about in launch.workers(folder).values():
+        os.kill(int(str(about["pid"])), signal.SIGKILL)
+
+
+@pytest.fixture
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs stay queued: nothing is trained in tests that only look at the page."""
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+
+
+@pytest.fixture
+def two(root: Path, finished_runs: Path, no_workers: None) -> list[Run]:
+    """The two finished runs in a root of their own, newest first."""
+    shutil.copytree(finished_runs, root, dirs_exist_ok=True)
+    return runs.list_runs(root)
+
+
+def train_page(**query: Any) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.switch_page("../pages/train.py").run()
+
+
+def button(page: AppTest, label: str) -> Any:
+    return next(button for button in page.button if button.label.startswith(label))
+
+
+def figure(page: AppTest) -> dict[str, Any]:
+    (chart,) = page.get("plotly_chart")
+    drawn: dict[str, Any] = json.loads(chart.proto.spec)
+    return drawn
+
+
+def numbers(coded: Any) -> list[float]:
+    """An array as Plotly sends it: plain, or its bytes in base64."""
+    if isinstance(coded, dict):
+        return [float(v) for v in np.frombuffer(base64.b64decode(coded["bdata"]), coded["dtype"])]
+    return list(coded)
+
+
+def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def test_without_runs_the_page_says_what_to_do(root: Path, no_workers: None) -> None:
+    page = train_page()
+    assert not page.exception
+    assert "No run yet" in page.info[0].value
+    assert button(page, "Start 2 runs")
+
+
+def test_start_queues_one_run_for_every_loss_and_seed(root: Path, no_workers: None) -> None:
+    page = train_page()
+    page.multiselect(key="loss").set_value(["lbase", "macl"]).run()
+    page.text_input(key="seeds").set_value("3-4").run()
+    page.number_input(key="macl.alpha").set_value(2.5).run()
+    button(page, "Start 4 runs").click().run()
+    assert not page.exception
+    made = [run.config for run in runs.list_runs(root)]
+    assert {(config.loss, config.seed) for config in made} == {
+        (loss, seed) for loss in ("lbase", "macl") for seed in (3, 4)
+    }
+    assert {config.params["alpha"] for config in made if config.loss == "macl"} == {2.5}
+    assert all(run.state == "queued" for run in runs.list_runs(root))
+    assert sorted(page.query_params["runs"]) == sorted(run.id for run in runs.list_runs(root))
+
+
+def test_a_started_run_is_watched_until_it_has_finished(root: Path, tiny: Path) -> None:
+    page = train_page(dataset="Your own images", loss="MulSupCon")
+    page.text_input(key="root.folder").set_value(str(tiny)).run()
+    for field, value in {"image_size": 32, "batch_size": 16, "epochs": 2}.items():
+        page.number_input(key=f"instant.{field}").set_value(value).run()
+    button(page, "Start the run").click().run()
+    (run,) = runs.list_runs(root)
+    wait(lambda: run.state not in ("queued", "running"))
+    assert run.state == "finished", run.error
+    page.run()
+    assert not page.exception
+    assert page.dataframe[0].value["State"].tolist() == ["finished"]
+    assert numbers(figure(page)["data"][0]["x"]) == [row["step"] for row in run.history()]
+
+
+def test_the_form_names_a_mistake_and_does_not_start(root: Path, no_workers: None) -> None:
+    page = train_page()
+    page.text_input(key="seeds").set_value("one").run()
+    assert "seeds: need numbers" in page.error[0].value
+    assert button(page, "Start").disabled
+    page.text_input(key="seeds").set_value("0").run()
+    page.toggle(key="instant.augment").set_value(True).run()
+    assert "augment: need false when trainable is head" in page.error[0].value
+    assert runs.list_runs(root) == []
+
+
+def test_a_data_set_that_is_not_there_is_named_before_the_start(root: Path, no_workers: None) -> None:
+    page = train_page(dataset="WHDLD")
+    assert "WHDLD is not at" in page.warning[0].value
+    assert button(page, "Start").disabled
+
+
+def test_the_permalink_chooses_runs_and_drops_those_that_are_gone(two: list[Run]) -> None:
+    page = train_page(runs=[two[1].id, "20200101-000000-gone"])
+    assert not page.exception
+    assert "1 of the runs in this link is not here any more" in page.info[0].value
+    assert page.query_params["runs"] == two[1].id
+    assert len(figure(page)["data"]) == 1
+    page = train_page(runs=[run.id for run in two])
+    assert [trace["name"] for trace in figure(page)["data"]] == ["MACL", "MulSupCon"]
+
+
+def test_the_curve_controls_are_in_the_permalink(two: list[Run]) -> None:
+    page = train_page(runs=two[0].id, y="mAP Medium@0.6 (validation)", x="epoch", log="true")
+    drawn = figure(page)
+    assert numbers(drawn["data"][0]["x"]) == [1, 2]
+    validated = [100 * row["val_map_medium"] for row in two[0].history() if "val_map_medium" in row]
+    np.testing.assert_allclose(numbers(drawn["data"][0]["y"]), validated)
+    assert drawn["layout"]["yaxis"]["type"] == "log"
+
+
+def test_delete_moves_to_the_trash_and_undo_brings_back(two: list[Run], root: Path) -> None:
+    page = train_page(runs=two[0].id)
+    button(page, "Delete").click().run()
+    assert [run.id for run in runs.list_runs(root)] == [two[1].id]
+    assert [run.id for run in runs.trashed(root)] == [two[0].id]
+    button(page, "Undo").click().run()
+    assert not page.exception
+    assert [run.id for run in runs.list_runs(root)] == [run.id for run in two]
+    assert page.query_params["runs"] == two[0].id
+
+
+def test_rename_and_duplicate(two: list[Run]) -> None:
+    page = train_page(runs=two[0].id)
+    page.text_input(key=f"name.{two[0].id}").set_value("my   best").run()
+    assert two[0].title == "my best"
+    assert page.dataframe[0].value["Run"].tolist()[0] == "my best"
+    button(page, "Duplicate").click().run()
+    assert not page.exception
+    assert page.multiselect(key="loss").value == ["macl"]
+    assert page.selectbox(key="dataset").value == "folder"
+    assert page.number_input(key="instant.epochs").value == 2
+    button(page, "Start the run").click().run()
+    copy = next(run for run in runs.list_runs(two[0].path.parent) if run.id not in {run.id for run in two})
+    assert copy.config == two[0].config
+
+
+def test_failed_stopped_and_interrupted_runs_say_what_to_do(two: list[Run], root: Path, tiny: Path) -> None:
+    made = [runs.create(two[0].config, root) for _ in range(3)]
+    for run in made:
+        run.mark("started")
+    made[0].mark("error.txt", "training diverged at step 3")
+    made[1].mark("stopped")
+    page = train_page(runs=[run.id for run in made])
+    assert "training diverged at step 3" in page.error[0].value
+    assert any("has stopped" in info.value for info in page.info)
+    assert any("its process died" in warning.value for warning in page.warning)
+    button(page, "Resume 3").click().run()
+    assert {run.state for run in made} == {"queued"}
+    assert [run.id for run in launch.queue(root)] == [run.id for run in made]
+    page.run()
+    assert "queued, no. 1" in page.dataframe[0].value["State"].tolist()
+    button(page, "Stop 3").click().run()
+    assert [run.state for run in made] == ["failed", "stopped", "stopped"]  # a failure stays one
+
+
+def test_an_unreadable_folder_is_left_out_with_a_note(two: list[Run], root: Path) -> None:
+    (root / "broken").mkdir()
+    (root / "broken" / "config.json").write_text('{"loss": "no such loss"}')
+    page = train_page()
+    assert not page.exception
+    assert any("broken was left out" in caption.value for caption in page.caption)
+
+
+def test_recorded_runs_are_shown_and_cannot_be_deleted(two: list[Run], root: Path, tmp_path: Path) -> None:
+    recorded = tmp_path / "recorded" / two[0].id
+    shutil.move(two[0].path, recorded)
+    Run(recorded).mark("recorded")
+    page = train_page(runs=two[0].id)
+    assert page.dataframe[0].value["State"].tolist() == ["finished", "recorded"]
+    assert button(page, "Delete").disabled
+    assert button(page, "Stop").disabled
+
+
+def test_the_command_line_makes_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = RunConfig.build(
+        "quick",
+        dataset="folder",
+        data_root=str(tmp_path / "a folder"),
+        skip_broken=True,
+        loss="macl",
+        params={"alpha": 2.5, "use_w": False, "denominator": "own", "eps": 1e-7},
+        seed=7,
+        augment=False,
+        lr=3e-4,
+        epochs=3,
+        optimizer="adamw",
+        device="cpu",
+    )
+    made: list[Run] = []
+    monkeypatch.setattr(cli, "run_here", made.append)
+    monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))
+    result = CliRunner().invoke(cli.app, shlex.split(command(config))[1:], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert made[0].config == config
+    plain = RunConfig.build("instant", loss="mulsupcon")
+    assert command(plain) == "macl train --preset instant --dataset demo --loss mulsupcon --seed 0"
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0", [0]), ("0, 1,2", [0, 1, 2]), ("3-5", [3, 4, 5]), ("1 1 4–5", [1, 4, 5])],
+)
+def test_seeds_as_people_write_them(text: str, seeds: list[int]) -> None:
+    assert train_form.parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "3-", "0-5000", "1.5"])
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(MaclError, match="seeds: need"):
+        train_form.parse_seeds(text)
+
+
+def test_smoothing_is_the_debiased_average() -> None:
+    values = np.array([4.0, 0.0, 2.0])
+    # weights 1; .5, 1 / 1.5; .25, .5, 1 / 1.75
+    np.testing.assert_allclose(curves.smoothed(values, 0.5), [4, 4 * 0.5 / 1.5, (4 * 0.25 + 2) / 1.75])
+
+
+def test_long_curves_are_thinned_without_losing_spikes_or_ends() -> None:
+    xs, ys = np.arange(100_000.0), np.sin(np.arange(100_000) / 500)
+    ys[54_321] = 9
+    fx, fy = curves.thinned(xs, ys)
+    assert len(fx) <= curves.MAX_POINTS
+    assert (fx[0], fx[-1]) == (0, 99_999)
+    assert fy[fx == 54_321] == 9
+    assert (np.diff(fx) > 0).all()
+
+
+def test_epochs_come_from_the_steps() -> None:
+    rows = [{"step": 1, "epoch": 1, "loss": 2.0}, {"step": 8, "epoch": 2, "loss": 1.0}]
+    x, y = curves.points(curves.Curve("a", "macl", rows, steps_per_epoch=4), "epoch", "loss")
+    assert (x.tolist(), y.tolist()) == ([0.25, 2.0], [2.0, 1.0])
+
+
+def test_durations_in_words() -> None:
+    assert [live.duration(s) for s in (7.6, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_labels_leave_out_what_runs_share(tmp_path: Path) -> None:
+    configs = [
+        RunConfig.build("instant", loss=loss, seed=seed) for loss in ("macl", "oml") for seed in (0, 1)
+    ]
+    made = [runs.create(config, tmp_path) for config in configs]
+    assert names.short_labels(made) == ["MACL · seed 0", "MACL · seed 1", "OML · seed 0", "OML · seed 1"]
+    assert names.run_label(made[0]) == "MACL · Demo scenes · instant · seed 0"
+    assert names.short_labels([made[0], made[2]]) == ["MACL", "OML"]
+    changed = runs.create(RunConfig.build("instant", params={"alpha": 2.0}), tmp_path)
+    assert names.run_label(changed) == "MACL (α=2) · Demo scenes · instant · seed 0"
