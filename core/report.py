@@ -181,8 +181,8 @@ def to_latex(rows: list[Row]) -> str:
     for block in blocks(rows):
         seeds = sorted({seed for row in block for seed in row.seeds})
         lines = [
-            f"% {block[0].dataset}, {block[0].protocol}; percent, mean and standard deviation over seeds "
-            f"{', '.join(map(str, seeds))}; needs booktabs",
+            f"% {' '.join(block[0].dataset.split())}, {block[0].protocol}; percent, mean and standard deviation "
+            f"over seeds {', '.join(map(str, seeds))}; needs booktabs",
             r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
             r"\toprule",
             " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",
@@ -227,8 +227,9 @@ def cell(row: Row, key: str) -> str:
 
 
 def _harmless(cell: str) -> str:
-    """A cell that a spreadsheet would take for a formula gets a leading apostrophe."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _number(cell) else cell
+    """One line; a cell that a spreadsheet would take for a formula gets a leading apostrophe."""
+    cell = " ".join(cell.split())
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") and not _number(cell) else cell
 
 
 def _number(cell: str) -> bool:

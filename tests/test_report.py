@@ -1,0 +1,212 @@
+"""Tables of finished runs: means, spreads, marks, and files that say the same numbers."""
+
+import csv
+import io
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core import report
+from core.losses import LOSSES
+from core.metrics import METRICS
+from core.report import Result, Row
+from core.runs import RunConfig
+
+RNG = np.random.default_rng(0)
+
+
+def result(
+    loss: str = "macl", seed: int = 0, metrics: dict[str, float | None] | None = None, **fields: Any
+) -> Result:
+    """A finished run with random scores but for those given."""
+    given = {"dataset": "dlrsd", "preset": "instant", "id": f"run-{loss}-{seed}"} | fields
+    name, preset, recorded = given.pop("id"), given.pop("preset"), given.pop("recorded", False)
+    scores: dict[str, Any] = {
+        part: dict(zip(METRICS, RNG.random(len(METRICS)).tolist(), strict=True))
+        for part in ("metrics", "chance", "oracle")
+    }
+    scores["metrics"] |= metrics or {}
+    return Result(name, RunConfig.build(preset, loss=loss, seed=seed, **given), scores, recorded)
+
+
+def row(method: str = "MACL", value: float = 50.0, spread: float | None = None, **fields: Any) -> Row:
+    given = {"dataset": "dlrsd", "protocol": "instant", "loss": "macl", "seeds": (0,), "results": ()}
+    return Row(method=method, values=dict.fromkeys(METRICS, (value, spread)), **given | fields)
+
+
+def by_method(rows: list[Row]) -> dict[str, Row]:
+    return {row.method: row for row in rows}
+
+
+def test_mean_and_sample_deviation_over_seeds() -> None:
+    runs = [result("macl", seed) for seed in range(4)]
+    (found,) = (row for row in report.summary(runs) if not row.reference)
+    for key in METRICS:
+        numbers = [100 * run.scores["metrics"][key] for run in runs]
+        np.testing.assert_allclose(found.values[key], (np.mean(numbers), np.std(numbers, ddof=1)), rtol=1e-12)
+    assert found.seeds == (0, 1, 2, 3)
+    assert [run.id for run in found.results] == [run.id for run in runs]
+
+
+def test_one_seed_has_no_spread() -> None:
+    rows = report.summary([result("macl", 7)])
+    assert all(spread is None for row in rows for _, spread in row.values.values())
+    assert "±" not in report.to_text(rows)
+
+
+def test_rows_stand_between_chance_and_oracle_in_the_order_of_the_losses() -> None:
+    rows = report.summary([result(key) for key in reversed(LOSSES)])
+    assert [row.loss for row in rows] == ["chance", *LOSSES, "oracle"]
+    assert [row.reference for row in rows] == [True, *[False] * 13, True]
+
+
+def test_chance_is_taken_once_per_seed() -> None:
+    """Two losses of seed 0 and one of seed 1: every seed has one test split and counts once."""
+    runs = [result("macl", 0), result("mulsupcon", 0), result("macl", 1)]
+    runs[1].scores["chance"] = runs[0].scores["chance"]
+    found = by_method(report.summary(runs))["chance"]
+    values = [100 * runs[i].scores["chance"]["map_easy"] for i in (0, 2)]
+    assert found.seeds == (0, 1)
+    np.testing.assert_allclose(found.values["map_easy"][0], np.mean(values))
+
+
+def test_parameters_protocol_data_and_folder_tell_rows_apart() -> None:
+    runs = [
+        result("macl", id="a"),
+        result("macl", id="b", params={"alpha": 2.0, "denominator": "own"}),
+        result("macl", id="c", epochs=3),
+        result("macl", id="d", dataset="whdld"),
+        result("macl", id="e", dataset="folder", data_root="/one/tiles"),
+        result("macl", id="f", dataset="folder", data_root="/two/tiles"),
+        result("macl", id="g", preset="quick"),
+    ]
+    rows = [row for row in report.summary(runs) if not row.reference]
+    assert {row.results[0].id: (row.dataset, row.protocol, row.method) for row in rows} == {
+        "a": ("dlrsd", "instant", "MACL"),
+        "b": ("dlrsd", "instant", "MACL (alpha=2, denominator=own)"),
+        "c": ("dlrsd", "instant epochs=3", "MACL"),
+        "d": ("whdld", "instant", "MACL"),
+        "e": ("folder /one/tiles", "instant", "MACL"),
+        "f": ("folder /two/tiles", "instant", "MACL"),
+        "g": ("dlrsd", "quick", "MACL"),
+    }
+
+
+def test_device_and_place_of_the_data_do_not_split_a_row_and_the_newest_run_of_a_seed_counts() -> None:
+    runs = [
+        result("macl", 0, id="2026-02", device="cpu", data_root="/here"),
+        result("macl", 0, id="2026-01", data_root="/there"),
+        result("macl", 1, id="2026-00"),
+    ]
+    (found,) = (row for row in report.summary(runs) if not row.reference)
+    assert [run.id for run in found.results] == ["2026-02", "2026-00"]
+
+
+def test_filters() -> None:
+    runs = [result("macl"), result("macl", preset="quick"), result("macl", dataset="whdld")]
+    assert {row.dataset for row in report.summary(runs, dataset="whdld")} == {"whdld"}
+    assert {row.protocol for row in report.summary(runs, preset="quick")} == {"quick"}
+    assert report.summary(runs, dataset="ucm") == []
+    assert report.summary([]) == []
+
+
+def test_blocks_are_the_tables() -> None:
+    rows = report.summary([result("macl"), result("oml"), result("macl", dataset="whdld")])
+    assert [[row.method for row in block] for block in report.blocks(rows)] == [
+        ["chance", "OML", "MACL", "oracle"],
+        ["chance", "MACL", "oracle"],
+    ]
+
+
+def test_best_and_second_by_what_is_shown() -> None:
+    """90.004 and 90.001 both read 90.00: both are best; 80 is second; chance and oracle never count."""
+    easy = {"supcon_all": 0.90004, "supcon_any": 0.90001, "lbase": 0.8, "lproto": 0.7}
+    runs = [result(loss, metrics={"map_easy": value}) for loss, value in easy.items()]
+    runs[0].scores["oracle"]["map_easy"] = 1.0
+    rank = {row.loss: row.rank.get("map_easy") for row in report.summary(runs)}
+    assert rank == {
+        "chance": None,
+        "supcon_all": 1,
+        "supcon_any": 1,
+        "lbase": 2,
+        "lproto": None,
+        "oracle": None,
+    }
+
+
+def test_a_single_method_is_not_the_best_of_anything() -> None:
+    assert all(not row.rank for row in report.summary([result("macl")]))
+
+
+def test_a_metric_without_queries_is_a_gap() -> None:
+    rows = report.summary(
+        [result("macl", metrics={"map_hard": None}), result("oml", metrics={"map_hard": 0.5})]
+    )
+    found = by_method(rows)
+    assert "map_hard" not in found["MACL"].values
+    assert report.cell(found["MACL"], "map_hard") == "–"
+    frame = pd.read_csv(io.StringIO(report.to_csv(rows)))
+    assert np.isnan(frame.set_index("method").loc["MACL", "map_hard"])
+
+
+def test_csv_read_back_is_the_table() -> None:
+    rows = report.summary([result(loss, seed) for loss in LOSSES for seed in range(3)])
+    frame = pd.read_csv(io.StringIO(report.to_csv(rows)))
+    assert list(frame.method) == [row.method for row in rows]
+    assert list(frame.seeds) == ["0 1 2"] * len(rows)
+    for key in METRICS:
+        shown = [report.cell(row, key).split(" ± ") for row in rows]
+        assert frame[key].tolist() == [float(mean) for mean, _ in shown]
+        assert frame[f"{key}_std"].tolist() == [float(spread) for _, spread in shown]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r\n=1", '=H("x")'])
+def test_no_cell_is_a_formula(text: str) -> None:
+    rows = [row(method=text, dataset=text, protocol=text)]
+    _, cells = csv.reader(io.StringIO(report.to_csv(rows)))
+    assert cells[:3] == [f"'{text.strip()}"] * 3
+
+
+def test_negative_numbers_stay_numbers() -> None:
+    frame = pd.read_csv(io.StringIO(report.to_csv([row(value=-1.5)])))
+    assert frame.map_sim.tolist() == [-1.5]
+
+
+def test_latex_has_a_table_per_block_and_marks() -> None:
+    runs = [result("macl", seed, metrics={"wap": 0.9}) for seed in (0, 1)]
+    runs += [result("lbase", seed, metrics={"wap": 0.8}) for seed in (0, 1)]
+    text = report.to_latex(report.summary([*runs, result("macl", dataset="whdld")]))
+    assert text.count(r"\begin{tabular}{lrrrrrrr}") == text.count(r"\end{tabular}") == 2
+    assert text.count(r"\toprule") == text.count(r"\midrule") == text.count(r"\bottomrule") == 2
+    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 5 + 4
+    assert all(len(re.findall(r"(?<!\\)&", line)) == len(METRICS) for line in lines)
+    macl = next(line for line in lines if line.startswith("MACL"))
+    assert macl.split(" & ")[-1] == r"\textbf{90.00 $\pm$ 0.00} \\"
+    lbase = next(line for line in lines if line.startswith("LBase"))
+    assert lbase.split(" & ")[-1] == r"\underline{80.00 $\pm$ 0.00} \\"
+
+
+def test_latex_of_hostile_names() -> None:
+    rows = [row(method="a_b & 50% #1 {x} ~^ \\input{y} $z$ <|>", dataset="folder /a\n\\input{b}")]
+    text = report.to_latex(rows)
+    line = next(line for line in text.splitlines() if line.startswith("a"))
+    assert line.startswith(
+        r"a\_b \& 50\% \#1 \{x\} \textasciitilde{}\textasciicircum{} \textbackslash{}input\{y\} \$z\$ "
+        r"\textless{}\textbar{}\textgreater{} & "
+    )
+    assert [line for line in text.splitlines() if "input{b}" in line] == [text.splitlines()[0]]
+    assert text.startswith("% ")
+
+
+def test_text_aligns_and_marks() -> None:
+    rows = report.summary([result("macl", metrics={"wap": 0.9}), result("oml", metrics={"wap": 0.8})])
+    lines = report.to_text(rows).splitlines()
+    assert len(lines) == 5
+    assert next(line for line in lines if " MACL " in line).endswith("90.00*")
+    assert next(line for line in lines if " OML " in line).endswith("80.00'")
+    column = {line.index("instant") for line in lines[1:]}
+    assert len(column) == 1
