@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache, tables
+from app.figures import labels
 from core.data import DATASETS, Dataset, default_root, job, preview
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -117,7 +118,10 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     about = job.status(name, root, size)
     if about.state == "done" or cache.is_prepared(name, root, size):
         try:
-            return cache.prepared(name, root, size, seed, skip)
+            data = cache.prepared(name, root, size, seed, skip)
+            if root:
+                st.session_state[f"root.{name}"] = root  # the train page proposes it
+            return data
         except MaclError as error:
             about = job.Preparation("failed", error=str(error))
     if about.state == "running":
@@ -146,6 +150,39 @@ def _progress(name: str, root: str | None, size: int) -> None:
     st.progress(share, f"{about.what or 'Starting'} …{count}")
 
 
+def facts(data: Dataset) -> None:
+    """Sizes in a row of numbers."""
+    shown = {
+        "Training": f"{len(data.splits['train']):,}",
+        "Validation": f"{len(data.splits['val']):,}",
+        "Test": f"{len(data.splits['test']):,}",
+        "Labels per image": f"{data.labels.sum(axis=1).mean():.2f}",
+        "Different label sets": f"{cache.label_sets(data):,}",
+        "Left out: no label": f"{data.unlabelled:,}",
+        "Left out: broken": f"{len(data.skipped):,}",
+    }
+    for column, (title, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        column.metric(title, value)
+
+
+def together(data: Dataset) -> None:
+    """Which labels appear together, as counts or as conditional shares."""
+    st.markdown("**Labels that appear together**")
+    count, share = "number of images", "P(row | column), %"
+    kind = st.segmented_control(
+        "Co-occurrence",
+        (count, share),
+        default=count,
+        required=True,
+        key="together",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    dark = st.context.theme.type == "dark"
+    figure = labels.cooccurrence(data.labels, data.classes, kind == share, dark)
+    st.plotly_chart(figure, alt=f"Labels that appear together: {kind}")
+
+
 def chance(data: Dataset, seed: int) -> str:
     """Chance of each metric on the test split as HTML."""
     expected = cache.chance(data, seed)
@@ -171,7 +208,7 @@ def examples(data: Dataset, label: str, seed: int) -> list[int]:
 
 
 def augmented(name: str, root: str | None, data: Dataset, size: int, seed: int, rows: list[int]) -> None:
-    """One of the images as evaluated and as augmented in training; drawn by another process the first time."""
+    """One of the images as evaluated and as augmented in training; drawn by another process."""
     chosen = st.selectbox("Image", [data.names[row] for row in rows], width=260)
     row = data.names.index(chosen)
     where = (data.key, size, seed, row)
@@ -180,9 +217,9 @@ def augmented(name: str, root: str | None, data: Dataset, size: int, seed: int, 
         preview.start(name, root, *where)
         about = preview.status(*where)
     if about.state == "done":
-        labels = ", ".join(np.array(data.classes)[data.labels[row] > 0])
+        held = ", ".join(np.array(data.classes)[data.labels[row] > 0])
         path = str(preview.path(*where))
-        st.image(path, width="stretch", alt=f"{data.names[row]} ({labels}) and 7 augmented versions of it")
+        st.image(path, width="stretch", alt=f"{data.names[row]} ({held}) and 7 augmented versions of it")
         st.caption("Left: as evaluated. The others: crops, flips, turns and colours as training draws them.")
     elif about.state == "failed":
         st.warning(f"The augmented versions could not be drawn: {about.error}")

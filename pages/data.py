@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import cache, data_view, names, permalink
+from app import data_view, names, permalink
 from app.figures import labels
 from core.data import DATASETS
 from core.errors import MaclError
@@ -23,11 +23,12 @@ with side:
     size = int(
         st.segmented_control(
             "Training size, pixels",
-            list(sizes),
+            sizes,
             default="128",
             required=True,
             key="size",
             bind="query-params",
+            help="Presets: quick 96, instant 128, paper 256; images are prepared once for each",
         )
     )
 with split:
@@ -46,17 +47,7 @@ if data is None:
 
 y = data.labels
 st.subheader(f"{title}: {len(data):,} images, {len(data.classes)} labels")
-facts = [
-    ("Training", f"{len(data.splits['train']):,}"),
-    ("Validation", f"{len(data.splits['val']):,}"),
-    ("Test", f"{len(data.splits['test']):,}"),
-    ("Labels per image", f"{y.sum(axis=1).mean():.2f}"),
-    ("Different label sets", f"{cache.label_sets(data):,}"),
-    ("Left out: no label", f"{data.unlabelled:,}"),
-    ("Left out: broken", f"{len(data.skipped):,}"),
-]
-for column, (about, value) in zip(st.columns(len(facts)), facts, strict=True):
-    column.metric(about, value)
+data_view.facts(data)
 wide, narrow = st.columns([3, 1], gap="medium")
 wide.markdown("**Images by label and split**")
 wide.plotly_chart(labels.counts(y, data.splits, data.classes), alt="Images per label, most frequent first")
@@ -65,16 +56,7 @@ narrow.plotly_chart(labels.set_sizes(y), alt="Number of images by their number o
 
 wide, narrow = st.columns([3, 1], gap="medium")
 with wide:
-    st.markdown("**Labels that appear together**")
-    shown = ("number of images", "P(row | column), %")
-    kind = st.segmented_control(
-        "Co-occurrence", shown, default=shown[0], required=True, label_visibility="collapsed"
-    )
-    dark = st.context.theme.type == "dark"
-    st.plotly_chart(
-        labels.cooccurrence(y, data.classes, kind == shown[1], dark),
-        alt=f"Labels that appear together: {kind}",
-    )
+    data_view.together(data)
 narrow.html(data_view.chance(data, seed))
 narrow.caption("What a random order of the gallery scores: a metric says little before it is far above this.")
 
