@@ -181,8 +181,8 @@ def to_latex(rows: list[Row]) -> str:
     for block in blocks(rows):
         seeds = sorted({seed for row in block for seed in row.seeds})
         lines = [
-            f"% {' '.join(block[0].dataset.split())}, {block[0].protocol}; percent, mean and standard deviation "
-            f"over seeds {', '.join(map(str, seeds))}; needs booktabs",
+            f"% {' '.join(block[0].dataset.split())}, {block[0].protocol}; percent, mean and standard "
+            f"deviation over seeds {', '.join(map(str, seeds))}; needs booktabs",
             r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
             r"\toprule",
             " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",

@@ -52,7 +52,7 @@ def dots(
                 side = "top right" if row.loss == "chance" else "top left"
                 figure.add_vline(
                     mean, line={"color": shade, "width": 1.5, "dash": "dot"}, annotation_text=row.loss,
-                    annotation_position=side, annotation_font_size=11, **place,
+                    annotation_position=side, annotation_font_size=11, exclude_empty_subplots=False, **place,
                 )  # fmt: skip
                 continue
             name, shade = label(row), color(row)
