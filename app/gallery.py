@@ -60,7 +60,7 @@ def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Seq
         scores = cache.scores(run)
         names = cache.test_names(run)
         overall, chance = (100 * scores[part]["map_sim"] for part in ("metrics", "chance"))
-        about = f"all queries: mAP(sim) {overall:.1f}, chance {chance:.1f}"
+        about = f"all queries: mAP(sim) {overall:.1f} %, chance {chance:.1f} %"
         if names != cache.test_names(reference):
             about = f"searches another test split (seed {config.seed}) · {about}"
         return row(title, color, search(z, y, rows[name], k), names, classes, about)

@@ -1,34 +1,58 @@
 """The pictures of a run's data set on a page, or why there are none and what to do."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import cache
 from app.names import dataset_title
 from app.thumbnails import Thumbnails
-from core.data import job
+from core.data import is_prepared, job
 from core.errors import MaclError
 from core.runs import RunConfig
 
+_TRIED = "pictures_tried"
 
-def pictures(config: RunConfig) -> Thumbnails | None:
+
+def pictures(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | None:
     """Thumbnails of the data set; while they are prepared, or where they are gone, the page says so.
 
     The page never prepares images itself: a detached process does, then the page is drawn anew.
+
+    Args:
+        config: Of the run whose images are wanted.
+        others: Of runs that may know another place of the same images, such as an archive that was moved.
     """
+    known_places = {_place(config): config}
+    for other in others:
+        if other.dataset == config.dataset != "folder":
+            known_places.setdefault(_place(other), other)
+    for known in known_places.values():
+        try:
+            if cache.is_open(known) or is_prepared(*_place(known)):
+                return cache.thumbnails(known)
+        except MaclError:
+            continue
+    return _prepare(config)
+
+
+def _prepare(config: RunConfig) -> Thumbnails | None:
+    place, tried = _place(config), st.session_state.setdefault(_TRIED, set())
     try:
-        if cache.is_open(config) or job.status(*_place(config)).state == "done":
+        about = job.status(*place)
+        if about.state == "done" and place in tried:  # and still not prepared: only opening them tells why
             return cache.thumbnails(config)
+        if about.state in ("none", "done"):
+            tried.add(place)
+            job.start(*place, config.skip_broken)
     except MaclError as error:
         st.warning(f"Names and labels without pictures: {error}")
         return None
-    about = job.status(*_place(config))
     if about.state == "failed":
         st.warning(f"Names and labels without pictures: {about.error}")
-        st.button("Look again", on_click=_start, args=(config,))
-        return None
-    if about.state == "none":
-        _start(config)
-    _progress(config)
+        st.button("Look again", on_click=job.start, args=(*place, config.skip_broken))
+    else:
+        _progress(config)
     return None
 
 
@@ -39,10 +63,6 @@ def _progress(config: RunConfig) -> None:
         st.rerun()
     share = about.done / about.total if about.total else 0.0
     st.progress(min(share, 1.0), f"Preparing the pictures of {dataset_title(config.dataset)}: {about.what}")
-
-
-def _start(config: RunConfig) -> None:
-    job.start(*_place(config), config.skip_broken)
 
 
 def _place(config: RunConfig) -> tuple[str, str | None, int]:

@@ -88,16 +88,23 @@ def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:
 
 
 def settle(names: Sequence[str], labels: np.ndarray) -> list[str]:
-    """Make sure that the query is one of these images; by default the one with most labels, (N, L).
+    """Make sure that the query is one of these images, by default the one with most labels (N, L).
+
+    The query before it goes to the earlier ones.
 
     Returns:
         What is wrong with the query that was asked for, in words.
     """
-    asked = st.session_state.get(QUERY) or ""
-    if asked in names:
+    state = st.session_state
+    asked, shown = state.get(QUERY) or "", state.get(_SHOWN)
+    if asked not in names:
+        state[QUERY] = names[int(labels.sum(1).argmax())]
+    if shown and shown != state[QUERY]:
+        state[_EARLIER] = [*state.get(_EARLIER, []), shown][-REMEMBERED:]
+    state[_SHOWN] = state[QUERY]
+    if asked in names or not asked:
         return []
-    st.session_state[QUERY] = names[int(labels.sum(1).argmax())]
-    return [f"{asked} is no test image of the first run; another query is shown."] if asked else []
+    return [f"{asked} is no test image of the first run; another query is shown."]
 
 
 def choose_runs(finished: Sequence[Run]) -> list[Run]:
@@ -172,13 +179,11 @@ def earlier(names: Sequence[str]) -> list[str]:
 def publish() -> None:
     """Remember what is shown, and write it into the address where that says something else."""
     state = st.session_state
-    shown, query = state.get(_SHOWN), state[QUERY]
-    if shown and shown != query:
-        state[_EARLIER] = [*state.get(_EARLIER, []), shown][-REMEMBERED:]
-    state[_SHOWN] = query
-    asked, now = _address(), (tuple(state[RUNS]), query, "" if state[COUNT] == TOP else str(state[COUNT]))
+    asked, count = _address(), "" if state[COUNT] == TOP else str(state[COUNT])
+    now = tuple(state[RUNS]), state[QUERY], count
+    # an empty address when this was shown before: the person is on their way back, to another page perhaps
     if now != asked and (any(asked) or now != state.get(_NOW)):
-        st.query_params.from_dict(link(state[RUNS], query, state[COUNT]))
+        st.query_params.from_dict(link(state[RUNS], state[QUERY], state[COUNT]))
     state[_NOW] = state[_KEPT] = now
 
 
@@ -202,6 +207,9 @@ def _random(names: Sequence[str]) -> None:
 
 def _back(names: Sequence[str]) -> None:
     state = st.session_state
-    trail = [name for name in state[_EARLIER] if name in names and name != state[QUERY]]
-    go(trail[-1])
-    state[_EARLIER], state[_SHOWN] = trail[:-1], trail[-1]
+    trail = list(state.get(_EARLIER, []))
+    while trail and (trail[-1] == state[QUERY] or trail[-1] not in names):
+        trail.pop()
+    if trail:
+        go(trail[-1])
+        state[_EARLIER], state[_SHOWN] = trail[:-1], trail[-1]

@@ -10,7 +10,7 @@ st.caption("One image asks, each run answers with the test images it takes to be
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here what they retrieve.")
-    st.page_link("pages/train.py", label="Train")
+    st.page_link("../pages/train.py", label="Train")
     st.stop()
 
 notes = query.restore([run.id for run in finished], query.default_runs(finished))
@@ -28,7 +28,7 @@ except MaclError as error:
 notes += query.settle(names, labels)
 if notes:
     st.warning(" ".join(notes))
-images = pictures(cache.config(first))
+images = pictures(cache.config(first), [cache.config(run) for run in finished])
 classes = gallery.class_names(first, images)
 name = query.pick(names, labels, classes)
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.retrieve import rank
+from core.metrics import per_query
+from core.retrieve import rank, search
 
 
 def unit(x: np.ndarray) -> np.ndarray:
@@ -92,3 +93,56 @@ def test_bad_arguments(change: dict, message: str) -> None:
     arguments = {"query": np.array([1.0, 0, 0]), "gallery": np.eye(3), "k": 2} | change
     with pytest.raises(ValueError, match=message):
         rank(**arguments)
+
+
+def labelled(seed: int, size: int, labels: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Random unit rows, some of them twice, and labels of which some rows have none."""
+    rng = np.random.default_rng(seed)
+    z = unit(rng.standard_normal((size, 8)))
+    z[size // 2 :: 3] = z[0]
+    return z, (rng.random((size, labels)) < 0.3).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_says_what_loops_over_sets_say(seed: int) -> None:
+    z, y = labelled(seed, 40)
+    sets = [set(np.flatnonzero(row).tolist()) for row in y]
+    for q in range(40):
+        answer = search(z, y, q, 6)
+        assert [found.row for found in answer.neighbours] == brute_force(z[q], z, 6, q)
+        for found in answer.neighbours:
+            mine, other = sets[q], sets[found.row]
+            assert found.shared == tuple(sorted(mine & other))
+            assert found.missing == tuple(sorted(mine - other))
+            assert found.extra == tuple(sorted(other - mine))
+            assert found.jaccard == len(mine & other) / max(1, len(mine | other))
+        similar = [bool(sets[q] & sets[found.row]) for found in answer.neighbours]
+        assert answer.precision == pytest.approx(sum(similar) / 6)
+        assert answer.jaccard == pytest.approx(sum(found.jaccard for found in answer.neighbours) / 6)
+
+
+def test_the_ap_of_a_query_is_that_of_the_metrics() -> None:
+    z, y = labelled(9, 150)
+    y[:20] = 0
+    expected = per_query(z, y)["map_sim"]
+    assert np.isnan(expected[:20]).all()
+    for q in range(150):
+        np.testing.assert_allclose(search(z, y, q, 3).ap, expected[q], rtol=1e-12)
+
+
+def test_search_in_small_galleries() -> None:
+    z, y = labelled(1, 3)
+    assert len(search(z, y, 0, 50).neighbours) == 2
+    alone = search(z[:1], y[:1], 0, 6)
+    assert alone.neighbours == ()
+    assert all(np.isnan([alone.ap, alone.precision, alone.jaccard]))
+
+
+@pytest.mark.parametrize(
+    ("row", "k", "labels", "message"),
+    [(3, 1, 3, "row < N"), (-1, 1, 3, "row < N"), (0, 0, 3, "need k ≥ 1"), (0, 1, 2, r"need z \(N, D\)")],
+)
+def test_search_refuses(row: int, k: int, labels: int, message: str) -> None:
+    z, y = labelled(0, 3)
+    with pytest.raises(ValueError, match=message):
+        search(z, y[:labels], row, k)
