@@ -307,7 +307,7 @@ def score_table(title: str, scores: dict[str, Any]) -> Table:
     """The seven metrics of one run in percent beside chance and oracle."""
     shown = Table(title=title, box=None)
     shown.add_column("metric")
-    columns = [key for key in ("metrics", "chance", "oracle") if key in scores]
+    columns: list[str] = [key for key in ("metrics", "chance", "oracle") if key in scores]
     for key in columns:
         shown.add_column({"metrics": "this run"}.get(key, key), justify="right")
     for key, metric in METRICS.items():

@@ -10,8 +10,9 @@ How the state of a run follows from its folder, first match first:
     started                interrupted: its process died (resumable)
     nothing of these       queued, created but not handed to a worker
 
-A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in order
-of submission and ends after some idle minutes. Workers hold the lock `.worker-<device>.lock` in the run root.
+A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in
+order of submission and ends after some idle minutes. It holds the lock `.worker-<device>.lock` of the run root
+while it lives.
 """
 
 import json

@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from core import device as devices
 from core import metrics
-from core.data import Dataset, load
-from core.data.augment import augment, view
+from core.batches import Frozen, Images, batches, learning_rate
+from core.data import load
 from core.errors import MaclError
 from core.features import features
 from core.files import lock, unlock, write_atomic
 from core.losses import make_loss
 from core.model import Encoder, ProjectionHead, build_backbone
-from core.runs import Run, RunConfig, State
+from core.runs import Run, State
 
 CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
@@ -157,55 +157,6 @@ class Log:
         return (self.run.path / "stop").exists()
 
 
-class Images:
-    """Batches of augmented images: gathered from the memory-mapped array, computed on the device."""
-
-    def __init__(self, data: Dataset, config: RunConfig, device: torch.device) -> None:
-        self.images, self.size, self.device = data.images, config.image_size, device
-        self.augmented, self.seed = config.augment, config.seed
-        self.autocast = lambda: devices.autocast(device, config.precision)
-        self.layout = devices.memory_format(device)
-        # a GPU with room keeps all images: no copy per step
-        self.resident: Tensor | None = None
-        if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
-            self.resident = torch.from_numpy(np.ascontiguousarray(data.images)).to(device)
-
-    def train(self, rows: np.ndarray, step: int) -> Tensor:
-        """Training images of these rows; the random numbers depend on seed and step alone."""
-        batch = self._gather(rows)
-        if not self.augmented:
-            return self._laid_out(view(batch, self.size))
-        return self._laid_out(augment(batch, self.size, generator(self.seed, 2, step)))
-
-    def test(self, rows: np.ndarray) -> Tensor:
-        """The same images without augmentation."""
-        return self._laid_out(view(self._gather(rows), self.size))
-
-    def _gather(self, rows: np.ndarray) -> Tensor:
-        if self.resident is not None:
-            return self.resident[torch.from_numpy(rows).to(self.device)]
-        return torch.from_numpy(self.images[rows]).to(self.device, non_blocking=True)  # (B, P, P, 3) uint8
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=self.layout)
-
-
-class Frozen:
-    """Batches of features that a frozen backbone computed once; all of them stay on the device."""
-
-    def __init__(self, table: np.ndarray, device: torch.device) -> None:
-        self.table = torch.from_numpy(np.array(table, dtype=np.float32)).to(device)  # (N, F)
-        self.autocast = lambda: devices.autocast(device, "float32")  # a head gains nothing from bf16
-
-    def train(self, rows: np.ndarray, step: int) -> Tensor:
-        """Features of these rows."""
-        return self.table[torch.from_numpy(rows).to(self.table.device)]
-
-    def test(self, rows: np.ndarray) -> Tensor:
-        """Features of these rows."""
-        return self.train(rows, 0)
-
-
 class Trainer:
     """State of one training. `train` reads top to bottom."""
 
@@ -223,8 +174,9 @@ class Trainer:
         self.threads = self._checkpoint_meta().get("threads", torch.get_num_threads())
         torch.set_num_threads(self.threads)  # one and two threads differ in the last bits
         torch.backends.cudnn.deterministic = True
+        devices.keep_memory()  # a tenth of a step on a CPU
         self.device = devices.resolve(config.device)
-        log.say(f"device: {devices.describe(self.device)}")
+        log.say(f"device: {devices.describe(self.device, config.precision)}")
 
         started = time.monotonic()
         self.data = load(
@@ -255,7 +207,13 @@ class Trainer:
             )
         if config.trainable == "head":
             table = features(
-                data, config.backbone, config.weights, config.image_size, config.device, self.log.step
+                data,
+                config.backbone,
+                config.weights,
+                config.image_size,
+                config.device,
+                self.log.step,
+                config.precision,
             )
             torch.manual_seed(config.seed)  # after the features: computing them must not change the head
             self.encoder: nn.Module = ProjectionHead(table.shape[1], config.hidden, config.dim)
@@ -384,7 +342,7 @@ class Trainer:
             "epoch": self.best_epoch or self.config.epochs,
             "images": len(rows),
             "training_s": round(self.seconds, 3),
-            "device": devices.describe(self.device),
+            "device": devices.describe(self.device, self.config.precision),
         }
         write_atomic(self.run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
         self.run.unmark("resume.safetensors", "best.safetensors", "stop")
@@ -466,37 +424,6 @@ class Trainer:
             self.log.say(f"resumed after step {self.step}")
         kept = [json.dumps(_plain(row)) for row in self.run.history() if row["step"] <= self.step]
         write_atomic(self.run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
-
-
-def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """The batches of an epoch: a permutation that depends on seed and epoch alone, cut into equal parts.
-
-    What is left over after the last full batch is not used in this epoch: a contrastive loss on a handful of
-    images is mostly noise. With fewer images than one batch, they are one batch.
-    """
-    order = rows[torch.randperm(len(rows), generator=generator(seed, 1, epoch)).numpy()]
-    if len(rows) <= size:
-        return [order]
-    return [order[start : start + size] for start in range(0, len(rows) - size + 1, size)]
-
-
-def generator(seed: int, stream: int, index: int) -> torch.Generator:
-    """A CPU generator of its own for every (seed, stream, index), so that nothing depends on history."""
-    state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
-
-
-def learning_rate(config: RunConfig, epoch: int) -> float:
-    """The rate of an epoch, counted from 0.
-
-    The paper's "CosineAnnealingLR … 20 % every 15 epochs" describes a step schedule (default); `cosine` falls
-    to 0 at the last epoch.
-    """
-    if config.scheduler == "step":
-        return config.lr * config.step_factor ** (epoch // config.step_epochs)
-    if config.scheduler == "cosine":
-        return config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-    return config.lr
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -17,6 +17,7 @@ import torch
 from safetensors.numpy import load_file
 
 from core import metrics, runs, train
+from core.batches import batches, learning_rate
 from core.errors import MaclError
 from core.runs import Run, RunConfig
 
@@ -241,27 +242,27 @@ def test_best_on_validation_is_kept_when_asked_for(tiny: Path, tmp_path: Path) -
 
 def test_batches_cover_the_split_without_repeats() -> None:
     rows = np.arange(100, 210)
-    epoch = train.batches(rows, 32, seed=1, epoch=0)
+    epoch = batches(rows, 32, seed=1, epoch=0)
     assert [len(batch) for batch in epoch] == [32, 32, 32]
     together = np.concatenate(epoch)
     assert len(set(together.tolist())) == 96
     assert set(together.tolist()) <= set(rows.tolist())
-    again = train.batches(rows, 32, seed=1, epoch=0)
-    other = train.batches(rows, 32, seed=1, epoch=1)
+    again = batches(rows, 32, seed=1, epoch=0)
+    other = batches(rows, 32, seed=1, epoch=1)
     np.testing.assert_array_equal(together, np.concatenate(again))
     assert not np.array_equal(together, np.concatenate(other))
-    assert [len(batch) for batch in train.batches(rows[:5], 32, seed=1, epoch=0)] == [5]
+    assert [len(batch) for batch in batches(rows[:5], 32, seed=1, epoch=0)] == [5]
 
 
 def test_learning_rate_schedules() -> None:
     step = RunConfig.build("paper")
-    assert [train.learning_rate(step, epoch) for epoch in (0, 14, 15, 30)] == pytest.approx(
+    assert [learning_rate(step, epoch) for epoch in (0, 14, 15, 30)] == pytest.approx(
         [0.001, 0.001, 0.0008, 0.00064]
     )
     cosine = RunConfig.build("paper", scheduler="cosine")
-    assert train.learning_rate(cosine, 0) == 0.001
-    assert train.learning_rate(cosine, 50) == pytest.approx(0.0005)
-    assert train.learning_rate(RunConfig.build("paper", scheduler="constant"), 99) == 0.001
+    assert learning_rate(cosine, 0) == 0.001
+    assert learning_rate(cosine, 50) == pytest.approx(0.0005)
+    assert learning_rate(RunConfig.build("paper", scheduler="constant"), 99) == 0.001
 
 
 def test_one_line_of_json_per_row(tiny: Path, tmp_path: Path) -> None:
