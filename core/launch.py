@@ -11,8 +11,8 @@ How the state of a run follows from its folder, first match first:
     nothing of these       queued, created but not handed to a worker
 
 A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in
-order of submission and ends after some idle minutes. It holds the lock `.worker-<device>.lock` of the run root
-while it lives.
+order of submission and ends after some idle minutes. While it lives it holds `.worker-<device>.lock` in the
+run root.
 """
 
 import json
