@@ -17,10 +17,17 @@ if not results:
     st.page_link("../pages/train.py", label="Train")
     st.stop()
 
+linked = {result.id for result in results} & set(st.query_params.get_all("runs"))
+if linked:
+    every, results = len(results), [result for result in results if result.id in linked]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{len(linked)} of {every} runs, those of the link.", width="content")
+        st.page_link("../pages/compare.py", label="Show all runs", query_params={})
 sets = sorted({names.dataset_title(result.config.dataset) for result in results})
 presets = [key for key in PRESETS if any(result.config.preset == key for result in results)]
 losses = [spec.title for key, spec in LOSSES.items() if any(r.config.loss == key for r in results)]
-permalink.note_unknown(datasets=sets, presets=presets, losses=losses, metric=list(METRICS.values()))
+ids = [result.id for result in results]
+permalink.note_unknown(runs=ids, datasets=sets, presets=presets, losses=losses, metric=list(METRICS.values()))
 left, middle, right = st.columns([1, 1, 2])
 in_sets = left.multiselect("Data sets", sets, key="datasets", bind="query-params", placeholder="all")
 in_presets = middle.multiselect("Presets", presets, key="presets", bind="query-params", placeholder="all")
