@@ -40,9 +40,10 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
     known = {run.id: run for run in cache.all_runs()}
     busy = [run for run in known.values() if words[run.id] in ACTIVE]
     order = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
-    for run in sorted(busy, key=lambda run: (order.get(run.id, -1), run.id)):
-        share, text = progress(run, words[run.id], order.get(run.id))
-        st.progress(share, f"{run_label(run)}  \n{text}")
+    with st.container():  # of its own, so that the figure stays in its place when a bar goes
+        for run in sorted(busy, key=lambda run: (order.get(run.id, -1), run.id)):
+            share, text = progress(run, words[run.id], order.get(run.id))
+            st.progress(share, f"{run_label(run)}  \n{text}")
     if ids:
         _curves([known[name] for name in ids if name in known], key, controls)
 

@@ -38,7 +38,8 @@ def quick_start() -> None:
                 query_params={"runs": [run.id for run in same]},
             )
     if runs:
-        _steps(runs)
+        with st.container():
+            _steps(runs)
         live.watch(runs, "home", controls=False)
 
 

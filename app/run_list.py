@@ -70,7 +70,7 @@ def table(selected: list[Run]) -> None:
             "Run": st.column_config.TextColumn(width="medium"),
             "Seed": st.column_config.NumberColumn(width=50),
             "Medium": st.column_config.NumberColumn(
-                format="%.2f", help="mAP Medium@0.6 on the test split, percent"
+                "mAP Medium", format="%.2f", help="mAP Medium@0.6 on the test split, percent"
             ),
             "Trained": st.column_config.TextColumn(help="Time spent in training alone"),
         },
@@ -221,11 +221,11 @@ def details(selected: list[Run]) -> None:
     if not selected:
         return
     labels = short_labels(selected)
-    with st.expander("Log"):
+    with st.expander("Log", key="log_open"):
         for tab, run in zip(st.tabs(labels), selected, strict=True):
             lines = run.log.splitlines()
             tab.code("\n".join(lines[-LOG_LINES:]) or "nothing said yet", language=None, height=240)
-    with st.expander("Saved configuration"):
+    with st.expander("Saved configuration", key="config_open"):
         for tab, run in zip(st.tabs(labels), selected, strict=True):
             tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
             tab.json(cache.config(run).model_dump())

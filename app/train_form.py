@@ -37,7 +37,7 @@ def form() -> None:
     preset = preset or "instant"
     st.caption(PRESET_TITLES[preset])
     seeds = st.text_input("Seeds", "0", key="seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4")
-    with st.expander("Settings of the preset"):
+    with st.expander("Settings of the preset", key="fields_open"):
         fields = {field: _field(preset, field) for field in (*FLAGS, "device")}
         skip = st.toggle("Leave out images that cannot be read", key="skip_broken", persist_state="session")
     params = {key: _parameters(key) for key in losses}
@@ -59,7 +59,7 @@ def form() -> None:
         st.error(str(error))
         configs = []
     if configs:
-        with st.expander("The same on the command line"):
+        with st.expander("The same on the command line", key="command_open"):
             st.code("\n".join(command(config) for config in configs), language="bash", wrap_lines=True)
     missing = _missing(name)
     if missing:
@@ -182,7 +182,7 @@ def _parameters(key: str) -> dict[str, Any]:
     spec = LOSSES[key]
     first = [p for p in spec.parameters if p.name in FIRST and p.name not in FOLDED.get(key, ())]
     rest = [p for p in spec.parameters if p not in first]
-    with st.expander(f"{spec.title}: parameters"):
+    with st.expander(f"{spec.title}: parameters", key=f"{key}.open"):
         st.caption(f"{spec.summary} {spec.source}.")
         values = {p.name: _parameter(key, p) for p in first}
         if rest:

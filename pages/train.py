@@ -15,12 +15,17 @@ with results:
     if not cache.all_runs():
         st.info("No run yet. Choose losses and press Start: the instant preset takes seconds.")
         st.stop()
-    chosen = run_list.chosen()
+    # each part in a container of its own: a line that comes or goes must not close what a person has opened
+    with st.container():
+        chosen = run_list.chosen()
     run_list.table(chosen)
-    run_list.actions(chosen)
-    run_list.outcomes(chosen)
+    with st.container():
+        run_list.actions(chosen)
+    with st.container():
+        run_list.outcomes(chosen)
     live.watch(chosen, "train")
-    run_list.details(chosen)
+    with st.container():
+        run_list.details(chosen)
     if not chosen:
         st.caption("Tick runs in the list to see their curves, log and configuration.")
     for run in cache.unreadable_runs():

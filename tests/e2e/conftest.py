@@ -7,14 +7,16 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
 
 from core import launch
+from core.runs import Run, RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM = "/usr/bin/chromium"
@@ -28,6 +30,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 60_000
+LONG = 10_000  # epochs: longer than any test waits
 
 
 class Server:
@@ -121,3 +124,45 @@ def page(browser: Browser) -> Iterator[Page]:
     yield opened
     context.close()
     assert not foreign, f"fetched from elsewhere: {foreign}"
+
+
+def submit(server: Server, tiny: Path, **fields: Any) -> Run:
+    given = {"loss": "mulsupcon", "image_size": 32, "batch_size": 16, "epochs": LONG} | fields
+    config = RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
+    return launch.submit(config, server.run_root)
+
+
+def wait(for_what: Callable[[], bool], seconds: float = PATIENCE_MS / 1000) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def last_step(page: Page) -> float:
+    """The largest step of the first curve in the browser; 0 without one."""
+    return float(
+        page.evaluate(
+            "() => Math.max(0, ...(document.querySelector('.js-plotly-plot')?._fullData ?? []).slice(0, 1)"
+            ".flatMap(trace => Array.from(trace.x)))"
+        )
+    )
+
+
+def field(page: Page, label: str) -> Locator:
+    """The input itself, not the button that explains it."""
+    return page.locator(f'input[aria-label="{label}"]')
+
+
+@pytest.fixture
+def long_run(server: Server, tiny: Path) -> Iterator[Run]:
+    run = submit(server, tiny)
+    wait(lambda: run.state == "running" and len(run.history()) > 3)
+    yield run
+    end(run)
+
+
+def end(run: Run) -> None:
+    if run.state in ("queued", "running"):
+        launch.stop(run)
+    wait(lambda: run.state == "stopped")

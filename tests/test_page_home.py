@@ -1,0 +1,133 @@
+"""The home page: quick start, recent runs, data sets; and what the page process must not import."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cache, quick_start
+from core import launch, runs
+from core.runs import Run
+
+MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+BUTTON = "Train MACL and MulSupCon"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty run root without a worker: nothing is trained here."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    return folder
+
+
+@pytest.fixture
+def pair(root: Path, finished_runs: Path) -> list[Run]:
+    """Finished runs that pass for those of the quick start, in its order."""
+    made = []
+    for config in quick_start.configs():
+        run = runs.create(config, root)
+        (source,) = finished_runs.glob(f"*-{config.loss}-*")
+        for file in source.iterdir():
+            if file.name != "config.json":
+                shutil.copy(file, run.path)
+        made.append(run)
+    return made
+
+
+def home(**query: Any) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    return page.run()
+
+
+def button(page: AppTest) -> Any:
+    return next(button for button in page.button if button.label.startswith(BUTTON))
+
+
+def links(page: AppTest) -> dict[str, str]:
+    """Query string of every link by its text."""
+    return {link.proto.label: link.proto.query_string for link in page.get("page_link")}
+
+
+def test_one_click_queues_both_runs_of_the_quick_start(root: Path) -> None:
+    page = home()
+    assert not page.exception
+    assert "No run yet" in page.info[0].value
+    button(page).click().run()
+    assert not page.exception
+    made = runs.list_runs(root)
+    assert sorted(run.config.loss for run in made) == ["macl", "mulsupcon"]
+    assert {(run.config.dataset, run.config.preset, run.config.seed) for run in made} == {
+        ("demo", "instant", 0)
+    }
+    assert sorted(page.query_params["quick"]) == sorted(run.id for run in made)
+    assert button(page).disabled  # they are under way: a second click would start them twice
+    assert "See the images" not in str(links(page))
+
+
+def test_when_both_have_finished_the_way_leads_to_the_images(pair: list[Run]) -> None:
+    page = home(quick=[run.id for run in pair])
+    assert not page.exception
+    ids = "&".join(f"runs={run.id}" for run in pair)
+    assert links(page)["**See the images they retrieve**"] == ids
+    assert links(page)["Compare their scores"] == ids
+    scores = [f"{100 * run.scores()['metrics']['map_medium']:.1f}" for run in pair]
+    assert [metric.value for metric in page.metric if metric.label.startswith("mAP Medium")] == scores
+
+
+def test_finished_ones_are_offered_before_training_again(pair: list[Run]) -> None:
+    page = home()
+    assert links(page)["or look at what they found before"] == "&".join(f"runs={run.id}" for run in pair)
+    shutil.rmtree(pair[0].path)
+    assert "or look at what they found before" not in links(home())
+
+
+def test_a_failed_quick_start_says_why(pair: list[Run]) -> None:
+    (pair[1].path / "scores.json").unlink()
+    pair[1].mark("error.txt", "no space left on the device")
+    page = home(quick=[run.id for run in pair])
+    assert "no space left on the device" in page.error[0].value
+    assert links(page)["Open it on the Train page"] == f"runs={pair[1].id}"
+
+
+def test_recent_runs_link_to_their_curves(pair: list[Run]) -> None:
+    page = home()
+    found = links(page)
+    assert found["MACL · Demo scenes · instant · seed 0"] == f"runs={pair[0].id}"
+    assert sum("finished" in caption.value for caption in page.caption) == 2
+
+
+def test_a_link_to_runs_that_are_gone_is_no_error(root: Path) -> None:
+    page = home(quick=["20200101-000000-gone"])
+    assert not page.exception
+    assert not button(page).disabled
+
+
+def test_the_pages_import_neither_torch_nor_umap(finished_runs: Path, tmp_path: Path) -> None:
+    script = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+from core import launch
+launch.ensure_worker = lambda *_: None
+page = AppTest.from_file({MAIN!r}, default_timeout=60).run()
+for name in ("home", "train"):
+    page.switch_page(f"../pages/{{name}}.py").run()
+    assert not page.exception, page.exception
+loaded = {{"torch", "torchvision", "timm", "umap"}} & set(sys.modules)
+assert not loaded, loaded
+"""
+    environment = {**os.environ, "MACL_RUN_ROOT": str(finished_runs)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
