@@ -145,15 +145,15 @@ def pick(names: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> st
     )
     with right.container(horizontal=True, gap="small"):
         order = {name: row for row, name in enumerate(names)}
-        here = order[state[QUERY]]
+        query: str = state[QUERY]
+        here = order[query]
         before = [name for name in fitting if order[name] < here] or fitting
         after = [name for name in fitting if order[name] > here] or fitting
-        others = [name for name in fitting if name != state[QUERY]]
+        others = [name for name in fitting if name != query]
         st.button("Previous", on_click=go, args=before[-1:], disabled=not others, shortcut="P")
         st.button("Next", on_click=go, args=after[:1], disabled=not others, shortcut="N")
         st.button("Random", on_click=_random, args=(others,), disabled=not others, shortcut="X")
         st.button("Back", on_click=_back, args=(names,), disabled=not earlier(names), shortcut="B")
-    query: str = state[QUERY]
     return query
 
 

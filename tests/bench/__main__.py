@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = ("losses", "metrics", "prepare", "step", "demo")
+BENCHES = ("losses", "metrics", "prepare", "step", "demo", "retrieval")
 
 
 def main() -> int:
