@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: app test lint bench clean
+.PHONY: app test lint bench demo screenshots clean
 
 app: $(READY)
 	$(BIN)/streamlit run app/main.py
@@ -17,6 +17,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# Train again what assets/recorded shows on the first start.
+demo: $(READY)
+	$(BIN)/python -m core.record
 
 # torch first and by itself: an installed build that fits (a CPU build, say) is kept as it is.
 $(READY): pyproject.toml constraints.txt
