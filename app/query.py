@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import cache
 from app.gallery import held
-from app.names import config_label, started
+from app.names import config_label, method, started
 from core.losses import LOSSES
 from core.runs import Run
 
@@ -21,6 +21,7 @@ _KEPT = "retrieval_kept"  # the same, kept while another page is open
 _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the address
 _SHOWN, _EARLIER = "retrieval_shown", "retrieval_earlier"
 TOP, MOST = 6, 50
+MOST_ROWS = 13  # shown where nobody has chosen runs
 REMEMBERED = 100
 RECENT = 5
 
@@ -33,14 +34,14 @@ def link(runs: Sequence[str], query: str = "", k: int = TOP) -> dict[str, str | 
 
 
 def default_runs(finished: Sequence[Run]) -> list[str]:
-    """The newest run of each loss on the data set and seed of the newest run, in the order of the losses."""
+    """The newest run of each method on the data set and seed of the newest run, losses in their order."""
     newest = cache.config(finished[0])
-    of_loss: dict[str, str] = {}
+    of_method: dict[tuple[int, str], str] = {}
     for run in finished:
         config = cache.config(run)
         if (config.dataset, config.seed) == (newest.dataset, newest.seed):
-            of_loss.setdefault(config.loss, run.id)
-    return [of_loss[key] for key in LOSSES if key in of_loss]
+            of_method.setdefault((list(LOSSES).index(config.loss), method(config)), run.id)
+    return [of_method[key] for key in sorted(of_method)][:MOST_ROWS]
 
 
 def option_labels(finished: Sequence[Run]) -> dict[str, str]:

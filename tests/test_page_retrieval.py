@@ -239,9 +239,11 @@ def test_a_recorded_run_stands_beside_the_own(two: list[Run], tmp_path: Path) ->
     assert any(option.endswith("recorded") for option in page.multiselect(query.RUNS).options)
 
 
-def test_default_runs_are_the_newest_of_each_loss_and_one_split(two: list[Run], root: Path) -> None:
+def test_default_runs_are_the_newest_of_each_method_and_one_split(two: list[Run], root: Path) -> None:
     newer = Run(Path(shutil.copytree(two[0].path, root / "29990101-000000-folder-mulsupcon-s0-0000")))
-    assert query.default_runs(runs.list_runs(root)) == [newer.id, two[1].id]
+    variant = runs.create(two[0].config.model_copy(update={"params": {"tau": 0.5}}), root)
+    runs.create(two[1].config.model_copy(update={"seed": 7}), root)
+    assert query.default_runs(runs.list_runs(root)) == [newer.id, variant.id, two[1].id]
 
 
 def test_matching_needs_all_labels() -> None:
