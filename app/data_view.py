@@ -13,6 +13,7 @@ from core.errors import MaclError
 from core.metrics import METRICS
 
 EXAMPLES = 12  # images of a label
+_HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
 EVERY = 0.5  # seconds between two looks at a process
 
 
@@ -24,11 +25,13 @@ def place(name: str) -> str | None:
     return next((root for root in roots if root and Path(root).exists()), None)
 
 
-def overview(size: int) -> str:
+def overview(size: int, chosen: str, root: str | None) -> str:
     """All data sets as HTML: sizes, whether they are here, and how to get them.
 
     Args:
         size: Training size in pixels that "prepared" is about.
+        chosen: Key of the data set whose place the person has named.
+        root: That place.
     """
     head = ["Data set", "Images", "Labels", "Train / val / test", "On this machine", "How to get it"]
     lines = []
@@ -39,8 +42,8 @@ def overview(size: int) -> str:
             f"{info.images:,}" if info.images else "any",
             str(info.labels or "any"),
             parts,
-            _state(name, size),
-            _code(info.where) if name != "folder" else "choose it below and type its path",
+            _state(name, (root if name == chosen else None) or place(name), size),
+            _HOW.get(name) or _code(info.where),
         ]
         lines.append(tables.Line(cells))
     return tables.page(tables.table("Data sets", head, lines, (1, 2), widths=(27, 7, 7, 14, 20, 25)))
@@ -52,14 +55,13 @@ def _code(text: str) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def _state(name: str, size: int) -> str:
-    root = place(name)
+def _state(name: str, root: str | None, size: int) -> str:
     if cache.is_prepared(name, root, size):
         where = "" if name == "demo" else f'<br><span class="note">{escape(_where(name, root))}</span>'
         return f"prepared at {size} px{where}"
     if name == "demo":
         return "drawn on first use"
-    if root or default_root(name).exists():
+    if Path(_where(name, root)).exists():
         return f'found<br><span class="note">{escape(_where(name, root))}</span>'
     return '<span class="note">not found</span>' if name != "folder" else "–"
 
@@ -86,13 +88,15 @@ def root_input(name: str) -> str | None:
 
 def findings(name: str, root: str | None) -> bool:
     """What a look at the files says, nothing decoded; whether the data set can be prepared."""
+    if not root and name != "demo" and not default_root(name).exists():
+        st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
+        _how(name)
+        return False
     found = cache.checked(name, root)
     for problem in found.problems:
         st.error(problem)
     if not found.images:
-        st.markdown(f"**How to get {DATASETS[name].title}:** {DATASETS[name].where}")
-        if DATASETS[name].download:
-            st.code(f"macl data fetch {name}", language="bash")
+        _how(name)
         return False
     st.markdown(
         f"Found **{found.images:,}** images{f' of {found.expected:,}' if found.expected else ''}, "
@@ -110,6 +114,15 @@ def findings(name: str, root: str | None) -> bool:
             with st.expander(f"{title}: {len(items):,}"):
                 st.text("\n".join(items))
     return found.ok or bool(found.broken)
+
+
+def _how(name: str) -> None:
+    if name == "folder":
+        st.markdown(DATASETS[name].summary)
+        return
+    st.markdown(f"**How to get {DATASETS[name].title}:** {DATASETS[name].where}")
+    if DATASETS[name].download:
+        st.code(f"macl data fetch {name}", language="bash")
 
 
 def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | None:
@@ -147,7 +160,8 @@ def _progress(name: str, root: str | None, size: int) -> None:
         st.rerun()
     share = min(about.done / about.total, 1.0) if about.total else 0.0
     count = f" {about.done:,} of {about.total:,}" if about.total else ""
-    st.progress(share, f"{about.what or 'Starting'} …{count}")
+    what = about.what or "starting"
+    st.progress(share, f"{what[0].upper()}{what[1:]} …{count}")
 
 
 def facts(data: Dataset) -> None:

@@ -14,7 +14,7 @@ st.caption("Retrieval quality of the losses on the test split, between chance an
 results = cache.results()
 if not results:
     st.info("No finished run yet. Train two losses, then see here how they differ.")
-    st.page_link("../pages/train.py", label="Train")
+    st.page_link("../pages/train.py", label="Open the Train page")
     st.stop()
 
 linked = {result.id for result in results} & set(st.query_params.get_all("runs"))

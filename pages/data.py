@@ -35,7 +35,7 @@ with split:
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params"))
 with where:
     root = data_view.root_input(name)
-table.html(data_view.overview(size))
+table.html(data_view.overview(size, name, root))
 
 try:
     data = data_view.prepared(name, root, size, seed)
