@@ -1,5 +1,6 @@
 """The comparison as HTML: one table of the 7 metrics per data set and protocol."""
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -69,6 +70,14 @@ def protocol(rows: Sequence[Row]) -> str:
     if len({row.seeds for row in rows}) > 1:
         parts.append("rows differ in their seeds and so in their test images")
     return " · ".join(parts)
+
+
+def of_one_seed(rows: Sequence[Row]) -> list[str]:
+    """Runs to look at side by side: those of the seed that most rows have; a seed has its own test split."""
+    methods = [row for row in rows if not row.reference]
+    count = Counter(seed for row in methods for seed in row.seeds)
+    seed = min(count, key=lambda seed: (-count[seed], seed))
+    return [result.id for row in methods for result in row.results if result.config.seed == seed]
 
 
 def label(row: Row) -> str:

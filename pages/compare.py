@@ -50,11 +50,12 @@ st.caption(
     "Bold: best mean of its table; underlined: second. Grey: what a random order and a ranking by the "
     "Jaccard index itself reach."
 )
-ids = [row.results[-1].id for row in rows if not row.reference]
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button("CSV", report.to_csv(rows), "macl-lab-scores.csv", "text/csv", on_click="ignore")
-    st.page_link("../pages/retrieval.py", label="What these runs retrieve", query_params={"runs": ids})
-    st.page_link("../pages/train.py", label="Curves and logs of these runs", query_params={"runs": ids})
+    for block in blocks:
+        ids, title = compare_table.of_one_seed(block), compare_table.title(block)
+        st.page_link("../pages/retrieval.py", label=f"Images retrieved: {title}", query_params={"runs": ids})
+        st.page_link("../pages/train.py", label=f"Curves: {title}", query_params={"runs": ids})
 with st.expander("LaTeX"):
     st.code(report.to_latex(rows), language="latex")
 
