@@ -71,7 +71,7 @@ def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Seq
 def class_names(run: Run, images: Thumbnails | None) -> list[str]:
     """Label names of a run's data set; numbers where only its own files knew them and they are gone."""
     count = cache.embeddings(run)[1].shape[1]
-    known = images.classes if images else DATASETS[cache.config(run).dataset].classes
+    known = run.classes() or (images.classes if images else DATASETS[cache.config(run).dataset].classes)
     return list(known) if len(known) == count else [f"label {i + 1}" for i in range(count)]
 
 

@@ -1,5 +1,7 @@
 """One visual language: a loss has one colour on every page, and Jaccard has one scale."""
 
+from itertools import pairwise
+
 from core.losses import LOSSES
 
 # Twelve hues that stay apart on white and on the dark background, baselines calmer than the two MACL losses.
@@ -40,7 +42,7 @@ def loss_color(key: str) -> str:
 def jaccard_color(value: float) -> str:
     """Colour of a Jaccard index in 0 to 1, as #rrggbb."""
     value = min(max(value, 0.0), 1.0)
-    for (low, a), (high, b) in zip(JACCARD_SCALE, JACCARD_SCALE[1:], strict=False):
+    for (low, a), (high, b) in pairwise(JACCARD_SCALE):
         if value <= high:
             share = (value - low) / (high - low)
             channels = (

@@ -19,7 +19,14 @@ LOSSES: tuple[tuple[str, dict[str, str]], ...] = (
     ("macl", {"denominator": "own"}),
 )
 SEEDS = (0, 1, 2)
-FILES = ("config.json", "metrics.jsonl", "splits.json", "embeddings.safetensors", "scores.json")
+FILES = (
+    "config.json",
+    "metrics.jsonl",
+    "splits.json",
+    "classes.json",
+    "embeddings.safetensors",
+    "scores.json",
+)
 
 
 def record(folder: Path) -> None:

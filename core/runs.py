@@ -8,7 +8,6 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -206,7 +205,22 @@ class Run:
 
     def history(self) -> list[dict[str, float]]:
         """Lines of metrics.jsonl in order; a last line that is still being written is left out."""
-        return list(_json_lines(self.path / "metrics.jsonl"))
+        return self.history_after(0)[0]
+
+    def history_after(self, offset: int) -> tuple[list[dict[str, float]], int]:
+        """Lines of metrics.jsonl from this byte on, and the byte after the last complete one."""
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(offset)
+                text = file.read()
+        except OSError:
+            return [], 0
+        complete, newline, _ = text.rpartition(b"\n")
+        rows = [
+            {key: math.nan if value is None else value for key, value in json.loads(line).items()}
+            for line in complete.splitlines()
+        ]
+        return rows, offset + len(complete) + len(newline)
 
     def progress(self) -> dict[str, Any]:
         """What the run is doing now: `what`, `done`, `total`, `eta_s`; empty before the start."""
@@ -219,6 +233,11 @@ class Run:
     def splits(self) -> dict[str, list[str]]:
         """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
         return self._json("splits.json")
+
+    def classes(self) -> list[str]:
+        """Names of the labels, in the order of their columns; empty for a run that has not begun."""
+        text = self._text("classes.json")
+        return list(json.loads(text)) if text else []
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
         """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run."""
@@ -326,14 +345,3 @@ def find(name: str, root: Path) -> Run:
         found = "no run" if not matches else f"{len(matches)} runs"
         raise MaclError(f"{found} named {name!r} in {root}: give a folder, a full name, or its unique ending")
     return matches[0]
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, float]]:
-    try:
-        text = path.read_bytes()
-    except OSError:
-        return
-    complete, _, _ = text.rpartition(b"\n")
-    for line in complete.splitlines():
-        row = json.loads(line)
-        yield {key: math.nan if value is None else value for key, value in row.items()}

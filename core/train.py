@@ -191,6 +191,7 @@ class Trainer:
         )
         log.say(f"{len(self.data.names)} images ready after {time.monotonic() - started:.1f} s")
         write_atomic(self.run.path / "splits.json", json.dumps(self._split_names()))
+        write_atomic(self.run.path / "classes.json", json.dumps(self.data.classes))
 
         started = time.monotonic()
         self._build()

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 
 from core import metrics, runs, train
 from core.batches import batches, learning_rate
+from core.data import demo
 from core.errors import MaclError
 from core.runs import Run, RunConfig
 
@@ -72,6 +73,7 @@ def test_a_run_leaves_everything_a_page_reads(tiny: Path, tmp_path: Path) -> Non
     z, y = run.embeddings()
     assert z.shape == (32, 128)
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
+    assert run.classes() == list(demo.CLASSES)
     splits = run.splits()
     assert (len(splits["train"]), len(splits["val"]), len(splits["test"])) == (112, 16, 32)
     scores = run.scores()

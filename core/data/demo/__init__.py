@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 COUNT = 2100
-VERSION = 3  # raise it with every change that moves a pixel: prepared arrays are kept by it
+VERSION = 4  # raise it with every change that moves a pixel: prepared arrays are kept by it
 
 # Template: relative frequency, shortest and longest side in metres.
 TEMPLATES: dict[str, tuple[float, float, float, Callable[[Canvas], None]]] = {

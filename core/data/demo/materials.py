@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 CLASSES = (
     "airplane",
-    "bare-soil",
+    "bare soil",
     "buildings",
     "cars",
     "chaparral",
@@ -13,7 +13,7 @@ CLASSES = (
     "dock",
     "field",
     "grass",
-    "mobile-home",
+    "mobile home",
     "pavement",
     "sand",
     "sea",
@@ -27,7 +27,7 @@ CLASSES = (
 # 0.15 %, one crown about 0.7 %; ground covers must be seen without looking for them.
 THRESHOLDS = {
     "airplane": 0.4,
-    "bare-soil": 6.0,
+    "bare soil": 6.0,
     "buildings": 1.0,
     "cars": 0.15,
     "chaparral": 3.0,
@@ -35,7 +35,7 @@ THRESHOLDS = {
     "dock": 0.8,
     "field": 8.0,
     "grass": 6.0,
-    "mobile-home": 2.0,
+    "mobile home": 2.0,
     "pavement": 4.0,
     "sand": 1.0,
     "sea": 6.0,
@@ -102,9 +102,9 @@ LOOKS = {
     Mat.CONCRETE: Look("pavement", 0.024, 0.026, 0.045, (0.005, 0.004, 0.0)),
     Mat.LAWN: Look("grass", 0.036, 0.035, 0.06, (0.012, 0.007, 0.001)),
     Mat.MEADOW: Look("grass", 0.052, 0.055, 0.075, (0.017, 0.012, 0.003)),
-    Mat.SOIL: Look("bare-soil", 0.045, 0.045, 0.06, (0.010, 0.011, 0.010)),
+    Mat.SOIL: Look("bare soil", 0.045, 0.045, 0.06, (0.010, 0.011, 0.010)),
     Mat.SAND: Look("sand", 0.016, 0.016, 0.03, (0.005, 0.005, 0.006)),
-    Mat.GRAVEL: Look("bare-soil", 0.055, 0.035, 0.05, (0.008, 0.008, 0.008)),
+    Mat.GRAVEL: Look("bare soil", 0.055, 0.035, 0.05, (0.008, 0.008, 0.008)),
     Mat.FIELD: Look("field", 0.04, 0.025, 0.045, (0.010, 0.006, 0.004)),
     Mat.SEA: Look("sea", 0.025, 0.03, 0.05, (0.0, 0.010, 0.010)),
     Mat.WATER: Look("water", 0.02, 0.03, 0.05, (0.004, 0.008, 0.006)),
@@ -119,7 +119,7 @@ LOOKS = {
     Mat.DOCK: Look("dock", 0.05, 0.04, 0.03, (0.0, 0.0, 0.0)),
     Mat.TANK: Look("tanks", 0.025, 0.03, 0.03, (0.006, 0.0, 0.0)),
     Mat.COURT: Look("court", 0.025, 0.02, 0.04, (0.0, 0.0, 0.0)),
-    Mat.TRAILER: Look("mobile-home", 0.03, 0.02, 0.02, (0.0, 0.0, 0.0)),
+    Mat.TRAILER: Look("mobile home", 0.03, 0.02, 0.02, (0.0, 0.0, 0.0)),
     Mat.WALL: Look("", 0.03, 0.02, 0.02, (0.0, 0.0, 0.0)),
     Mat.ROCK: Look("", 0.14, 0.12, 0.05, (0.01, 0.01, 0.01), 0.6),
 }
