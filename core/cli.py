@@ -170,6 +170,7 @@ def evaluate(
 def table(
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the table as LaTeX (booktabs).")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
     run_root: RunRoot = None,
@@ -179,7 +180,11 @@ def table(
     rows = report.summary(map(report.read, finished), dataset=dataset, preset=preset)
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
-    for path, text in ((csv, report.to_csv), (latex, report.to_latex)):
+    for path, text in (
+        (csv, report.to_csv),
+        (latex, report.to_latex),
+        (markdown, report.to_markdown),
+    ):
         if path is not None:
             path.write_text(text(rows))
             err.print(f"wrote {path}")

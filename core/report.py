@@ -218,6 +218,22 @@ def to_text(rows: list[Row]) -> str:
     return "\n".join(texts)
 
 
+def to_markdown(rows: list[Row]) -> str:
+    """A table per data set and protocol; best bold, second in italics."""
+    parts = []
+    for block in blocks(rows):
+        lines = [f"{block[0].dataset}, {block[0].protocol}", ""]
+        lines.append("| " + " | ".join(["method", *METRICS.values()]) + " |")
+        lines.append("|---" + "|---:" * len(METRICS) + "|")
+        for row in block:
+            marks = {1: "**", 2: "*"}
+            cells = [f"{(m := marks.get(row.rank.get(key, 0), ''))}{cell(row, key)}{m}" for key in METRICS]
+            method = " ".join(row.method.split()).replace("|", "\\|")
+            lines.append("| " + " | ".join([method, *cells]) + " |")
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
 def cell(row: Row, key: str) -> str:
     """What a table shows: mean ± standard deviation in percent, two decimals; the mean alone for one seed."""
     if key not in row.values:

@@ -210,3 +210,14 @@ def test_text_aligns_and_marks() -> None:
     assert next(line for line in lines if " OML " in line).endswith("80.00'")
     column = {line.index("instant") for line in lines[1:]}
     assert len(column) == 1
+
+
+def test_markdown_has_a_table_per_block_and_marks() -> None:
+    runs = [result("macl", metrics={"wap": 0.9}), result("lbase", metrics={"wap": 0.8})]
+    text = report.to_markdown(report.summary([*runs, result("macl", dataset="whdld")]))
+    assert text.count("|---|") == 2
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.count("|") == len(METRICS) + 2 for line in lines)
+    assert next(line for line in lines if "| MACL |" in line).endswith("| **90.00** |")
+    assert next(line for line in lines if "LBase" in line).endswith("| *80.00* |")
+    assert r"| a\|b |" in report.to_markdown([row(method="a|b")])
