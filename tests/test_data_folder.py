@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core import data
+from core.data import source
 from core.errors import MaclError
 from tests import data_fakes as fakes
 
@@ -146,3 +147,11 @@ def test_zip_of_a_folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -
     assert (plain.labels == y[order]).all()
     assert plain.splits.keys() == {"train", "val", "test"}
     assert np.unique(np.concatenate(list(plain.splits.values()))).size == 12
+
+
+def test_a_folder_with_far_too_many_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MOST_FILES", 10)
+    for index in range(11):
+        (tmp_path / f"{index}.txt").touch()
+    with pytest.raises(MaclError, match="more than 10 files"):
+        source.scan(tmp_path)

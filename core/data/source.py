@@ -23,6 +23,7 @@ from core.errors import MaclError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 ZIP_DEPTH = 2  # an archive may lie in the folder itself or one sub-folder down
+MOST_FILES = 500_000  # a typed "/" must not walk the whole disk
 LARGEST = 1 << 30  # bytes of one file inside a zip; more is taken for a zip bomb
 
 
@@ -106,7 +107,7 @@ def scan(root: Path) -> list[File]:
     Where the same path is both unpacked and in a zip beside it, the unpacked one counts.
 
     Raises:
-        MaclError: If root does not exist, or is neither a folder nor a readable zip.
+        MaclError: If root does not exist, is neither a folder nor a readable zip, or holds too many files.
     """
     if not root.exists():
         raise MaclError(f"{root} does not exist: give the folder or the .zip that holds the data set")
@@ -123,6 +124,10 @@ def scan(root: Path) -> list[File]:
                 archives.append(path)
         else:
             found[relative.as_posix()] = File(relative.as_posix(), path, size)
+        if len(found) > MOST_FILES:
+            raise MaclError(
+                f"{root} holds more than {MOST_FILES:,} files: give the folder of the data set itself"
+            )
     for archive in sorted(archives):
         for file in _in_zip(archive):
             found.setdefault(file.path, file)

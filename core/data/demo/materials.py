@@ -3,25 +3,9 @@
 from enum import IntEnum
 from typing import NamedTuple
 
-CLASSES = (
-    "airplane",
-    "bare soil",
-    "buildings",
-    "cars",
-    "chaparral",
-    "court",
-    "dock",
-    "field",
-    "grass",
-    "mobile home",
-    "pavement",
-    "sand",
-    "sea",
-    "ship",
-    "tanks",
-    "trees",
-    "water",
-)
+from core.data.info import LABELS_17
+
+CLASSES = LABELS_17  # the labels of DLRSD
 
 # Smallest visible share of an image, in percent, at which a label is given. One parked car is about
 # 0.15 %, one crown about 0.7 %; ground covers must be seen without looking for them.
