@@ -16,6 +16,7 @@ st.navigation(
         st.Page("../pages/train.py", title="Train"),
         st.Page("../pages/compare.py", title="Compare"),
         st.Page("../pages/retrieval.py", title="Retrieval"),
+        st.Page("../pages/mechanism.py", title="Mechanism"),
     ],
     position="top",  # the width belongs to images and curves
 ).run()

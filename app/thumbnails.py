@@ -21,7 +21,7 @@ class Thumbnails:
     """
 
     def __init__(self, dataset: Dataset) -> None:
-        self.classes = dataset.classes
+        self.dataset, self.classes = dataset, dataset.classes
         self._images = dataset.images
         self._rows = {name: row for row, name in enumerate(dataset.names)}
         self._encoded: dict[str, str] = {}

@@ -1,0 +1,85 @@
+"""Two distributions that explain MACL: which labels gain, and which similarity the loss asks for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from app.palette import loss_color
+
+Floats = NDArray[np.float64]
+
+CONSTANT, EQ4, OWN = "one τ for all", "T as in eq. 4", "T, own"
+COLORS = {CONSTANT: loss_color("mulsupcon"), EQ4: loss_color("macl"), OWN: "#2a8fb0"}
+
+
+def label_shares(
+    classes: Sequence[str], counts: Sequence[int], shares: Sequence[tuple[str, str, Floats]]
+) -> go.Figure:
+    """Share of each label in the attraction of a batch, a bar per method.
+
+    Args:
+        classes: Label names, rare first.
+        counts: Training images with each.
+        shares: Name, colour and (L,) shares of each method.
+    """
+    figure = go.Figure()
+    ticks = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True)]
+    for name, color, values in shares:
+        figure.add_bar(
+            x=ticks, y=100 * values, name=name, marker_color=color,
+            hovertemplate=f"%{{x}}: %{{y:.2f}} %<extra>{name}</extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        barmode="group",
+        bargap=0.28,
+        height=400,
+        margin={"l": 10, "r": 10, "t": 36, "b": 10},
+        legend={"orientation": "h", "x": 0, "y": 1.12},
+    )
+    figure.update_yaxes(title_text="share of the attraction, %", rangemode="tozero")
+    figure.update_xaxes(
+        tickangle=-40, automargin=True, title_text="labels, rare to frequent (training images)"
+    )
+    return figure
+
+
+def asked(J: Floats, similarities: Sequence[tuple[str, Floats]]) -> go.Figure:
+    """Similarity at the optimum over the overlap of the label sets: all pairs, and their mean at each J.
+
+    Args:
+        J: (B, B) overlaps.
+        similarities: Name from `COLORS` and (B, B) similarities, nan where there is no positive pair.
+    """
+    figure = go.Figure()
+    for name, s in similarities:
+        color, known = COLORS[name], np.isfinite(s)
+        figure.add_scattergl(
+            x=J[known], y=s[known], mode="markers", name=name, legendgroup=name, showlegend=False,
+            marker={"color": color, "size": 4, "opacity": 0.25}, hoverinfo="skip",
+        )  # fmt: skip
+    for name, s in similarities:
+        levels, means = by_overlap(J, s)
+        figure.add_scatter(
+            x=levels, y=means, mode="lines+markers", name=name, legendgroup=name,
+            line={"color": COLORS[name], "width": 2.5}, marker={"size": 7},
+            hovertemplate=f"J = %{{x:.2f}}: mean s = %{{y:.3f}}<extra>{name}</extra>",
+        )  # fmt: skip
+    figure.update_layout(
+        height=440,
+        margin={"l": 10, "r": 10, "t": 36, "b": 10},
+        legend={"orientation": "h", "x": 0, "y": 1.1},
+    )
+    figure.update_xaxes(title_text="overlap J of the label sets", range=[0, 1.03])
+    figure.update_yaxes(title_text="similarity s asked for", range=[-1.06, 1.06], zeroline=True)
+    return figure
+
+
+def by_overlap(J: Floats, s: Floats) -> tuple[Floats, Floats]:
+    """Distinct overlaps, and the mean similarity of the pairs at each."""
+    known = np.isfinite(s)
+    levels, which = np.unique(np.round(J[known], 6), return_inverse=True)
+    if not len(levels):
+        return levels, levels
+    return levels, np.bincount(which, s[known]) / np.bincount(which)

@@ -1,0 +1,1 @@
+"""Parts of the mechanism page: its batch, its settings, and its four views."""

@@ -1,0 +1,183 @@
+"""Which batch the mechanism page shows: widgets for the run or data set, and for its images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app import cache, data_view, tiles
+from app.names import dataset_title, run_label
+from app.pictures import pictures
+from app.query import option_labels
+from core.data import DATASETS, Dataset
+from core.mechanism import Batch, centroids, draw, nearest
+from core.runs import PRESETS, Run
+
+SOURCE = "m_of"
+SMALLEST, LARGEST, USUAL = 8, 256, 48
+BY_SEED, BY_LABEL, BY_IMAGE = "Random", "With chosen labels", "Neighbours of an image"
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a batch comes from.
+
+    Attributes:
+        key: Folder name of a run, or name and size of a data set.
+        names: Names of the images to draw from, (n,).
+        y: (n, L) their labels.
+        labels: (N, L) labels of the training split.
+        classes: L label names.
+        z: (n, D) embeddings; None without a run.
+        prototypes: (L, D) unit rows, the run's own or the labels' mean directions; None without a run.
+        run: The run; None for a data set alone.
+        images: The data set's images; None where they are gone.
+        note: What a person should know of these numbers; empty if nothing.
+    """
+
+    key: str
+    names: Sequence[str]
+    y: np.ndarray
+    labels: np.ndarray
+    classes: Sequence[str]
+    z: np.ndarray | None
+    prototypes: np.ndarray | None
+    run: Run | None
+    images: Dataset | None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """A batch on the page: its numbers, the names of its images, and the key of its pictures."""
+
+    source: Source
+    batch: Batch
+    names: Sequence[str]
+    key: str
+
+
+def sources() -> dict[str, str]:
+    """Every finished run, then every prepared data set, by key, with a name for people."""
+    runs = cache.finished_runs()
+    found = option_labels(runs) if runs else {}
+    sizes = sorted({int(preset["image_size"]) for preset in PRESETS.values()})
+    for name in DATASETS:
+        place = data_view.place(name)
+        size = next((size for size in sizes if cache.is_prepared(name, place, size)), None)
+        if size:
+            found[f"{name}-{size}"] = f"{dataset_title(name)} · labels only, no embeddings"
+    return found
+
+
+def choose_source(options: dict[str, str]) -> str:
+    """The widget; the permalink holds a run's folder name, which no other name hides."""
+    state, asked = st.session_state, st.query_params.get("run")
+    if state.get(SOURCE) not in options:
+        state[SOURCE] = asked if asked in options else _usual(options)
+        if asked and asked not in options:
+            st.warning(f"Run {asked} is not here (any more); another one is shown.")
+    key: str = st.selectbox(
+        "Embeddings of",
+        options,
+        key=SOURCE,
+        format_func=options.__getitem__,
+        filter_mode="contains",
+        help="The batch comes from the run's test split; f, h and w count labels of its training split.",
+    )
+    if asked != key:
+        st.query_params["run"] = key
+    return key
+
+
+def open_source(key: str) -> Source | None:
+    """Images, labels and embeddings of a source; None while they are prepared, which the page says."""
+    known = {run.id: run for run in cache.finished_runs()}
+    if key not in known:
+        name, _, size = key.rpartition("-")
+        data = cache.prepared(name, data_view.place(name), int(size), 0, False)
+        test, train = data.splits["test"], data.splits["train"]
+        names = [data.names[row] for row in test]
+        note = "No run, no similarities: maps of s and of the force need a finished run."
+        return Source(
+            key, names, data.labels[test], data.labels[train], data.classes, None, None, None, data, note
+        )
+    run = known[key]
+    names, (z, y) = cache.test_names(run), cache.embeddings(run)
+    others = [cache.config(other) for other in known.values()]
+    found = pictures(cache.config(run), others)
+    own = cache.prototypes(run)
+    prototypes, note = (own, "") if own is not None else (centroids(z, y), "")
+    if found is None:
+        classes = DATASETS[cache.config(run).dataset].classes
+        classes = (
+            classes if len(classes) == y.shape[1] else tuple(f"label {i + 1}" for i in range(y.shape[1]))
+        )
+        note = "The training labels are not here: f and h are counted on the test split instead."
+        return Source(key, names, y, y, classes, z, prototypes, run, None, note)
+    data, rows = found.dataset, {name: row for row, name in enumerate(found.dataset.names)}
+    train_rows = [rows[name] for name in cache.train_names(run) if name in rows]
+    return Source(key, names, y, data.labels[train_rows], data.classes, z, prototypes, run, data, note)
+
+
+def choose_images(source: Source) -> Chosen:
+    """Widgets for the size of the batch and its images."""
+    left, right = st.columns([3, 2], vertical_alignment="bottom")
+    limit = min(LARGEST, len(source.names) // 8 * 8)
+    with left:
+        size = st.slider(
+            "Images B",
+            SMALLEST,
+            max(SMALLEST + 8, limit),
+            min(USUAL, limit),
+            8,
+            key="m_b",
+            bind="query-params",
+        )
+    with right.popover("Which images", width="stretch"):
+        ways = [BY_SEED, BY_LABEL] + ([BY_IMAGE] if source.z is not None else [])
+        how = st.segmented_control(
+            "Images", ways, default=BY_SEED, required=True, key="m_how", bind="query-params",
+            label_visibility="collapsed",
+        )  # fmt: skip
+        labels: list[str] = []
+        if how == BY_LABEL:
+            labels = st.multiselect(
+                "With at least one of", source.classes, key="m_with", bind="query-params", placeholder="any"
+            )
+        if how == BY_IMAGE and source.z is not None:
+            name = st.selectbox(
+                "Image", source.names, key="m_near", bind="query-params", filter_mode="contains"
+            )
+            rows = nearest(source.z, source.names.index(name), size)
+        else:
+            seed = int(st.number_input("Draw", 0, 10**6, 0, key="m_draw", bind="query-params"))
+            rows = draw(source.y, size, seed, [list(source.classes).index(label) for label in labels])
+        if len(rows) < size:
+            st.caption(f"Only {len(rows)} test images hold these labels.")
+    names = [source.names[row] for row in rows]
+    batch = Batch(
+        source.y[rows].astype(np.uint8),
+        source.labels,
+        None if source.z is None else source.z[rows],
+        source.prototypes,
+    )
+    key = f"{source.key}:{hash(tuple(rows.tolist()))}"
+    tiles.keep(key, tiles.sprite(source.images, names))
+    return Chosen(source, batch, names, key)
+
+
+def about_prototypes(run: Run | None) -> str:
+    """Where the prototypes come from, for losses that have some."""
+    if run is not None and cache.prototypes(run) is not None:
+        return "Prototypes: those that this run trained."
+    name = f"“{run_label(run)}” trained" if run else "The run trained"
+    return f"{name} no prototypes: each is put at the mean direction of the test images with its label."
+
+
+def _usual(options: dict[str, str]) -> str:
+    """The newest run with MACL, else the newest run, else the first data set."""
+    runs = [run for run in cache.finished_runs() if run.id in options]
+    macl = [run.id for run in runs if cache.config(run).loss == "macl"]
+    return (macl or [run.id for run in runs] or list(options))[0]

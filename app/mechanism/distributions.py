@@ -1,0 +1,115 @@
+"""Two distributions that explain MACL: which labels gain, and which similarity the loss asks for."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import streamlit as st
+
+from app.figures import mechanism as figures
+from app.mechanism.batch import Chosen
+from app.palette import loss_color
+from core import mechanism
+from core.labels import counts
+from core.losses import LOSSES, Value
+from core.mechanism import MACL
+
+ANCHORS = 64  # whose optimum is computed; more take longer than a person waits for a slider
+HINT = "MACL is at its defaults here: choose it as the loss to move it."
+
+
+def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
+    """Share of each label in the attraction: MulSupCon, w alone, MACL."""
+    batch, weighted = chosen.batch, key == "wg_macl"
+    own, hint = _macl(key, params)
+    values = mechanism.maps("macl", batch, own).values
+    alone = mechanism.maps("macl", batch, {**own, "use_T": False}).values["gamma"]
+    title = LOSSES["wg_macl" if weighted else "macl"].title
+    methods = [
+        ("mulsupcon", f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ", (values["w"] > 0).astype(float)),
+        ("wg_macl", "w, one τ", alone),
+        ("macl", f"{title}: w and T", values["gamma"]),
+    ]
+    train = counts(batch.labels)
+    order = [n for n in np.argsort(train, kind="stable").tolist() if batch.y[:, n].sum() > 1]
+    classes = [chosen.source.classes[n] for n in order]
+    shares = [mechanism.label_shares(batch.y, gamma, weighted)[order] for _, _, gamma in methods]
+    st.markdown(_gained(len(classes), shares))
+    bars = [(name, loss_color(loss), share) for (loss, name, _), share in zip(methods, shares, strict=True)]
+    st.plotly_chart(
+        figures.label_shares(classes, [int(train[n]) for n in order], bars),
+        alt="Share of each label in the attraction: MulSupCon, w alone, MACL",
+    )
+    st.caption(f"A label's attraction: the sum of γ/|P| over its anchors and their positives here. {hint}")
+    head = ["label", "training_images", "mulsupcon", "w_alone", "macl"]
+    images = [int(train[n]) for n in order]
+    st.download_button(
+        "CSV", lambda: mechanism.table_csv(head, [classes, images, *shares]), "label-shares.csv", "text/csv",
+        on_click="ignore",
+    )  # fmt: skip
+
+
+def _gained(count: int, shares: Sequence[np.ndarray]) -> str:
+    rare = count // 2
+    even, w, both = (100 * float(values[:rare].sum()) for values in shares)
+    return (
+        f"The {rare} rarer of the batch's {count} labels hold **{even:.1f} %** of the attraction with "
+        f"MulSupCon, **{w:.1f} %** with the weights w, **{both:.1f} %** with w and T."
+    )
+
+
+def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
+    """Similarity at the optimum as a function of J: one τ, eq. 4, and `own`."""
+    batch, name = chosen.batch, key if key in MACL else "macl"
+    own, hint = _macl(key, params)
+    found = []
+    for title, settings, mode in (
+        (figures.CONSTANT, {**own, "use_T": False, "use_w": False}, False),
+        (figures.EQ4, own, False),
+        (figures.OWN, own, True),
+    ):
+        T = mechanism.pair_terms(batch.y, batch.labels, settings).T
+        weight = mechanism.weights(name, batch.y, batch.labels, settings)
+        found.append((title, mechanism.asked(weight[:ANCHORS], T[:ANCHORS], mode)))
+    J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
+    st.markdown(_verdict(J, dict(found)))
+    st.plotly_chart(
+        figures.asked(J, found), alt="Similarity at the optimum over the overlap of the label sets"
+    )
+    st.caption(
+        f"For {len(J)} anchors the similarities to their positives that make the anchor's loss smallest, "
+        "each free between −1 and 1; negatives are at −1. Between the bounds eq. 4 has s = T · (log(share of "
+        "the weight) + C): a small T draws s towards 0, whatever the overlap. An embedding has to fit all "
+        f"anchors at once; this is what each of them pulls towards. {hint}"
+    )
+    i, p = np.nonzero(np.isfinite(found[1][1]))
+    names = np.asarray(chosen.names)
+    head = ["anchor", "positive", "J", "s_one_tau", "s_eq4", "s_own"]
+    table = [names[i].tolist(), names[p].tolist(), J[i, p], *(s[i, p] for _, s in found)]
+    st.download_button(
+        "CSV", lambda: mechanism.table_csv(head, table), "asked.csv", "text/csv", on_click="ignore"
+    )
+
+
+def _verdict(J: np.ndarray, found: Mapping[str, np.ndarray]) -> str:
+    """Exact matches against partial ones, under both readings of eq. 4's denominator."""
+    exact, part = J > 0.999, (J > 0.4) & (J < 0.7)
+    means = []
+    for title in (figures.EQ4, figures.OWN):
+        s = found[title]
+        if not (np.isfinite(s[exact]).any() and np.isfinite(s[part]).any()):
+            return "This batch holds too few equal or half equal label sets to compare; draw a larger one."
+        means.append((float(np.nanmean(s[exact])), float(np.nanmean(s[part]))))
+    (a, b), (c, d) = means
+    tail = "**less** than" if a < b else "more than"
+    return (
+        f"Eq. 4 is smallest where images with the same labels (J = 1) have s = **{a:.2f}** and those with J "
+        f"between 0.4 and 0.7 have {b:.2f}: it asks {tail} of partial matches. With a positive's own T over "
+        f"all images (`own`) it is **{c:.2f}** against {d:.2f}."
+    )
+
+
+def _macl(key: str, params: Mapping[str, Value]) -> tuple[dict[str, Value], str]:
+    """MACL's parameters, those of the widgets or the defaults, and what to say of it."""
+    if key in MACL:
+        return dict(params), ""
+    return {p.name: p.default for p in LOSSES["macl"].parameters}, HINT

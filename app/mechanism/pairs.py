@@ -1,0 +1,232 @@
+"""The heat maps of a batch (Fig. 3, live), and the open pair term by term."""
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import streamlit as st
+
+from app import heatmaps, tiles
+from app.heatmaps import HeatMap
+from app.mechanism import batch, pair, selection
+from app.mechanism.batch import Chosen
+from app.palette import JACCARD_SCALE
+from core import mechanism
+from core.losses import Value
+from core.mechanism import LABELWISE, MACL, Maps
+
+SHOWN = {"T": "T", "w": "w", "γ": "gamma", "J": "J", "s": "s", "pull": "pull", "force": "force"}
+FIRST = ("T", "w", "force")
+MOST = 3
+Order = Literal["label", "rarity", "cluster"]
+ORDERS: tuple[Order, ...] = ("label", "rarity", "cluster")
+CORRECTED, PRINTED, DIFFERENCE = "corrected", "as printed", "difference"
+
+TEMPERATURE = [(0.0, "#3b1f5e"), (0.35, "#35608d"), (0.7, "#2fb47c"), (1.0, "#f0e04d")]
+WEIGHT = [(0.0, "#4a2c63"), (0.5, "#c2456a"), (1.0, "#f8b566")]
+SIMILARITY = [(0.0, "#8c5a1c"), (0.5, "#d9d4c8"), (1.0, "#0e7265")]
+FORCE = {  # dark theme or not: the middle is the page itself, so that only forces show
+    False: [(0.0, "#b8232f"), (0.5, "#f1f3f5"), (1.0, "#1f5fa8")],
+    True: [(0.0, "#e5535c"), (0.5, "#1d2831"), (1.0, "#5aa5f0")],
+}
+
+
+def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
+    """Widgets for the maps, the maps, and the open pair.
+
+    Args:
+        chosen: The batch.
+        key: The loss.
+        params: All of its parameters.
+        started: When the server began, `time.perf_counter`.
+    """
+    found = mechanism.maps(key, chosen.batch, params)
+    left, middle, right = st.columns([4, 3, 4], vertical_alignment="bottom")
+    with left:
+        wanted = _choose_maps(found)
+    order = middle.segmented_control(
+        "Rows by", ORDERS, default="label", required=True, key="m_rows", bind="query-params",
+        help="label: blocks with the same rarest label, rare first. rarity: by the mean training count of "
+        "the labels. cluster: similar images side by side.",
+    )  # fmt: skip
+    with right:
+        form = _choose_form(key, found)
+    st.caption(_reading(key, chosen, found))
+    place = st.container()
+    at = selection.opened(chosen)
+    if found.images:
+        _pair(chosen, key, params, found, *at)
+    classes, names, y = chosen.source.classes, chosen.names, chosen.batch.y
+    st.download_button(
+        "CSV of all pairs", lambda: mechanism.pairs_csv(found, y, names, classes), f"pairs-{key}.csv",
+        "text/csv", on_click="ignore", help="All maps of this batch, unrounded: one line per pair",
+    )  # fmt: skip
+    with place:
+        if wanted:
+            _draw(chosen, [_heat_map(key, title, form, found) for title in wanted], found, order, at, started)
+        else:
+            st.info("Choose a map.")
+
+
+def _choose_maps(found: Maps) -> list[str]:
+    usable = [title for title, name in SHOWN.items() if name in found.values]
+    state = st.session_state
+    if "m_maps" in state:
+        state["m_maps"] = [title for title in state["m_maps"] if title in usable]
+    wanted: list[str] = st.pills(
+        "Maps, up to three", usable, selection_mode="multi",
+        default=[title for title in FIRST if title in usable], key="m_maps", bind="query-params",
+    )  # fmt: skip
+    return [title for title in SHOWN if title in wanted][:MOST]
+
+
+def _choose_form(key: str, found: Maps) -> str:
+    if "printed" not in found.values:
+        if key in MACL and "force" in found.values:
+            st.caption("Eq. 7 is about eq. 4; `own` has another gradient, shown here.")
+        return CORRECTED
+    form: str = st.segmented_control(
+        "Force by eq. 7", [CORRECTED, PRINTED, DIFFERENCE], default=CORRECTED, required=True,
+        key="m_eq7", bind="query-params",
+        help="Eq. 7 prints the repulsion with the factor |y|. The gradient of eq. 5 has the sum of the "
+        "pull's weights in its place: that is the corrected form, −∂L/∂s.",
+    )  # fmt: skip
+    return form
+
+
+def _draw(
+    chosen: Chosen,
+    drawn: Sequence[HeatMap],
+    found: Maps,
+    how: Order,
+    at: tuple[int, int],
+    started: float,
+) -> None:
+    z, y = chosen.batch.z, chosen.batch.y
+    s = None if z is None else z.astype(np.float64) @ z.T
+    order = mechanism.order(how, y, chosen.batch.labels, s)
+    size, width = len(order), drawn[0].values.shape[1]
+    images, prototypes = selection.items(chosen), selection.prototypes(chosen)
+    rows = [images[n] for n in order]
+    own = rows if found.images else []
+    place = np.concatenate([order, np.arange(size, width)]) if found.images else np.arange(width)
+    heatmaps.show(
+        "m_heatmaps",
+        [
+            HeatMap(one.title, one.note, one.values[np.ix_(order, place)], one.low, one.high, one.scale)
+            for one in drawn
+        ],
+        rows,
+        [*own, *prototypes][:width],
+        selection.open_pair,
+        tiles=chosen.key,
+        groups=_groups(chosen, order, how),
+        cuts=[size] if found.images and width > size else [],
+        chosen=(list(order).index(at[0]), list(place).index(at[1])) if found.images else None,
+        same=found.images,
+        ms=1000 * (time.perf_counter() - started),
+    )
+
+
+def _groups(chosen: Chosen, order: np.ndarray, how: Order) -> list[tuple[str, int, int]]:
+    """Blocks of rows: by label the rarest of each image, by rarity the two ends."""
+    size = len(order)
+    if how == "rarity":
+        return [("rare labels", 0, 2), ("frequent labels", size - 2, size)]
+    if how == "cluster":
+        return []
+    label = mechanism.pictured(chosen.batch.y, chosen.batch.labels)[order]
+    starts = [0, *(np.flatnonzero(np.diff(label)) + 1).tolist(), size]
+    names = [*chosen.source.classes, "no label"]
+    return [(names[int(label[a])], a, b) for a, b in itertools.pairwise(starts)]
+
+
+def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], found: Maps, i: int, p: int) -> None:
+    left, right = st.columns([2, 5], gap="medium")
+    parts = [
+        {"title": title, "note": "", "color": color, "kind": "first", "tiles": [selection.tile(chosen, row)]}
+        for title, color, row in (
+            ("Anchor", selection.ANCHOR_COLOR, i),
+            ("Other image", selection.OTHER_COLOR, p),
+        )
+    ]
+    with left:
+        tiles.strips(chosen.key, parts, "", "m_faces")
+    right.html(pair.terms(key, chosen.batch, found, params, chosen.source.classes, i, p))
+
+
+def _heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
+    name = SHOWN[title]
+    values = found.values[name].copy()
+    limit = 1.0
+    if name == "force":
+        limit = _limit(values, found.images)  # one scale for all three forms, or their sizes would not show
+        if form != CORRECTED:
+            values = found.values["printed" if form == PRINTED else "difference"].copy()
+    if found.images:
+        np.fill_diagonal(values, np.nan)
+    if name in ("w", "gamma", "pull"):
+        values[values == 0] = np.nan  # no positive
+    known = values[np.isfinite(values)]
+    bottom, top = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if bottom == top:
+        bottom = 0.0
+    weight = "factor of the pair in the loss, × B"
+    if key in LABELWISE:
+        weight = "high: rare shared labels" if key in MACL else "1 for every shared label set"
+    formula = {CORRECTED: "−∂L/∂s", PRINTED: "eq. 7 as printed", DIFFERENCE: "printed − corrected"}[form]
+    dark = st.context.theme.type == "dark"
+    heading, note, low, high, scale = {
+        "T": ("T · temperature", "low: sharp, small differences in s count", 0.0, top, TEMPERATURE),
+        "w": ("w · weight of a positive", weight, bottom, top, WEIGHT),
+        "gamma": ("γ = w/T · influence", "what a positive is pulled with in eq. 8", bottom, top, WEIGHT),
+        "J": ("J · overlap", "shared labels over all labels of both", 0.0, 1.0, JACCARD_SCALE),
+        "s": ("s · similarity", "in the embedding of the run", -1.0, 1.0, SIMILARITY),
+        "pull": ("pull · attraction alone", "γ over |P|, averaged as in the loss", bottom, top, WEIGHT),
+        "force": (f"force · {formula}", "blue pulls together, red pushes apart", -limit, limit, FORCE[dark]),
+    }[name]
+    return HeatMap(heading, note, values, low, high, scale)
+
+
+def _limit(values: np.ndarray, images: bool) -> float:
+    """End of a symmetric scale that a few strong pairs do not stretch; the diagonal is no pair."""
+    if images:
+        values = values[~np.eye(*values.shape).astype(bool)]
+    size = np.abs(values[values != 0])
+    return float(np.quantile(size, 0.97)) if size.size else 1.0
+
+
+def _reading(key: str, chosen: Chosen, found: Maps) -> str:
+    """How to read the maps, and what is special about this loss."""
+    with_prototypes = found.images and found.values["J"].shape[1] > len(chosen.batch.y)
+    if key == "lproto":
+        text = "LProto has no pair term: images never meet. Rows are images, columns the labels' prototypes."
+    else:
+        text = "Each row is an anchor, each column an image it is compared with. Click a cell for its terms."
+    if with_prototypes:
+        text += " Right of the line: prototypes."
+    if key == "oml":
+        text += " OML ranks and has no softmax, so no T."
+    if (with_prototypes or key == "lproto") and "s" in found.values:
+        text += " " + batch.about_prototypes(chosen.source.run)
+    return f"{text} {_pushed(found)} {chosen.source.note}"
+
+
+def _pushed(found: Maps) -> str:
+    """What the force does to the pairs that should end closest: those with the same labels."""
+    if not found.images or "force" not in found.values:
+        return ""
+    size = len(found.values["J"])
+    J, force = found.values["J"][:, :size].copy(), found.values["force"][:, :size]
+    np.fill_diagonal(J, 0)
+    equal = J == 1
+    if not equal.any():
+        return ""
+    some = (J > 0) & ~equal
+    all_away, some_away = (100 * float((force[which] < 0).mean()) for which in (equal, some))
+    return (
+        f"In this embedding the loss pushes **{all_away:.0f} %** of the pairs with the same labels apart"
+        + (f", and {some_away:.0f} % of those that share some." if some.any() else ".")
+    )

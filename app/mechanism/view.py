@@ -1,0 +1,27 @@
+"""The mechanism page below its batch: the settings, and the view that is open."""
+
+import time
+
+import streamlit as st
+
+from app.mechanism import anchor, distributions, pairs, settings
+from app.mechanism.batch import Chosen
+
+VIEWS = {
+    "Pairs": pairs.show,
+    "One anchor (Fig. 1)": anchor.show,
+    "Which labels gain": distributions.gains,
+    "What the loss asks for": distributions.asked,
+}
+
+
+@st.fragment
+def show(chosen: Chosen) -> None:
+    """Everything that a slider moves; the batch stays as it is."""
+    started = time.perf_counter()
+    key, params = settings.choose(chosen.source.run)
+    tabs = st.tabs(list(VIEWS), key="m_view", on_change="rerun", bind="query-params")
+    for tab, view in zip(tabs, VIEWS.values(), strict=True):
+        if tab.open:  # the others cost nothing
+            with tab:
+                view(chosen, key, params, started)

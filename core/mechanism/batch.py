@@ -1,0 +1,78 @@
+"""Which images make a batch, and in which order its rows are shown."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.labels import counts, jaccard
+from core.retrieve import rank
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Labels = NDArray[np.uint8]
+
+
+def draw(y: Labels, size: int, seed: int, labels: list[int] | None = None) -> Ints:
+    """Rows of a random batch, at most `size`, in random order.
+
+    Args:
+        y: (N, L) labels to draw from.
+        size: Images in the batch.
+        seed: Of the draw.
+        labels: Only images with at least one of these labels; None or empty: all.
+    """
+    among = np.flatnonzero(y[:, labels].any(axis=1)) if labels else np.arange(len(y))
+    return np.random.default_rng(seed).permutation(among)[:size]
+
+
+def nearest(z: NDArray[np.float32], row: int, size: int) -> Ints:
+    """An image and those most similar to it, at most `size` in all, the nearest first; z (N, D)."""
+    if size < 2 or len(z) < 2:
+        return np.array([row])
+    found, _ = rank(z[row], z, min(size, len(z)) - 1, exclude=row)
+    return np.concatenate([[row], found])
+
+
+def order(
+    how: Literal["label", "rarity", "cluster"], y: Labels, labels: Labels, s: Floats | None = None
+) -> Ints:
+    """Order of a batch's rows in a map; (B,).
+
+    Args:
+        how: "label": blocks of images with the same rarest label, rare blocks first; "rarity": by the mean
+            training count of the labels, rare first; "cluster": similar images side by side.
+        y: (B, L) labels.
+        labels: (N, L) training labels, for the counts.
+        s: (B, B) similarities for "cluster"; without them the overlap of the label sets.
+    """
+    count = counts(labels).astype(np.float64)  # (L,)
+    if how == "cluster":
+        return _bisect(np.clip(jaccard(y, y) if s is None else (1 + s) / 2, 0, None))
+    rarity = (y @ count) / np.maximum(y.sum(1), 1)  # (B,)
+    if how == "rarity":
+        return np.argsort(rarity, kind="stable")
+    by_count = np.argsort(count, kind="stable")  # (L,), rare first
+    columns = y[:, by_count].astype(np.int64)  # a set reads as a number whose first digit is the rarest label
+    return np.lexsort((*(1 - columns.T[::-1]),))
+
+
+def pictured(y: Labels, labels: Labels) -> Ints:
+    """Rarest label of each image, the block it stands in when sorted by label; (B,), −1 without labels."""
+    count = np.where(y.astype(bool), counts(labels), np.iinfo(np.int64).max)  # (B, L)
+    return np.where(y.any(axis=1), count.argmin(axis=1), -1)
+
+
+def _bisect(similarity: Floats) -> Ints:
+    """Spectral bisection, again and again: (B, B) similarities ≥ 0 -> order in which neighbours are alike."""
+    if len(similarity) < 3:
+        return np.arange(len(similarity))
+    root = 1 / np.sqrt(np.maximum(similarity.sum(1), 1e-12))
+    _, vectors = np.linalg.eigh(similarity * root[:, None] * root)
+    along = np.argsort(vectors[:, -2] * root, kind="stable")  # the cut's vector is the second largest
+    cut = int(np.argmax(np.diff((vectors[:, -2] * root)[along]))) + 1
+    cut = min(max(cut, 1), len(along) - 1)
+    left, right = along[:cut], along[cut:]
+    return np.concatenate(
+        [left[_bisect(similarity[np.ix_(left, left)])], right[_bisect(similarity[np.ix_(right, right)])]]
+    )

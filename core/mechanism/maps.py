@@ -1,0 +1,187 @@
+"""All maps of one batch under one loss, as a page shows them and a CSV file holds them."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.labels import jaccard, overlap
+from core.losses import Value
+from core.mechanism.force import WITH_PROTOTYPES, forces, weights
+from core.mechanism.macl import PairTerms, pair_terms, printed_forces
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.uint8]
+
+MACL = ("macl", "wg_macl")
+LABELWISE = (*MACL, "mulsupcon", "wg_mulsupcon")
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images that a loss sees together.
+
+    Attributes:
+        y: (B, L) labels.
+        labels: (N, L) labels of the training split.
+        z: (B, D) embeddings, unit rows; None without a run.
+        prototypes: (L, D) unit rows (or rows of 0), for the losses that have prototypes; None without a run.
+    """
+
+    y: Labels
+    labels: Labels
+    z: Floats | None = None
+    prototypes: Floats | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What a loss does with a batch; K columns as in `core.mechanism.weights`.
+
+    Attributes:
+        values: Name to (B, K): "T", "w", "gamma", "J", "s", "pull", "force", and for eq. 4 "printed" and
+            "difference". What the loss or a missing embedding does not define is left out; w, gamma and pull
+            are 0 for pairs that are no positives. Of the anchor itself: meaningless.
+        images: Whether the first B columns are the batch itself.
+        terms: f, h, J, w, T of MACL; None for the other losses.
+    """
+
+    values: dict[str, Floats]
+    images: bool
+    terms: PairTerms | None
+
+
+def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
+    """All maps of a batch under a loss.
+
+    "T": eq. 2, τ for other losses, none for OML. "w": eq. 1, for MulSupCon 1 on positives, for other losses B
+    times the pair's factor in the loss. "gamma": w/T. "pull": attraction in the unit of the force, with |P_l|
+    and the mean over anchors in it. "force": −∂L/∂s. "printed": the force if eq. 7 held as printed.
+
+    Args:
+        key: One of `core.losses.LOSSES`.
+        batch: The images.
+        params: All parameters of the loss.
+    """
+    y = batch.y
+    weight = weights(key, y, batch.labels, params)  # (B, K)
+    terms = pair_terms(y, batch.labels, params) if key in MACL else None
+    J = _overlap(key, y)
+    out: dict[str, Floats] = {}
+    if terms:
+        T = terms.T
+        out["w"] = terms.w.copy()
+        np.fill_diagonal(out["w"], 0)
+    else:
+        T = np.full(weight.shape, float(params["tau"])) if "tau" in params else np.zeros(0)
+        out["w"] = (weight > 0).astype(np.float64) if key in LABELWISE else weight * len(y)
+    if T.size:
+        out |= {"T": T, "gamma": out["w"] / T, "pull": weight / T}
+    out["J"] = J
+    s = _similarities(key, batch)
+    if s is not None:
+        out["s"] = s
+        out["force"] = forces(key, s, y, batch.labels, params)
+        if terms and params["denominator"] == "paper":
+            out["printed"] = printed_forces(s, y, terms, key == "wg_macl")
+            out["difference"] = out["printed"] - out["force"]
+    return Maps(out, key != "lproto", terms)
+
+
+def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> Floats:
+    """What one anchor is pulled to, as shares of the whole pull on it: (B+L,), images then prototypes.
+
+    All 0 where the anchor has no positive. For OML, which has no softmax: shares of the precision's weight,
+    the image itself left out.
+    """
+    weight = weights(key, batch.y, batch.labels, params)[anchor].copy()  # (K,)
+    if key == "oml":
+        weight[anchor] = 0
+    b, count = len(batch.y), batch.y.shape[1]
+    row = np.zeros(b + count)
+    if key == "lproto":
+        row[b:] = weight
+    else:
+        row[: len(weight)] = weight
+    return row / row.sum() if row.sum() > 0 else row
+
+
+def centroids(z: NDArray[np.float32], y: Labels) -> Floats:
+    """Mean direction of the images with each label, in place of prototypes: (N, D), (N, L) -> (L, D).
+
+    A label that no image holds gets a row of 0.
+    """
+    mean = y.astype(np.float64).T @ z  # (L, D)
+    return np.asarray(mean / np.maximum(np.linalg.norm(mean, axis=1, keepdims=True), 1e-12))
+
+
+def pairs_csv(maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str]) -> str:
+    """One line per pair of anchor and another image or prototype, with all maps' numbers unrounded."""
+    keys = [*maps.values]
+    head = ["anchor", "other", "anchor_labels", "other_labels", "shared"]
+    if maps.terms:
+        head += ["f", "h"]
+    return _csv([head + keys, *_pairs(maps, y, names, classes, keys)])
+
+
+def table_csv(head: Sequence[str], columns: Sequence[Iterable[object]]) -> str:
+    """A table of columns of one length as CSV."""
+    return _csv([list(head), *zip(*columns, strict=True)])
+
+
+def _pairs(
+    maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str], keys: list[str]
+) -> Iterator[list[object]]:
+    held = ["; ".join(name for name, has in zip(classes, row, strict=True) if has) for row in y]
+    count = len(classes)
+    columns = list(zip(names, held, strict=True)) if maps.images else []
+    others = y if maps.images else np.zeros((0, count), np.uint8)
+    width = maps.values["J"].shape[1]
+    if width > len(columns):
+        columns += [(f"prototype of {name}", name) for name in classes]
+        others = np.concatenate([others, np.eye(count, dtype=np.uint8)])
+    shared = overlap(y, others)
+    arrays = [maps.values[key].tolist() for key in keys]
+    f = maps.terms.f.tolist() if maps.terms else []
+    h = maps.terms.h.tolist() if maps.terms else []
+    for i, name in enumerate(names):
+        for a, (other, other_labels) in enumerate(columns):
+            if maps.images and a == i:
+                continue
+            row: list[object] = [name, other, held[i], other_labels, int(shared[i, a])]
+            if maps.terms:
+                row += [f[i][a], h[i]]
+            yield row + [array[i][a] for array in arrays]
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows([_harmless(cell) for cell in row] for row in rows)
+    return file.getvalue()
+
+
+def _harmless(cell: object) -> object:
+    """A file name that a spreadsheet would run as a formula is put in quotes, as text."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _overlap(key: str, y: Labels) -> Floats:
+    prototypes = np.eye(y.shape[1], dtype=np.uint8)
+    if key == "lproto":
+        return jaccard(y, prototypes)
+    return jaccard(y, np.concatenate([y, prototypes]) if key in WITH_PROTOTYPES else y)
+
+
+def _similarities(key: str, batch: Batch) -> Floats | None:
+    if batch.z is None:
+        return None
+    z = batch.z.astype(np.float64)
+    if key != "lproto" and key not in WITH_PROTOTYPES:
+        return np.asarray(z @ z.T)
+    if batch.prototypes is None:
+        return None
+    c = batch.prototypes.astype(np.float64)
+    return np.asarray(z @ (c if key == "lproto" else np.concatenate([z, c])).T)
