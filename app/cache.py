@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import streamlit as st
+from safetensors import safe_open
 
 from app.thumbnails import Thumbnails
 from core import labels, launch, metrics, report, runs
@@ -92,6 +93,16 @@ def test_names(run: Run) -> list[str]:
 def test_rows(run: Run) -> dict[str, int]:
     """Row of each test image in the embeddings, by name."""
     return _test_rows(str(run.path))
+
+
+def train_names(run: Run) -> list[str]:
+    """Names of the training images."""
+    return _splits(str(run.path))["train"]
+
+
+def prototypes(run: Run) -> np.ndarray | None:
+    """Unit rows (L, D) of the prototypes that a finished run trained; None where its loss has none."""
+    return _prototypes(str(run.path))
 
 
 def split_of(run: Run, name: str) -> str:
@@ -203,6 +214,15 @@ def _test_rows(path: str) -> dict[str, int]:
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
     return Run(Path(path)).embeddings()
+
+
+@st.cache_resource(show_spinner=False, max_entries=100)
+def _prototypes(path: str) -> np.ndarray | None:
+    with safe_open(Path(path) / "model.safetensors", framework="numpy") as file:
+        if "loss.prototypes" not in file.keys():  # noqa: SIM118  it is no mapping
+            return None
+        rows = file.get_tensor("loss.prototypes").astype(np.float64)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 @st.cache_resource(show_spinner="Opening the images …", max_entries=20)
