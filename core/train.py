@@ -165,6 +165,7 @@ class Trainer:
     def __init__(self, run: Run, log: Log) -> None:
         self.run, self.log, self.config = run, log, run.config
         self.step = 0  # steps done
+        self.losses: list[float] = []  # of the steps since the last line of the curve
         self.best = -math.inf
         self.best_epoch = 0
         self.seconds = 0.0  # spent in training before this start
@@ -250,13 +251,15 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self.encoder.train()
-            value = self._step(order[batch])
+            self.losses.append(self._step(order[batch]))
             self.step += 1
             images += len(order[batch])
             ended = batch + 1 == per_epoch
             if ended or self.step % LOG_STEPS == 0 or self.step == 1:
                 now = time.monotonic()
-                row = {"step": self.step, "epoch": epoch + 1, "loss": value, "lr": rate}
+                mean = sum(self.losses) / len(self.losses)  # of one batch it would be mostly noise
+                self.losses = []
+                row = {"step": self.step, "epoch": epoch + 1, "loss": mean, "lr": rate}
                 row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
                 row["seconds"] = round(already + now - began, 3)
                 self._write(row | (self._validate(epoch + 1) if ended else {}))
@@ -389,6 +392,7 @@ class Trainer:
             tensors["generator.cuda"] = torch.cuda.get_rng_state(self.device)
         meta = {
             "step": self.step,
+            "losses": self.losses,
             "best": self.best,
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
@@ -422,7 +426,7 @@ class Trainer:
             torch.set_rng_state(tensors["generator.cpu"])
             if "generator.cuda" in tensors and self.device.type == "cuda":
                 torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
-            self.step = meta["step"]
+            self.step, self.losses = meta["step"], meta["losses"]
             self.best, self.best_epoch, self.seconds = meta["best"], meta["best_epoch"], meta["seconds"]
             self.log.say(f"resumed after step {self.step}")
         kept = [json.dumps(_plain(row)) for row in self.run.history() if row["step"] <= self.step]
