@@ -54,13 +54,20 @@ def state(run: Run) -> runs.State:
 
 
 def history(run: Run) -> list[dict[str, float]]:
-    """Lines of the curve; read again only when the file has grown."""
-    path = run.path / "metrics.jsonl"
+    """Lines of the curve; of a file that has grown only what is new is read."""
     try:
-        stat = path.stat()
+        stat = (run.path / "metrics.jsonl").stat()
     except OSError:
         return []
-    return _history(str(run.path), stat.st_size, stat.st_mtime_ns)
+    read = _read_so_far(str(run.path))
+    file, offset, rows = read.get("all", (0, 0, []))
+    if file != stat.st_ino or stat.st_size < offset:  # a resumed run has cut its curve back in a new file
+        offset, rows = 0, []
+    if stat.st_size > offset:
+        new, offset = run.history_after(offset)
+        rows = rows + new  # a new list: other sessions may be drawing the old one
+    read["all"] = (stat.st_ino, offset, rows)
+    return rows
 
 
 def scores(run: Run) -> dict[str, Any]:
@@ -187,8 +194,8 @@ def _config(path: str) -> RunConfig:
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)
-def _history(path: str, size: int, mtime: int) -> list[dict[str, float]]:
-    return Run(Path(path)).history()
+def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]]:
+    return {}
 
 
 @st.cache_resource(show_spinner=False, max_entries=2000)
@@ -218,7 +225,10 @@ def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
 
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _prototypes(path: str) -> np.ndarray | None:
-    with safe_open(Path(path) / "model.safetensors", framework="numpy") as file:
+    weights = Path(path) / "model.safetensors"
+    if not weights.is_file():  # recorded runs come without
+        return None
+    with safe_open(weights, framework="numpy") as file:
         if "loss.prototypes" not in file.keys():  # noqa: SIM118  it is no mapping
             return None
         rows = file.get_tensor("loss.prototypes").astype(np.float64)

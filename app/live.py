@@ -7,6 +7,7 @@ import streamlit as st
 from app import cache
 from app.figures import curves
 from app.names import run_label, short_labels, state_word
+from app.steady import steady_chart
 from core import launch
 from core.runs import Run
 
@@ -92,12 +93,7 @@ def _curves(runs: list[Run], key: str, controls: bool) -> None:
     x, y, smooth, log = _controls() if controls else ("step", "loss", 0.0, False)
     drawn = curves.figure(as_curves(runs), x=x, y=y, smooth=smooth, log=log, height=360 + 14 * len(runs))
     names = ", ".join(run_label(run) for run in runs)
-    st.plotly_chart(
-        drawn,
-        key=f"{key}_curves",
-        config={"displaylogo": False},
-        alt=f"{curves.Y_AXES[y]} over {x} of {names}",
-    )
+    steady_chart(drawn, f"{key}_curves", f"{curves.Y_AXES[y]} over {x} of {names}")
 
 
 def _controls() -> tuple[str, str, float, bool]:

@@ -23,7 +23,7 @@ def recent_runs() -> None:
         return
     for run in found[:RECENT]:
         word = live.state(run)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
             color = loss_color(cache.config(run).loss)
             st.html(f'<span style="display:block;width:18px;height:4px;background:{color}"></span>', width=18)
             st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})

@@ -64,6 +64,7 @@ def table(selected: list[Run]) -> None:
         on_select=lambda: _ticked(ids),
         selection_mode="multi-row",
         hide_index=True,
+        placeholder="–",
         height=300 if len(found) > 8 else "auto",
         column_config={
             " ": st.column_config.TextColumn(width=36),
@@ -93,9 +94,21 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
         "Preset": config.preset,
         "Seed": config.seed,
         "Medium": None if medium is None else 100 * medium,
-        "Trained": "" if seconds is None else live.duration(seconds),
+        "Trained": _short(seconds),
         "Created": started(run)[5:16],
     }
+
+
+def _short(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return (
+        f"{seconds:.1f} s"
+        if seconds < 60
+        else f"{seconds / 60:.1f} min"
+        if seconds < 3600
+        else f"{seconds / 3600:.1f} h"
+    )
 
 
 def _ticked(ids: list[str]) -> None:
@@ -202,6 +215,7 @@ def outcomes(selected: list[Run]) -> None:
         word, label = live.state(run), run_label(run)
         rows = cache.history(run)
         step = f" at step {int(rows[-1]['step']):,}" if rows else " before its first step"
+        go_on = "goes on from its last checkpoint" if rows else "starts it again"
         if word == "failed":
             st.error(
                 f"**{label}** failed: {run.error}  \n"
@@ -210,10 +224,10 @@ def outcomes(selected: list[Run]) -> None:
         elif word == "interrupted":
             st.warning(
                 f"**{label}** was interrupted{step}: its process died (killed, out of memory, or the machine "
-                "went down). Resume goes on from the last checkpoint."
+                f"went down). Resume {go_on}."
             )
         elif word == "stopped":
-            st.info(f"**{label}** has stopped{step}. Resume goes on from there.")
+            st.info(f"**{label}** has stopped{step}. Resume {go_on}.")
 
 
 def details(selected: list[Run]) -> None:

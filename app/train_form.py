@@ -18,6 +18,7 @@ from core.runs import PRESETS, RunConfig
 FIRST = ("tau", "alpha", "beta", "use_w", "use_T", "denominator", "temperature", "position")
 FOLDED = {"macl": ("tau",), "wg_macl": ("tau",)}
 MAX_SEEDS = 50
+LABELS = {"lr": "Learning rate", "clip": "Gradient clipping", "keep": "Epoch to keep"}
 
 
 def form() -> None:
@@ -145,7 +146,7 @@ def _field(preset: str, name: str) -> Any:
     start, key = preset_value(preset, name), f"{preset}.{name}"
     if key not in st.session_state:
         st.session_state[key] = start
-    label, about = name.replace("_", " ").capitalize(), info.description
+    label, about = LABELS.get(name, name.replace("_", " ").capitalize()), info.description
     choices = get_args(info.annotation)
     if info.annotation is bool:
         return st.toggle(label, key=key, help=about, persist_state="session")

@@ -63,8 +63,8 @@ def button(page: AppTest, label: str) -> Any:
 
 
 def figure(page: AppTest) -> dict[str, Any]:
-    (chart,) = page.get("plotly_chart")
-    drawn: dict[str, Any] = json.loads(chart.proto.spec)
+    (chart,) = page.get("bidi_component")
+    drawn: dict[str, Any] = json.loads(json.loads(chart.proto.json)["spec"])
     return drawn
 
 

@@ -69,8 +69,10 @@ def test_what_is_being_typed_survives_the_refreshes(server: Server, page: Page, 
     seeds.press_sequentially("0-4")  # not committed: the field still has the focus
     page.get_by_text("Saved configuration").click()
     seeds.focus()
+    page.evaluate("() => { window.first = document.querySelector('.js-plotly-plot') }")
     before = last_step(page)
     wait(lambda: last_step(page) > before)
+    assert page.evaluate("() => document.contains(window.first)")  # refreshed in place: it does not flicker
     end(long_run)  # the state changes: the whole page is drawn anew
     expect(page.get_by_text("has stopped at step")).to_be_visible()
     expect(seeds).to_have_value("0-4")
