@@ -22,6 +22,10 @@ bench: $(READY)
 demo: $(READY)
 	$(BIN)/python -m core.record
 
+# Every page in every state, light and dark, into screenshots/.
+screenshots: $(READY)
+	$(BIN)/python -m tests.e2e.screenshots screenshots
+
 # torch first and by itself: an installed build that fits (a CPU build, say) is kept as it is.
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

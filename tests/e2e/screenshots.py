@@ -1,0 +1,97 @@
+"""Every page as a person sees it, empty, running, failed and filled, light and dark: `make screenshots`."""
+
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from core import launch, runs
+from core.data import load
+from core.runs import RunConfig
+from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
+
+PAGES = ("", "data", "train", "compare", "retrieval", "mechanism")
+WIDTHS = (1280, 1920)
+SETTLE_MS = 4000  # figures and thumbnails arrive after the page's text
+
+
+def main() -> int:
+    out = Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
+        home = Path(scratch)
+        os.environ["MACL_CACHE"] = str(home / "cache")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for state in ("empty", "filled", "busy"):
+            folder = home / state
+            folder.mkdir()
+            server = Server(folder, home / "cache")
+            server.run_root.mkdir()
+            server.environment["MACL_RECORDED_ROOT"] = str(folder / "recorded")
+            query = {"empty": empty, "filled": filled, "busy": busy}[state](server)
+            server.start()
+            shoot(browser, server, state, query, out)
+            server.kill(signal.SIGTERM)
+            for about in launch.workers(server.run_root).values():
+                os.kill(int(str(about["pid"])), signal.SIGKILL)
+        browser.close()
+    print(out)
+    return 0
+
+
+def empty(server: Server) -> str:
+    """No run, no data set found, nothing prepared."""
+    return ""
+
+
+def filled(server: Server) -> str:
+    """The recorded runs of the demo set, and its images."""
+    load("demo", image_size=128)
+    shutil.copytree(ROOT / "assets" / "recorded", server.home / "recorded")
+    shown = ("recorded-mulsupcon-s0", "recorded-macl-s0", "recorded-macl-own-s0")
+    return "?" + "&".join(f"runs={name}" for name in shown)
+
+
+def busy(server: Server) -> str:
+    """A run in training, one in the queue, one that failed, one whose process died."""
+    running = launch.submit(RunConfig.build("instant", epochs=LONG, loss="macl"), server.run_root)
+    queued = launch.submit(RunConfig.build("instant", epochs=LONG, loss="mulsupcon"), server.run_root)
+    failed = runs.create(RunConfig.build("instant", loss="oml", lr=1.0), server.run_root)
+    failed.mark("started")
+    failed.mark(
+        "error.txt",
+        "training diverged at step 12 (epoch 2): the gradient is not finite; the learning rate 1.0 is likely "
+        "too high: try 0.001. The last checkpoint is kept.",
+    )
+    died = runs.create(RunConfig.build("instant", loss="lmsc"), server.run_root)
+    died.mark("started")
+    while not running.history():
+        time.sleep(0.2)
+    return "?" + "&".join(f"runs={run.id}" for run in (running, queued, failed, died))
+
+
+def shoot(browser: Browser, server: Server, state: str, query: str, out: Path) -> None:
+    """One picture per page, colour scheme and width."""
+    for scheme in ("light", "dark"):
+        for width in WIDTHS:
+            context = browser.new_context(
+                color_scheme=scheme,  # type: ignore[arg-type]
+                viewport={"width": width, "height": 1000},
+            )
+            page = context.new_page()
+            page.set_default_timeout(PATIENCE_MS)
+            for name in PAGES:
+                page.goto(f"{server.url}/{name}{query if name in ('train', 'retrieval') else ''}")
+                page.get_by_role("heading", level=1).first.wait_for()
+                page.wait_for_timeout(SETTLE_MS)
+                page.screenshot(path=out / f"{name or 'home'}-{state}-{scheme}-{width}.png")
+            context.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
