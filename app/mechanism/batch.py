@@ -7,10 +7,12 @@ import numpy as np
 import streamlit as st
 
 from app import cache, data_view, tiles
-from app.names import dataset_title, run_label
+from app.gallery import class_names
+from app.names import dataset_title
 from app.pictures import pictures
 from app.query import option_labels
 from core.data import DATASETS, Dataset
+from core.errors import MaclError
 from core.mechanism import Batch, centroids, draw, nearest
 from core.runs import PRESETS, Run
 
@@ -110,10 +112,7 @@ def open_source(key: str) -> Source | None:
     own = cache.prototypes(run)
     prototypes, note = (own, "") if own is not None else (centroids(z, y), "")
     if found is None:
-        classes = DATASETS[cache.config(run).dataset].classes
-        classes = (
-            classes if len(classes) == y.shape[1] else tuple(f"label {i + 1}" for i in range(y.shape[1]))
-        )
+        classes = tuple(class_names(run, None))
         note = "The training labels are not here: f and h are counted on the test split instead."
         return Source(key, names, y, y, classes, z, prototypes, run, None, note)
     data, rows = found.dataset, {name: row for row, name in enumerate(found.dataset.names)}
@@ -156,6 +155,8 @@ def choose_images(source: Source) -> Chosen:
             rows = draw(source.y, size, seed, [list(source.classes).index(label) for label in labels])
         if len(rows) < size:
             st.caption(f"Only {len(rows)} test images hold these labels.")
+    if len(rows) < 2:
+        raise MaclError("A pair needs two images, and fewer hold these labels: choose more labels")
     names = [source.names[row] for row in rows]
     batch = Batch(
         source.y[rows].astype(np.uint8),
@@ -171,9 +172,8 @@ def choose_images(source: Source) -> Chosen:
 def about_prototypes(run: Run | None) -> str:
     """Where the prototypes come from, for losses that have some."""
     if run is not None and cache.prototypes(run) is not None:
-        return "Prototypes: those that this run trained."
-    name = f"“{run_label(run)}” trained" if run else "The run trained"
-    return f"{name} no prototypes: each is put at the mean direction of the test images with its label."
+        return "The prototypes are those that the run trained."
+    return "The run has no prototypes: each stands at the mean direction of the test images with its label."
 
 
 def _usual(options: dict[str, str]) -> str:

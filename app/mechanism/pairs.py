@@ -71,15 +71,12 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
 
 
 def _choose_maps(found: Maps) -> list[str]:
-    usable = [title for title, name in SHOWN.items() if name in found.values]
-    state = st.session_state
-    if "m_maps" in state:
-        state["m_maps"] = [title for title in state["m_maps"] if title in usable]
     wanted: list[str] = st.pills(
-        "Maps, up to three", usable, selection_mode="multi",
-        default=[title for title in FIRST if title in usable], key="m_maps", bind="query-params",
+        "Maps, up to three", list(SHOWN), selection_mode="multi", default=list(FIRST), key="m_maps",
+        bind="query-params",
+        help="T, γ and pull need a softmax, s and the force an embedding. pull: attraction alone.",
     )  # fmt: skip
-    return [title for title in SHOWN if title in wanted][:MOST]
+    return [title for title in SHOWN if title in wanted and SHOWN[title] in found.values][:MOST]
 
 
 def _choose_form(key: str, found: Maps) -> str:
