@@ -84,7 +84,12 @@ def figure(
         "uirevision": f"{x} {y} {log}",  # zoom and hidden traces survive a refresh, not another axis
         "hovermode": "x unified",
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        "xaxis": {"title": {"text": _X_TITLES[x], "standoff": 4}, "rangemode": "tozero", "visible": seen},
+        "xaxis": {
+            "title": {"text": _X_TITLES[x], "standoff": 4},
+            "rangemode": "tozero",
+            "showgrid": False,
+            "visible": seen,
+        },
         "yaxis": {
             "title": {"text": Y_AXES[y] + (", %" if percent else ", nats")},
             "type": "log" if log else "linear",
