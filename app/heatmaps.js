@@ -28,11 +28,11 @@ const number = (x) => {
   if (size === 0) return "0";
   return size >= 1000 ? x.toFixed(0) : size >= 0.001 ? String(Number(x.toPrecision(4))) : x.toExponential(2);
 };
-const short = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : x.toFixed(2).replace(/^(-?)0\./, "$1."));
+const short = (x) => (Math.abs(x) >= 10 ? x.toFixed(0) : x.toFixed(2).replace(/^-(0\.00)$/, "$1").replace(/^(-?)0\./, "$1."));
 // numbers inside cells are counted in this unit: 1, or a power of ten for a map of small numbers
 const unit = ({ low, high }) => {
   const size = Math.max(Math.abs(low), Math.abs(high));
-  return size >= 0.1 || size === 0 ? 1 : 10 ** Math.ceil(Math.log10(size));
+  return size >= 0.1 || size === 0 ? 1 : 10 ** Math.floor(Math.log10(size));
 };
 
 export default function ({ data, parentElement, setTriggerValue }) {

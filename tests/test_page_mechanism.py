@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
+from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, data_view
 from app.mechanism.view import VIEWS
 from core import mechanism, runs
+from core.data import load
 from core.losses import LOSSES, check_params
 from core.mechanism import Batch
 
@@ -114,6 +117,18 @@ def test_lproto_says_that_it_has_no_pair_term(run_root: Path) -> None:
     assert "mean direction" in " ".join(caption.value for caption in app.caption)
 
 
+def test_a_run_s_own_prototypes_are_shown(run_root: Path) -> None:
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    c = np.random.default_rng(0).normal(size=(17, 128)).astype(np.float32)
+    save_file({"loss.prototypes": c}, run.path / "model.safetensors")
+    app = page(run=run.id, m_loss="LMsc", m_b="16", m_maps=["s", "force"])
+    assert "those that the run trained" in " ".join(caption.value for caption in app.caption)
+    z, _ = run.embeddings()
+    rows = z[[run.splits()["test"].index(row["name"]) for row in sent(app)["rows"]]]
+    unit = c / np.linalg.norm(c, axis=1, keepdims=True)
+    np.testing.assert_allclose(drawn(app)["s"][:, 16:], rows @ unit.T, atol=1e-6)
+
+
 def test_open_points_move_the_maps(run_root: Path) -> None:
     app = page()
     app.segmented_control(key="m_denominator").set_value("own").run()
@@ -154,6 +169,37 @@ def test_batches_by_seed_by_label_and_by_neighbour(run_root: Path) -> None:
     assert {row["name"] for row in sent(app)["rows"]} == {names[n] for n in near}
 
 
+def test_a_data_set_without_runs_shows_what_labels_give(
+    run_root: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load("folder", tiny, image_size=96)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    monkeypatch.setattr(data_view, "place", lambda name: str(tiny) if name == "folder" else None)
+    app = page(run="folder", m_b="16")
+    assert not app.exception
+    assert list(drawn(app)) == ["T", "w"]
+    assert "need the embeddings" in " ".join(caption.value for caption in app.caption)
+    data = load("folder", tiny, image_size=96)
+    y = data.labels[[data.names.index(row["name"]) for row in sent(app)["rows"]]]
+    T = mechanism.pair_terms(y, data.labels[data.splits["train"]], check_params("macl", {})).T
+    off = ~np.eye(16, dtype=bool)
+    np.testing.assert_allclose(drawn(app)["T"][off], T[off], rtol=1e-6)
+    for view in VIEWS:
+        app.session_state["m_view"] = view
+        app.run()
+        assert not app.exception, view
+
+
+def test_a_run_whose_images_are_gone_counts_on_its_test_split(run_root: Path) -> None:
+    for run in runs.list_runs(run_root):
+        file = run.path / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "data_root": str(run_root / "gone")}))
+    app = page(m_b="16")
+    assert not app.exception
+    assert "counted on the test split" in " ".join(caption.value for caption in app.caption)
+
+
 def test_a_permalink_opens_the_same_page(run_root: Path) -> None:
     run = next(run for run in runs.list_runs(run_root) if run.config.loss == "mulsupcon")
     one = page(run=run.id, m_b="16", m_alpha="2.5", m_rows="rarity", m_loss="Wg-MACL", m_draw="3")
@@ -190,7 +236,7 @@ def test_without_runs_and_data_the_page_says_what_to_do(
     monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path))
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "none")
-    cache.st.cache_resource.clear()
+    st.cache_resource.clear()
     app = page()
     assert not app.exception
     assert "No finished run" in app.info[0].value

@@ -26,7 +26,7 @@ class Source:
     """Where a batch comes from.
 
     Attributes:
-        key: Folder name of a run, or name and size of a data set.
+        key: Folder name of a run, or name of a data set.
         names: Names of the images to draw from, (n,).
         y: (n, L) their labels.
         labels: (N, L) labels of the training split.
@@ -64,12 +64,9 @@ def sources() -> dict[str, str]:
     """Every finished run, then every prepared data set, by key, with a name for people."""
     runs = cache.finished_runs()
     found = option_labels(runs) if runs else {}
-    sizes = sorted({int(preset["image_size"]) for preset in PRESETS.values()})
     for name in DATASETS:
-        place = data_view.place(name)
-        size = next((size for size in sizes if cache.is_prepared(name, place, size)), None)
-        if size:
-            found[f"{name}-{size}"] = f"{dataset_title(name)} · labels only, no embeddings"
+        if _prepared_size(name):
+            found[name] = f"{dataset_title(name)} · labels only, no embeddings"
     return found
 
 
@@ -97,11 +94,10 @@ def open_source(key: str) -> Source | None:
     """Images, labels and embeddings of a source; None while they are prepared, which the page says."""
     known = {run.id: run for run in cache.finished_runs()}
     if key not in known:
-        name, _, size = key.rpartition("-")
-        data = cache.prepared(name, data_view.place(name), int(size), 0, False)
+        data = cache.prepared(key, data_view.place(key), _prepared_size(key), 0, False)
         test, train = data.splits["test"], data.splits["train"]
         names = [data.names[row] for row in test]
-        note = "No run, no similarities: maps of s and of the force need a finished run."
+        note = "Maps of s and of the force need the embeddings of a finished run."
         return Source(
             key, names, data.labels[test], data.labels[train], data.classes, None, None, None, data, note
         )
@@ -113,7 +109,7 @@ def open_source(key: str) -> Source | None:
     prototypes, note = (own, "") if own is not None else (centroids(z, y), "")
     if found is None:
         classes = tuple(class_names(run, None))
-        note = "The training labels are not here: f and h are counted on the test split instead."
+        note = "The training labels are not here (yet): f and h are counted on the test split instead."
         return Source(key, names, y, y, classes, z, prototypes, run, None, note)
     data, rows = found.dataset, {name: row for row, name in enumerate(found.dataset.names)}
     train_rows = [rows[name] for name in cache.train_names(run) if name in rows]
@@ -174,6 +170,12 @@ def about_prototypes(run: Run | None) -> str:
     if run is not None and cache.prototypes(run) is not None:
         return "The prototypes are those that the run trained."
     return "The run has no prototypes: each stands at the mean direction of the test images with its label."
+
+
+def _prepared_size(name: str) -> int:
+    """Smallest training size at which a data set is prepared; 0 if at none."""
+    sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), data_view.place(name)
+    return next((size for size in sizes if cache.is_prepared(name, place, size)), 0)
 
 
 def _usual(options: dict[str, str]) -> str:
