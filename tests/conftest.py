@@ -29,11 +29,16 @@ def goldens() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
     """Tests never read or fill the person's own cache and data: one shared folder for a test session."""
     home = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("MACL_CACHE", str(home / "cache"))
-    monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data"))
+    # one per test: a data set that one test downloads must not be found by another
+    monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data" / request.node.name))
 
 
 @pytest.fixture(scope="session")
