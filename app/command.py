@@ -12,6 +12,8 @@ FLAGS = (
     "trainable",
     "augment",
     "image_size",
+    "hidden",
+    "dim",
     "epochs",
     "batch_size",
     "optimizer",
@@ -19,6 +21,8 @@ FLAGS = (
     "weight_decay",
     "clip",
     "scheduler",
+    "step_epochs",
+    "step_factor",
     "keep",
     "precision",
 )

@@ -45,7 +45,7 @@ def main() -> None:
     """Entry point: a person's mistake is one line on stderr and exit code 1."""
     try:
         app()
-    except MaclError as error:
+    except (MaclError, OSError) as error:  # a full disk, a folder that cannot be written
         err.print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(1)
 
@@ -88,6 +88,8 @@ def train(
     trainable: Annotated[str | None, typer.Option(help="head (frozen features) or all.")] = None,
     augment: Annotated[bool | None, typer.Option(help="Augmentation of the paper's section 4.2.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the training images, pixels.")] = None,
+    hidden: Annotated[int | None, typer.Option(help="Width of the head's hidden layer.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Embedding size.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training split.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images in a batch.")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adam or adamw.")] = None,
@@ -95,6 +97,8 @@ def train(
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay.")] = None,
     clip: Annotated[float | None, typer.Option(help="Largest gradient norm; 0: not clipped.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="step, cosine or constant.")] = None,
+    step_epochs: Annotated[int | None, typer.Option(help="Epochs between two steps of the rate.")] = None,
+    step_factor: Annotated[float | None, typer.Option(help="Factor of the rate at each step.")] = None,
     keep: Annotated[str | None, typer.Option(help="last epoch, or best on validation.")] = None,
     seed: Annotated[int, typer.Option(help="Split, initialisation, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -104,10 +108,12 @@ def train(
     """Train one run here and now; the last line printed is the run folder."""
     given = {
         "backbone": backbone,
-        "weights": weights,
+        "weights": absolute(weights) if weights not in ("imagenet", "none") else weights,
         "trainable": trainable,
         "augment": augment,
         "image_size": image_size,
+        "hidden": hidden,
+        "dim": dim,
         "epochs": epochs,
         "batch_size": batch_size,
         "optimizer": optimizer,
@@ -115,6 +121,8 @@ def train(
         "weight_decay": weight_decay,
         "clip": clip,
         "scheduler": scheduler,
+        "step_epochs": step_epochs,
+        "step_factor": step_factor,
         "keep": keep,
         "precision": precision,
     }
@@ -122,7 +130,7 @@ def train(
     config = RunConfig.build(
         preset or default_preset(device),
         dataset=dataset,
-        data_root=str(Path(data_root).expanduser().resolve()) if data_root else None,
+        data_root=absolute(data_root),
         skip_broken=skip_broken,
         loss=loss,
         params=parse_params(loss, param or []),
@@ -130,13 +138,13 @@ def train(
         device=device,
         **fields,
     )
-    run_here(runs.create(config, run_root or launch.run_root()))
+    run_here(runs.create(config, root_of(run_root)))
 
 
 @app.command()
 def resume(run: str, run_root: RunRoot = None) -> None:
     """Continue a stopped, failed or interrupted run from its last checkpoint."""
-    found = runs.find(run, run_root or launch.run_root())
+    found = runs.find(run, root_of(run_root))
     if found.state == "finished":
         raise MaclError(f"{found.id} is finished; nothing is left to resume")
     found.unmark("stop")
@@ -153,13 +161,14 @@ def evaluate(
     """Compute the metrics of a run again from its saved test embeddings."""
     from core import metrics
 
-    found = runs.find(run, run_root or launch.run_root())
+    found = runs.find(run, root_of(run_root))
     if protocol not in ("paper", "imbriaco"):
         raise MaclError(f"--protocol: need paper or imbriaco, got {protocol!r}")
     z, y = found.embeddings()
-    scores = {"metrics": metrics.evaluate(z, y, protocol=protocol)}
+    found_scores = {"metrics": metrics.evaluate(z, y, protocol=protocol)}
     if protocol == "paper":
-        scores |= {"chance": metrics.chance(y), "oracle": metrics.oracle(y)}
+        found_scores |= {"chance": metrics.chance(y), "oracle": metrics.oracle(y)}
+    scores = {part: runs.without_nan(values) for part, values in found_scores.items()}
     if as_json:
         out.print_json(json.dumps(scores))
     else:
@@ -176,8 +185,14 @@ def table(
     run_root: RunRoot = None,
 ) -> None:
     """Compare finished runs: the 7 metrics in percent, mean ± std over seeds, with chance and oracle."""
-    finished = [run for run in runs.list_runs(run_root or launch.run_root()) if run.state == "finished"]
-    rows = report.summary(map(report.read, finished), dataset=dataset, preset=preset)
+    finished = []
+    for run in runs.list_runs(root_of(run_root)):
+        try:
+            if run.state == "finished":
+                finished.append(report.read(run))
+        except MaclError as error:
+            err.print(f"left out: {escape(str(error))}")
+    rows = report.summary(finished, dataset=dataset, preset=preset)
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
     for path, text in (
@@ -194,11 +209,18 @@ def table(
 @app.command("runs")
 def list_all(run_root: RunRoot = None) -> None:
     """List runs, newest first, with their state."""
+    found = runs.list_runs(root_of(run_root))
     shown = Table(box=None)
-    for title in ("run", "state", "data set", "loss", "preset", "seed"):
+    # never cut: the name is what the other commands take
+    shown.add_column("run", no_wrap=True, min_width=max((len(run.id) for run in found), default=0))
+    for title in ("state", "data set", "loss", "preset", "seed"):
         shown.add_column(title)
-    for run in runs.list_runs(run_root or launch.run_root()):
-        config = run.config
+    for run in found:
+        try:
+            config = run.config
+        except MaclError as error:
+            err.print(f"left out: {escape(str(error))}")
+            continue
         shown.add_row(run.id, run.state, config.dataset, config.loss, config.preset, str(config.seed))
     out.print(shown)
 
@@ -206,7 +228,9 @@ def list_all(run_root: RunRoot = None) -> None:
 @app.command()
 def stop(run: str, run_root: RunRoot = None) -> None:
     """Ask a running or queued run to stop; it saves a checkpoint first."""
-    found = runs.find(run, run_root or launch.run_root())
+    found = runs.find(run, root_of(run_root))
+    if found.state not in ("queued", "running"):
+        raise MaclError(f"{found.id} is {found.state}: nothing to stop")
     launch.stop(found)
     out.print(f"asked {found.id} to stop")
 
@@ -220,7 +244,7 @@ def export(
     """Write the whole encoder (backbone and head) with its configuration and test embeddings to a folder."""
     from core import export as exporter
 
-    found = runs.find(run, run_root or launch.run_root())
+    found = runs.find(run, root_of(run_root))
     exporter.write(found, to)
     out.print(str(to.resolve()))
 
@@ -319,6 +343,16 @@ def score_table(title: str, scores: dict[str, Any]) -> Table:
         values = [scores[column][key] for column in columns]
         shown.add_row(metric, *("–" if v is None else f"{100 * v:.2f}" for v in values))
     return shown
+
+
+def root_of(run_root: Path | None) -> Path:
+    """The folder of the runs, absolute: a run must be found from anywhere."""
+    return run_root.expanduser().absolute() if run_root else launch.run_root()
+
+
+def absolute(path: str | None) -> str | None:
+    """A path as a run keeps it: whoever resumes the run may stand in another folder."""
+    return str(Path(path).expanduser().absolute()) if path else None
 
 
 def default_preset(device: str) -> str:

@@ -1,8 +1,11 @@
 """The command line as a person uses it: real processes, one line for a mistake, the run folder at the end."""
 
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -101,6 +104,10 @@ def test_the_exported_encoder_gives_the_saved_embeddings(trained: Path, tiny: Pa
         (["train", "--preset", "instant", "--epochs", "0"], ["epochs"]),
         (["train", "--device", "cuda:7"], ["cuda:7", "cpu"]),
         (["train", "--preset", "instant", "--augment"], ["augment"]),
+        (["train", "--preset", "instant", "--clip", "inf"], ["clip", "finite"]),
+        (["train", "--preset", "instant", "--lr", "nan"], ["lr", "finite"]),
+        (["train", "--preset", "quick", "--step-factor", "2", "--dim", "1"], ["step_factor", "dim"]),
+        (["train", "--preset", "instant", "--run-root", "/dev/null"], ["/dev/null", "--run-root"]),
         (["resume", "nothing"], ["no run named"]),
         (["evaluate", "nothing"], ["no run named"]),
         (["data", "check", "nothing"], ["data set", "whdld"]),
@@ -145,3 +152,80 @@ def test_data_commands(tiny: Path) -> None:
     )
     assert prepared.exit_code == 0, prepared.output
     assert "train 112" in prepared.stdout
+
+
+def test_sigterm_to_macl_train_stops_resumably_and_resume_goes_on(tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "my runs"
+    process = subprocess.Popen(
+        [
+            *(*MACL, "train", "--preset", "instant", "--dataset", "folder", "--data-root", str(tiny)),
+            *("--loss", "lproto", "--epochs", "9999", "--image-size", "32", "--device", "cpu"),
+            *("--run-root", str(root)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not any(run.history() for run in runs.list_runs(root)):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    said, complaint = process.communicate(timeout=30)
+    assert process.returncode == 1, complaint
+    run = runs.Run(Path(said.splitlines()[-1]))
+    assert run.state == "stopped"
+    assert f"macl resume {run.id}" in complaint
+    epochs = json.loads((run.path / "config.json").read_text()) | {"epochs": 1}
+    (run.path / "config.json").write_text(json.dumps(epochs))
+    elsewhere = tmp_path / "copied"
+    shutil.copytree(run.path, elsewhere / run.id)
+    done = macl("resume", str(elsewhere / run.id))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == str(elsewhere / run.id)
+    assert run.state == "stopped"
+
+
+def test_a_folder_of_another_version_holds_up_no_list(trained: Path, tmp_path: Path) -> None:
+    root = tmp_path / "runs"
+    shutil.copytree(trained, root / trained.name)
+    (root / "strange").mkdir()
+    (root / "strange" / "config.json").write_text('{"loss": "of the future"}')
+    (root / "strange" / "scores.json").write_text("{}")
+    for command in ("runs", "table"):
+        done = macl(command, "--run-root", str(root))
+        assert done.returncode == 0, done.stderr
+        assert "MACL" in done.stdout or trained.name in done.stdout
+        assert "left out" in done.stderr
+        assert "strange" in done.stderr
+
+
+def test_a_finished_run_has_nothing_to_stop_and_a_place_that_cannot_be_written_is_named(
+    trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(MaclError, match="finished: nothing to stop"):
+        cli.app(["stop", str(trained)], standalone_mode=False)
+    done = macl("table", "--run-root", str(trained.parent), "--csv", str(tmp_path / "none" / "table.csv"))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "table.csv" in done.stderr
+
+
+def test_scores_that_are_undefined_are_null_in_json(trained: Path, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / trained.name
+    shutil.copytree(trained, folder)
+    tensors = load_file(folder / "embeddings.safetensors")
+    tensors["y"][:] = 0
+    save_file(tensors, folder / "embeddings.safetensors")
+    done = macl("evaluate", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout, parse_constant=pytest.fail)["metrics"]["map_sim"] is None
+
+
+def test_the_command_line_starts_without_torch_or_streamlit() -> None:
+    code = "import sys, core.cli; print(sorted({'torch', 'streamlit', 'pandas', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
