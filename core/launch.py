@@ -15,6 +15,7 @@ order of submission and ends after some idle minutes. While it lives it holds `.
 run root.
 """
 
+import contextlib
 import json
 import os
 import shlex
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from core.errors import MaclError
 from core.files import locked_by
-from core.runs import Run, RunConfig, create, list_runs
+from core.runs import Run, RunConfig, create
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -36,7 +37,7 @@ def run_root() -> Path:
 
 def submit(config: RunConfig, root: Path | None = None) -> Run:
     """Create the run folder, queue it, make sure that a worker is alive, and return at once."""
-    run = create(config, root or run_root())
+    run = create(config, (root or run_root()).resolve())
     run.mark("submitted")
     ensure_worker(config.device, run.path.parent)
     return run
@@ -54,6 +55,9 @@ def resume(run: Run) -> Run:
     run.unmark("stop")
     if state == "running":
         return run
+    # first: a worker that takes the run and fails at once must not lose its error, and a run that is stopped
+    # while it waits again is stopped, not failed
+    run.unmark("error.txt", "stopped")
     run.mark("submitted")
     ensure_worker(run.config.device, run.path.parent)
     return run
@@ -65,24 +69,29 @@ def stop(run: Run) -> None:
     if state == "running":
         run.mark("stop")
     elif state == "queued":
-        # stop as well: a worker that takes the run at this very moment sees it at the first step
+        # stop as well, until it is resumed: a process that takes the run at this very moment sees it at the
+        # first step
         run.mark("stop")
         run.mark("stopped")
         run.unmark("submitted")
-        if run.state == "stopped":
-            run.unmark("stop")
 
 
 def queue(root: Path) -> list[Run]:
     """Runs that wait for a worker, first submitted first."""
     waiting = []
-    for run in list_runs(root):
-        try:
-            submitted = (run.path / "submitted").stat().st_mtime_ns
-        except OSError:
+    try:
+        names = os.listdir(root)
+    except OSError:
+        return []
+    for name in names:
+        # by plain strings: an idle worker asks ten times a second, and most of the runs do not wait
+        if name.startswith(".") or not os.access(f"{root}/{name}/submitted", os.F_OK):
             continue
-        if run.state == "queued":
-            waiting.append((submitted, run.id, run))
+        run = Run(root / name)
+        with contextlib.suppress(OSError):  # taken in the meantime
+            submitted = (run.path / "submitted").stat().st_mtime_ns
+            if run.state == "queued":
+                waiting.append((submitted, run.id, run))
     return [run for _, _, run in sorted(waiting, key=lambda item: item[:2])]
 
 

@@ -4,11 +4,14 @@ import argparse
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
 from core.launch import queue
 from core.runs import Run
@@ -70,7 +73,11 @@ class Worker:
             if self.current is None:
                 time.sleep(POLL_SECONDS)
                 continue
-            train_run(self.current.path)
+            try:
+                train_run(self.current.path)
+            except (MaclError, OSError) as error:  # somebody else trains it, or its folder has gone
+                print(f"{self.current.id}: {error}", file=sys.stderr, flush=True)
+                time.sleep(1)
             last = time.monotonic()
 
     def _next(self, takes: list[str]) -> Run | None:
@@ -87,7 +94,8 @@ class Worker:
     def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
         self.ending = True
         if self.current is not None:
-            (self.current.path / "stop").touch()
+            with suppress(OSError):
+                (self.current.path / "stop").touch()
 
 
 def _device(run: Run) -> str:

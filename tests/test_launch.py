@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,9 +109,6 @@ def test_sigterm_ends_a_worker_and_stops_its_run_resumably(tiny: Path, root: Pat
 
 
 def test_nothing_of_the_launcher_imports_torch() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys, core.launch, core.runs, core.report, core.metrics, core.retrieve\n"
         "import core.data, core.losses, core.cli\n"
@@ -123,3 +123,90 @@ def test_run_states_are_read_by_folder_not_by_memory(tiny: Path, root: Path) -> 
     run = launch.submit(config(tiny), root)
     wait(lambda: run.state == "finished")
     assert Run(run.path).state == "finished"
+
+
+def test_a_failed_run_that_waits_again_can_be_stopped(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    run = runs.create(config(tiny), root)
+    run.mark("started")
+    run.mark("error.txt", "why")
+    launch.resume(run)
+    assert (run.state, run.error) == ("queued", "")
+    launch.stop(run)
+    assert run.state == "stopped"
+    launch.resume(run)
+    assert run.state == "queued"
+
+
+def test_stop_reaches_a_process_that_is_about_to_train(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core import train
+
+    run = runs.create(config(tiny), root)
+    assert run.state == "queued"
+    launch.stop(run)  # while `macl train` imports torch, say
+    assert run.state == "stopped"
+    assert train.run(run.path) == "stopped"
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    launch.resume(run)
+    assert train.run(run.path, submitted_only=True) == "finished", run.error
+
+
+def test_a_run_taken_or_removed_under_its_hands_does_not_end_a_worker(tiny: Path, root: Path) -> None:
+    from core.files import lock, unlock
+
+    long = launch.submit(config(tiny, epochs=3000), root)
+    wait(lambda: bool(long.history()))
+    before = launch.workers(root)
+    shutil.rmtree(long.path)
+    taken = runs.create(config(tiny), root)
+    assert lock(taken.path / "lock")
+    try:
+        # what the queue says of a run that another process takes between the look and the lock
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom core import train\n"
+            "from core.runs import Run\nfrom core.worker import Worker\n"
+            "worker = Worker(Path(sys.argv[1]), 'cpu', 0.5)\n"
+            "looks = iter([Run(Path(sys.argv[2]))])\n"
+            "worker._next = lambda takes: next(looks, None)\n"
+            "worker._drain(['cpu'], train.run)"
+        )
+        command = [sys.executable, "-c", code, str(root), str(taken.path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    finally:
+        unlock(taken.path / "lock")
+    assert done.returncode == 0
+    assert "another process" in done.stderr
+    after = launch.submit(config(tiny, seed=1), root)
+    wait(lambda: after.state == "finished")
+    assert launch.workers(root) == before
+
+
+def test_a_relative_run_root_with_spaces(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root.mkdir()
+    monkeypatch.chdir(root.parent)
+    spaced = root / "my runs"
+    try:
+        run = launch.submit(config(tiny, epochs=1), Path("runs/my runs"))
+        wait(lambda: run.state == "finished")
+        assert run.path.parent == spaced
+    finally:
+        for about in launch.workers(spaced).values():
+            os.kill(int(str(about["pid"])), signal.SIGKILL)
+
+
+def test_the_queue_looks_only_at_what_waits(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        runs.create(config(tiny), root).mark("scores.json", "{}")
+    waiting = [runs.create(config(tiny), root) for _ in range(2)]
+    for run in reversed(waiting):
+        run.mark("submitted")
+    asked: list[Path] = []
+    state = Run.state
+    monkeypatch.setattr(Run, "state", property(lambda run: (asked.append(run.path), state.fget(run))[1]))
+    assert launch.queue(root) == waiting[::-1]
+    assert len(asked) == 2
+    assert launch.queue(root / "missing") == []
