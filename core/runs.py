@@ -8,6 +8,8 @@ import math
 import re
 import secrets
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,7 +20,7 @@ from safetensors.numpy import load_file
 
 from core.data import DATASETS
 from core.errors import MaclError
-from core.files import locked_by, write_atomic
+from core.files import lock, locked_by, unlock, write_atomic
 from core.losses import LOSSES, check_params
 
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
@@ -56,7 +58,7 @@ class RunConfig(BaseModel):
     Defaults are those of the paper (§4.2) except for the preset's fields, see `PRESETS`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     dataset: str = Field("demo", description="Name of the data set")
     data_root: str | None = Field(
@@ -176,9 +178,8 @@ class Run:
         if has("scores.json"):
             return "finished"
         if locked_by(self.path / "lock") is not None:
-            # a run that has ended between the two looks is finished, not interrupted
             return "running"
-        if has("scores.json"):
+        if has("scores.json"):  # it has ended between the two looks
             return "finished"
         if has("submitted"):
             return "queued"
@@ -189,14 +190,10 @@ class Run:
         return "interrupted" if has("started") else "queued"
 
     @property
-    def stopping(self) -> bool:
-        """A stop was asked for and has not happened yet."""
-        return self._has("stop") and self.state == "running"
-
-    @property
     def error(self) -> str:
         """Why the run failed; empty if it did not."""
-        return self._text("error.txt")
+        unknown = "its reason could not be written: is the disk full?" if self._has("error.txt") else ""
+        return self._text("error.txt") or unknown
 
     @property
     def log(self) -> str:
@@ -284,19 +281,34 @@ class Run:
         return json.loads(text) if text else {}
 
 
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with None for NaN, which JSON does not know."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
 def create(config: RunConfig, root: Path) -> Run:
-    """A new run folder with its configuration; the name carries time, data set, loss and seed."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    root.mkdir(parents=True, exist_ok=True)
-    while True:
-        tail = secrets.token_hex(2)
-        path = root / f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}-{tail}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            continue
-        break
-    write_atomic(path / "config.json", config.model_dump_json(indent=2) + "\n")
+    """A new run folder with its configuration; the name carries time, data set, loss and seed.
+
+    Raises:
+        MaclError: If the root cannot be written.
+    """
+    now = time.time()
+    # with milliseconds, so that runs that are started together are listed in their order
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
+    name = f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / f"{name}-{secrets.token_hex(2)}"
+            with suppress(FileExistsError):
+                path.mkdir()
+                break
+        write_atomic(path / "config.json", config.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise MaclError(
+            f"no run can be kept in {root} ({error.strerror or error}): "
+            "make room there, or choose another folder with --run-root or MACL_RUN_ROOT"
+        ) from error
     return Run(path)
 
 
@@ -314,12 +326,15 @@ def delete(run: Run) -> Path:
     """
     if run.recorded:
         raise MaclError(f"{run.id} came with the product and cannot be deleted")
-    if run.state == "running":
+    if not lock(run.path / "lock"):  # held until it has moved: no worker may take it meanwhile
         raise MaclError(f"{run.id} is running: stop it first, then delete it")
-    trash = run.path.parent / ".trash"
-    trash.mkdir(exist_ok=True)
-    run.unmark("submitted")  # the queue must not find it again after a restore
-    return run.path.rename(trash / run.id)
+    try:
+        trash = run.path.parent / ".trash"
+        trash.mkdir(exist_ok=True)
+        run.unmark("submitted")  # the queue must not find it again after a restore
+        return run.path.rename(trash / run.id)
+    finally:
+        unlock(run.path / "lock")
 
 
 def trashed(root: Path) -> list[Run]:
@@ -336,7 +351,7 @@ def find(name: str, root: Path) -> Run:
     """The run of that folder name, path, or unique ending; MaclError if there is none or more than one."""
     direct = Path(name)
     if (direct / "config.json").is_file():
-        return Run(direct)
+        return Run(direct.absolute())
     runs = list_runs(root)
     matches = [run for run in runs if run.id == name] or [
         run for run in runs if name and run.id.endswith(name)

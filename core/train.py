@@ -3,6 +3,7 @@
 `python -m core.train RUN_FOLDER` is the one entry point of every launcher; the worker calls `run` directly.
 """
 
+import errno
 import json
 import math
 import os
@@ -11,13 +12,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -30,12 +32,13 @@ from core.features import features
 from core.files import lock, unlock, write_atomic
 from core.losses import make_loss
 from core.model import Encoder, ProjectionHead, build_backbone
-from core.runs import Run, State
+from core.runs import Run, State, without_nan
 
 CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
 )  # not oftener; a stop saves at once
 LOG_STEPS = 10
+THREADS = torch.get_num_threads()  # of a new run; a resumed one in the same worker may have had others
 VALIDATION_METRIC = "map_medium"  # what `keep: best` goes by
 
 Progress = Callable[[int, int, str], None]
@@ -51,6 +54,7 @@ def main() -> int:
         print("usage: python -m core.train RUN_FOLDER", file=sys.stderr)
         return 2
     folder = Path(sys.argv[1])
+    Run(folder).unmark("stop")  # left over from a run that was killed while it stopped
     stop_on_signal(folder)
     try:
         state = run(folder)
@@ -100,23 +104,33 @@ def run(folder: Path, progress: Progress | None = None, *, submitted_only: bool 
         run.unmark("submitted", "stopped", "error.txt")
         log.say(f"started, process {os.getpid()}")
         Trainer(run, log).train()
+        run.unmark("progress.json")
         log.say("finished")
         return "finished"
     except Stopped:
         run.mark("stopped")
-        run.unmark("stop")
+        run.unmark("stop", "progress.json")
         log.say("stopped; it can be resumed")
         return "stopped"
     except Exception as error:
-        expected = isinstance(error, MaclError)
-        message = str(error) if expected else f"{type(error).__name__}: {error}"
-        log.say(message if expected else traceback.format_exc())
-        run.mark("error.txt", message)
-        run.unmark("stop")
+        fail(run, log, error)
         return "failed"
     finally:
-        run.unmark("progress.json")
         unlock(folder / "lock")
+
+
+def fail(run: Run, log: "Log", error: Exception) -> None:
+    """Write why a run failed into its folder, as far as a full disk or a folder that has gone allows."""
+    message = str(error) if isinstance(error, MaclError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        message = f"the disk of {run.path} is full: make room, then resume the run"
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError):
+        message = "there is not enough memory: lower the batch size or the image size"
+    with suppress(OSError):
+        run.unmark("submitted", "stop", "progress.json")  # or a worker would take it again and again
+        (run.path / "error.txt").touch()  # needs no room
+        run.mark("error.txt", message)
+        log.say(message if isinstance(error, MaclError) else "".join(traceback.format_exception(error)))
 
 
 class Log:
@@ -174,7 +188,8 @@ class Trainer:
     def train(self) -> None:
         """Prepare, train, score; everything that a page reads is in the run folder afterwards."""
         config, log = self.config, self.log
-        self.threads = self._checkpoint_meta().get("threads", torch.get_num_threads())
+        tensors, meta = self._read_checkpoint()
+        self.threads = meta.get("threads", THREADS)
         torch.set_num_threads(self.threads)  # one and two threads differ in the last bits
         torch.backends.cudnn.deterministic = True
         devices.keep_memory()  # a tenth of a step on a CPU
@@ -191,16 +206,22 @@ class Trainer:
             progress=log.step,
         )
         log.say(f"{len(self.data.names)} images ready after {time.monotonic() - started:.1f} s")
+        if meta:
+            self._check_unchanged()
         write_atomic(self.run.path / "splits.json", json.dumps(self._split_names()))
         write_atomic(self.run.path / "classes.json", json.dumps(self.data.classes))
 
         started = time.monotonic()
         self._build()
         log.say(f"encoder ready after {time.monotonic() - started:.1f} s")
-        self._restore()
+        self._restore(tensors, meta)
         self._train_steps()
         log.say(f"training took {self.seconds:.2f} s for {self.step} steps")
-        self._finish()
+        try:
+            self._finish()
+        except Stopped:
+            self._checkpoint()
+            raise
 
     def _build(self) -> None:
         config, data = self.config, self.data
@@ -284,10 +305,9 @@ class Trainer:
             raise self._diverged(str(error)) from error
         value = float(loss.detach())
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if self.config.clip:
-            norm = nn.utils.clip_grad_norm_(parameters, self.config.clip)
-            if not torch.isfinite(norm):
-                raise self._diverged("the gradient is not finite")
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
+        if not torch.isfinite(norm):
+            raise self._diverged("the gradient is not finite")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return value
@@ -329,22 +349,24 @@ class Trainer:
         if self.config.keep == "best" and scores[VALIDATION_METRIC] > self.best:
             self.best, self.best_epoch = scores[VALIDATION_METRIC], epoch
             self._save_model("best.safetensors")
-        return _plain({f"val_{key}": round(value, 6) for key, value in scores.items()})
+        return without_nan({f"val_{key}": round(value, 6) for key, value in scores.items()})
 
     def _finish(self) -> None:
         """Weights, test embeddings, then the scores: their file is what makes a run finished."""
-        if self.config.keep == "best" and (self.run.path / "best.safetensors").exists():
-            self._load_model("best.safetensors")
+        if self.best_epoch:
+            self._load_tensors(read_tensors(self.run.path / "best.safetensors")[0])
             self.log.say(f"keeping epoch {self.best_epoch}, the best on validation")
+        elif self.config.keep == "best":
+            self.log.say("keeping the last epoch: the validation split is too small to tell which is best")
         self._save_model("model.safetensors")
         rows = self.data.splits["test"]
         z, y = self._embed(rows, "test embeddings"), np.asarray(self.data.labels[rows])
         tensors = {"z": torch.from_numpy(z), "y": torch.from_numpy(y)}
         write_atomic(self.run.path / "embeddings.safetensors", save(tensors))
         scores = {
-            "metrics": _plain(metrics.evaluate(z, y)),
-            "chance": _plain(metrics.chance(y)),
-            "oracle": _plain(metrics.oracle(y)),
+            "metrics": without_nan(metrics.evaluate(z, y)),
+            "chance": without_nan(metrics.chance(y)),
+            "oracle": without_nan(metrics.oracle(y)),
             "epoch": self.best_epoch or self.config.epochs,
             "images": len(rows),
             "training_s": round(self.seconds, 3),
@@ -379,9 +401,6 @@ class Trainer:
         meta = {"config": self.config.model_dump_json()}
         write_atomic(self.run.path / name, save(self._tensors(), meta))
 
-    def _load_model(self, name: str) -> None:
-        self._load_tensors(read_tensors(self.run.path / name)[0])
-
     def _checkpoint(self) -> None:
         """Everything that a bit-for-bit continuation needs, in one file that is never half written."""
         tensors = self._tensors()
@@ -405,19 +424,30 @@ class Trainer:
         parameters = self.optimizer.param_groups[0]["params"]
         return [self.optimizer.state[parameter] for parameter in parameters]
 
-    def _checkpoint_meta(self) -> dict[str, Any]:
+    def _read_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and numbers of the last checkpoint; both empty if there is none."""
         path = self.run.path / "resume.safetensors"
         if not path.exists():
-            return {}
-        with safe_open(path, "pt") as file:
-            return dict(json.loads(file.metadata()["meta"]))
-
-    def _restore(self) -> None:
-        """Go back to the last checkpoint, if there is one, and cut the curve back to its step."""
-        path = self.run.path / "resume.safetensors"
-        if path.exists():
+            return {}, {}
+        try:
             tensors, metadata = read_tensors(path)
-            meta = json.loads(metadata["meta"])
+            return tensors, dict(json.loads(metadata["meta"]))
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise MaclError(
+                f"the checkpoint {path} is damaged ({error}): delete it, and resume starts from the beginning"
+            ) from error
+
+    def _check_unchanged(self) -> None:
+        """MaclError if the images or labels are not those the run began with: its test split would leak."""
+        if self.run.splits() != self._split_names() or self.run.classes() != list(self.data.classes):
+            raise MaclError(
+                f"the images or labels of {self.data.name} have changed since this run began: put them back "
+                "as they were, or start a new run"
+            )
+
+    def _restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+        """Go back to the checkpoint, if there is one, and cut the curve back to its step."""
+        if meta:
             self._load_tensors(tensors)
             for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
                 prefix = f"optimizer.{index}."
@@ -429,7 +459,7 @@ class Trainer:
             self.step, self.losses = meta["step"], meta["losses"]
             self.best, self.best_epoch, self.seconds = meta["best"], meta["best_epoch"], meta["seconds"]
             self.log.say(f"resumed after step {self.step}")
-        kept = [json.dumps(_plain(row)) for row in self.run.history() if row["step"] <= self.step]
+        kept = [json.dumps(without_nan(row)) for row in self.run.history() if row["step"] <= self.step]
         write_atomic(self.run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
 
 
@@ -446,19 +476,15 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter).copy_(value)
 
 
-def _plain(values: dict[str, float]) -> dict[str, float | None]:
-    """NaN becomes null: JSON knows no NaN."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-
 def stop_on_signal(folder: Path) -> None:
     """Let Ctrl-C and SIGTERM stop the run of `folder` resumably instead of killing it."""
 
-    def handle(_signal: int, _frame: FrameType | None) -> None:
-        (folder / "stop").touch()
+    def handle(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, usual[signal.Signals(number)])  # a second time it ends at once
+        with suppress(OSError):
+            (folder / "stop").touch()
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    usual = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 if __name__ == "__main__":

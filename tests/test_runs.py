@@ -80,12 +80,9 @@ def test_states_follow_from_the_folder(run: Run) -> None:
     assert run.state == "queued"
     assert lock(run.path / "lock")
     assert run.state == "running"
-    run.mark("stop")
-    assert run.stopping
     unlock(run.path / "lock")
     run.mark("scores.json", '{"metrics": {}}')
     assert run.state == "finished"
-    assert not run.stopping
 
 
 def test_a_line_that_is_still_being_written_is_left_out(run: Run) -> None:
@@ -140,3 +137,19 @@ def test_a_broken_configuration_names_the_file(run: Run) -> None:
         _ = run.config
     with pytest.raises(MaclError, match="no run folder"):
         _ = Run(run.path / "missing").config
+
+
+def test_a_run_that_somebody_just_took_is_not_deleted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lock(run.path / "lock")
+    monkeypatch.setattr(Run, "state", "queued")  # what was read just before
+    try:
+        with pytest.raises(MaclError, match="stop it first"):
+            runs.delete(run)
+    finally:
+        unlock(run.path / "lock")
+    assert run.path.exists()
+
+
+def test_a_run_found_by_a_relative_path_knows_its_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.path)
+    assert runs.find(".", run.path) == run

@@ -1,9 +1,11 @@
 """Real trainings on small drawn images: what they leave, that they repeat, stop and resume exactly."""
 
+import errno
 import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +17,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save
 
 from core import metrics, runs, train
 from core.batches import batches, learning_rate
 from core.data import demo
 from core.errors import MaclError
+from core.files import write_atomic
 from core.runs import Run, RunConfig
 
 KILLS = int(os.environ.get("MACL_TEST_KILLS", "4"))
@@ -55,7 +59,8 @@ def assert_same_outcome(a: Run, b: Run) -> None:
     assert first.keys() == second.keys()
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
-    assert a.scores()["metrics"] == b.scores()["metrics"]
+    for key in ("metrics", "epoch"):
+        assert a.scores()[key] == b.scores()[key]
 
 
 def test_a_run_leaves_everything_a_page_reads(tiny: Path, tmp_path: Path) -> None:
@@ -105,7 +110,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(tiny: Path, tmp_
     assert a.splits() != c.splits()
 
 
-@pytest.mark.parametrize("make", [small, full])
+def prototypes(tiny: Path) -> RunConfig:
+    return small(tiny, loss="lmsc", scheduler="cosine", keep="best", optimizer="adamw")
+
+
+@pytest.mark.parametrize("make", [small, full, prototypes])
 def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_as_if_never_stopped(
     make: Any, tiny: Path, tmp_path: Path
 ) -> None:
@@ -223,8 +232,8 @@ def test_every_loss_sees_the_same_batches_and_the_same_start(tiny: Path, tmp_pat
         trainer._step = note  # type: ignore[method-assign]
         finish = trainer._restore
 
-        def start(trainer: Any = trainer, finish: Any = finish) -> None:
-            finish()
+        def start(*saved: Any, trainer: Any = trainer, finish: Any = finish) -> None:
+            finish(*saved)
             starts.append(next(trainer.encoder.parameters()).detach().clone())
 
         trainer._restore = start  # type: ignore[method-assign]
@@ -272,3 +281,143 @@ def test_one_line_of_json_per_row(tiny: Path, tmp_path: Path) -> None:
     train.run(run.path)
     for line in (run.path / "metrics.jsonl").read_text().splitlines():
         json.loads(line)
+
+
+def stopped(run: Run, what: str, at: int = 8) -> None:
+    """Train until `what` has come to `at`, and stop there."""
+
+    def stop(done: int, total: int, now: str) -> None:
+        if now == what and done >= at:
+            (run.path / "stop").touch()
+
+    assert train.run(run.path, stop) == "stopped", run.error
+
+
+def test_stopped_while_the_test_split_is_embedded_loses_nothing(tiny: Path, tmp_path: Path) -> None:
+    whole, parts = (runs.create(prototypes(tiny), tmp_path) for _ in range(2))
+    assert train.run(whole.path) == "finished"
+    stopped(parts, "test embeddings")
+    assert train.run(parts.path) == "finished", parts.error
+    assert "resumed after step 28" in parts.log
+    assert_same_outcome(whole, parts)
+
+
+def test_a_damaged_checkpoint_is_named_and_can_be_given_up(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny), tmp_path)
+    stopped(run, "training")
+    checkpoint = run.path / "resume.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert train.run(run.path) == "failed"
+    assert str(checkpoint) in run.error
+    assert "delete it" in run.error
+    assert "Traceback" not in run.log
+    checkpoint.unlink()
+    assert train.run(run.path) == "finished"
+    assert [row["step"] for row in run.history()] == [1, 7, 10, 14, 20, 21, 28]
+
+
+def test_a_run_is_not_resumed_on_other_images(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    shutil.copytree(tiny, folder)
+    run = runs.create(small(folder), tmp_path)
+    stopped(run, "training")
+    table = folder / "labels.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join(lines[:100]))
+    before = run.splits()
+    assert train.run(run.path) == "failed"
+    assert "changed" in run.error
+    assert run.splits() == before
+    table.write_text("\n".join(lines))
+    assert train.run(run.path) == "finished"
+
+
+def test_a_full_disk_fails_in_one_sentence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.create(small(tiny), tmp_path)
+    run.mark("submitted")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for module in (train, runs):
+        monkeypatch.setattr(module, "write_atomic", full)
+    assert train.run(run.path, submitted_only=True) == "failed"
+    assert run.state == "failed"  # not queued: a worker would take it again and again
+    assert "disk full?" in run.error
+    monkeypatch.setattr(runs, "write_atomic", write_atomic)
+    assert train.run(run.path) == "failed"
+    assert run.error.endswith("is full: make room, then resume the run")
+    monkeypatch.undo()
+    assert train.run(run.path) == "finished"
+
+
+def test_a_run_whose_folder_goes_away_ends_quietly(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny), tmp_path)
+
+    def remove(done: int, total: int, what: str) -> None:
+        if what == "training" and done == 5:
+            shutil.rmtree(run.path)
+
+    assert train.run(run.path, remove) == "failed"
+    assert not run.path.exists()
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_stops_the_run_at_its_step(
+    clip: float, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runs.create(small(tiny, clip=clip), tmp_path)
+    real = train.Trainer._build
+
+    def poisoned(self: train.Trainer) -> None:
+        real(self)
+        weight = next(self.encoder.parameters())
+        weight.register_hook(lambda gradient: gradient * math.nan if self.step == 3 else gradient)
+
+    monkeypatch.setattr(train.Trainer, "_build", poisoned)
+    assert train.run(run.path) == "failed"
+    assert "step 4 (epoch 1): the gradient is not finite" in run.error
+
+
+def test_threads_of_a_resumed_run_are_not_those_of_the_next(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny), tmp_path)
+    stopped(run, "training")
+    tensors, meta = train.read_tensors(run.path / "resume.safetensors")
+    meta["meta"] = json.dumps(json.loads(meta["meta"]) | {"threads": train.THREADS + 1})
+    (run.path / "resume.safetensors").write_bytes(save(tensors, meta))
+    assert train.run(run.path) == "finished", run.error
+    assert f"{train.THREADS + 1} threads" in run.scores()["device"]
+    following = runs.create(small(tiny, epochs=1), tmp_path)
+    assert train.run(following.path) == "finished"
+    assert torch.get_num_threads() == train.THREADS
+
+
+@pytest.mark.parametrize("loss", ["macl", "lmsc", "oml"])
+def test_ten_images_one_batch_and_a_label_only_tests_hold(loss: str, tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "ten images"
+    folder.mkdir()
+    for index in range(10):
+        shutil.copy(tiny / f"scene{index:03d}.png", folder)
+    config = small(folder, loss=loss, keep="best", batch_size=8192)
+    write_table(folder, range(10), [])
+    run = runs.create(config, tmp_path)
+    stopped(run, "training", 2)
+    held = [int(name[5:8]) for name in run.splits()["test"]]
+    write_table(folder, range(10), held)
+    again = runs.create(config, tmp_path)
+    assert train.run(again.path) == "finished", again.error
+    assert again.splits() == run.splits()
+    z, y = again.embeddings()
+    assert np.isfinite(z).all()
+    assert y[:, 2].tolist() == [1, 1]
+    assert again.scores()["epoch"] == 4
+    assert "keeping the last epoch" in again.log
+    assert len(again.history()) == 4  # one batch of seven images for each epoch
+
+
+def write_table(folder: Path, images: range, rare: list[int]) -> None:
+    """Labels a and b by turns, and "rare" for some."""
+    lines = [f"scene{i:03d}.png,{i % 2},{1 - i % 2},{int(i in rare)}" for i in images]
+    (folder / "labels.csv").write_text("\n".join(["image,a,b,rare", *lines]))
