@@ -9,7 +9,7 @@ from app import names
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
 from core.metrics import METRICS
-from core.report import Row
+from core.report import Row, blocks
 
 DEFINITIONS = {
     "map_sim": "mean average precision over the first 5,000; relevant: at least one shared label (eq. 11)",
@@ -25,12 +25,31 @@ DEFINITIONS = {
 WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
-def tables(blocks: Sequence[Sequence[Row]]) -> str:
-    """All blocks of `report.summary` and what their columns mean, as HTML."""
+def tables(found: Sequence[Sequence[Row]]) -> str:
+    """All blocks of `report.summary` as HTML."""
+    return page(*(block(rows) for rows in found))
+
+
+def definitions() -> str:
+    """What the columns mean, as HTML."""
     terms = "".join(
         f"<dt>{escape(METRICS[key])}</dt><dd>{escape(text)}</dd>" for key, text in DEFINITIONS.items()
     )
-    return page(*(block(rows) for rows in blocks), f"<dl>{terms}</dl>")
+    return page(f"<dl>{terms}</dl>")
+
+
+def ordered(rows: Sequence[Row]) -> list[list[Row]]:
+    """Blocks of `report.summary`: a person's own before those that are recorded or of the demo set."""
+    return sorted(blocks(rows), key=lambda rows: (_all_recorded(rows), rows[0].dataset == "demo"))
+
+
+def links(found: Sequence[Sequence[Row]]) -> list[str]:
+    """A short name of each block: its data set, and its preset where that alone is not enough."""
+    titles = [title(rows) for rows in found]
+    return [
+        name if titles.count(name) == 1 else f"{name}, {rows[0].protocol}"
+        for name, rows in zip(titles, found, strict=True)
+    ]
 
 
 def block(rows: Sequence[Row]) -> str:
@@ -95,8 +114,12 @@ def _head(key: str) -> str:
     return f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{words}</abbr>'
 
 
+def _all_recorded(rows: Sequence[Row]) -> bool:
+    return all(result.recorded for row in rows for result in row.results)
+
+
 def _method(row: Row) -> str:
-    recorded = not row.reference and all(result.recorded for result in row.results)
+    recorded = not row.reference and _all_recorded([row])
     note = ' <span class="note">recorded</span>' if recorded else ""
     return marked(color(row), escape(label(row)) + note)
 

@@ -215,9 +215,9 @@ def examples(data: Dataset, label: str, seed: int) -> list[int]:
     if len(rows) > EXAMPLES:
         rows = np.sort(np.random.default_rng(seed).choice(rows, EXAMPLES, replace=False))
     held = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
-    with st.container(horizontal=True, gap="small"):
+    with st.container(key="examples"):  # a grid of style.css
         for row, text in zip(rows, held, strict=True):
-            st.image(np.asarray(data.images[row]), text, width=150, alt=f"{data.names[row]}: {text}")
+            st.image(np.asarray(data.images[row]), text, width="stretch", alt=f"{data.names[row]}: {text}")
     return [int(row) for row in rows]
 
 

@@ -85,7 +85,12 @@ def short_labels(runs: list[Run]) -> list[str]:
 
 def started(run: Run) -> str:
     """When the run was created, to the second, as its folder name says; the folder name for any other."""
+    return created(run) or run.id
+
+
+def created(run: Run) -> str:
+    """When the run was created, to the second; empty where its folder name does not say."""
     stamp = run.id[:15]
     if len(stamp) == 15 and stamp[8] == "-" and stamp.replace("-", "").isdigit():
         return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]} {stamp[9:11]}:{stamp[11:13]}:{stamp[13:]}"
-    return run.id
+    return ""

@@ -1,27 +1,61 @@
-"""What the home page lists: recent runs and the data sets found."""
+"""What the home page lists: a first look at scores, recent runs, and the data sets found."""
 
+from html import escape
 from pathlib import Path
 
 import streamlit as st
 
-from app import cache, live
+from app import bars, cache, live, tables
+from app.compare_table import of_one_seed
 from app.names import dataset_title, run_label
 from app.palette import loss_color
+from core import report
 from core.data import DATASETS, default_root
 from core.metrics import METRICS
 from core.runs import Run
 
-RECENT = 8
+SCENES = Path(__file__).parent.parent / "assets" / "scenes.jpg"
+RECENT = 6
+GLANCE = "map_medium"
+
+
+def scenes() -> None:
+    """A strip of the demo set's scenes, drawn with `python -m core.data.demo.strip`."""
+    st.image(
+        SCENES,
+        width="stretch",
+        alt="Twelve drawn scenes of the demo set: harbour, homes, fields, airport, courts, beach, tanks, "
+        "river, car park, golf course, mobile homes, town",
+    )
+
+
+def glance() -> None:
+    """What the recorded losses score, as bars between chance and what is possible; nothing without them."""
+    results = [result for result in cache.results() if result.recorded]
+    if not results:
+        return
+    rows = report.blocks(report.summary(results))[0]
+    images, seeds = results[0].scores["images"], len(rows[0].seeds)
+    st.subheader("What the losses score")
+    st.html(bars.bars(rows, GLANCE))
+    st.caption(
+        f"{METRICS[GLANCE]} in percent: 100 where the images whose labels agree (Jaccard ≥ 0.6) all come "
+        f"first. Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
+    )
+    runs = {"runs": of_one_seed(rows)}
+    with st.container(horizontal=True, gap="medium"):
+        st.page_link("../pages/retrieval.py", label="See what they retrieve", query_params=runs)
+        st.page_link("../pages/compare.py", label="All seven metrics")
 
 
 def recent_runs() -> None:
-    """The newest runs with their state; each name leads to its curves."""
+    """The newest own runs with their state, each leading to its curves; the recorded ones in a line."""
     found = cache.all_runs()
-    if not found:
+    own = [run for run in found if not run.recorded]
+    if not own:
         st.info("No run yet. Press the button above, or choose losses and data yourself.")
         st.page_link("../pages/train.py", label="Open the Train page")
-        return
-    for run in found[:RECENT]:
+    for run in own[:RECENT]:
         word = live.state(run)
         with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
             color = loss_color(cache.config(run).loss)
@@ -29,9 +63,13 @@ def recent_runs() -> None:
             st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})
             st.space("stretch")
             st.caption(_outcome(run, word), width="content")
-    more = len(found) - RECENT
-    if more > 0:
-        st.page_link("../pages/train.py", label=f"All {len(found)} runs")
+    if len(own) > RECENT:
+        st.page_link("../pages/train.py", label=f"All {len(own)} runs")
+    recorded = len(found) - len(own)
+    if own:
+        st.caption(f"Percent: {METRICS[GLANCE]} on the test split.")
+    if recorded:
+        st.caption(f"{recorded} recorded runs of the demo set came with the program.")
 
 
 def datasets() -> None:
@@ -41,19 +79,19 @@ def datasets() -> None:
         config = cache.config(run)
         if config.data_root and Path(config.data_root).exists():
             used.setdefault(config.dataset, set()).add(config.data_root)
+    lines = []
     for name in DATASETS:
         places = sorted(used.get(name, ()))
         if default_root(name).exists():
             places.insert(0, str(default_root(name)))
-        with st.container(horizontal=True, gap="small"):
-            st.markdown(dataset_title(name), width="content")
-            st.space("stretch")
-            st.caption("built in" if name == "demo" else " · ".join(places) or "not found", width="content")
-    st.page_link("../pages/data.py", label="How to get the data sets")
+        where = "built in" if name == "demo" else " · ".join(places) or "not found"
+        lines.append(tables.Line([escape(dataset_title(name)), escape(where)]))
+    st.html(tables.page(tables.table("", ["Data set", "On this machine"], lines, ())))
+    st.page_link("../pages/data.py", label="What is in them, and how to get them")
 
 
 def _outcome(run: Run, word: str) -> str:
     if word not in ("finished", "recorded"):
         return word
-    medium = cache.scores(run)["metrics"]["map_medium"]
-    return f"{METRICS['map_medium']} {100 * medium:.1f} · {word}" if medium is not None else word
+    medium = cache.scores(run)["metrics"][GLANCE]
+    return f"{word} · {100 * medium:.1f} %" if medium is not None else word

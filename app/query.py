@@ -13,7 +13,7 @@ from app import cache
 from app.gallery import held
 from app.names import config_label, method, started
 from core.losses import LOSSES
-from core.runs import Run
+from core.runs import Run, RunConfig
 
 RUNS, QUERY, LABELS, COUNT = "retrieval_runs", "retrieval_query", "retrieval_labels", "retrieval_k"
 _NOW = "retrieval_now"  # what the page showed last, as the address says it
@@ -21,7 +21,8 @@ _KEPT = "retrieval_kept"  # the same, kept while another page is open
 _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the address
 _SHOWN, _EARLIER = "retrieval_shown", "retrieval_earlier"
 TOP, MOST = 6, 50
-MOST_ROWS = 13  # shown where nobody has chosen runs
+MOST_ROWS = 4  # shown where nobody has chosen runs; these losses before others
+FIRST = ("mulsupcon", "macl", "wg_macl", "supcon_any")
 REMEMBERED = 100
 RECENT = 5
 
@@ -34,14 +35,33 @@ def link(runs: Sequence[str], query: str = "", k: int = TOP) -> dict[str, str | 
 
 
 def default_runs(finished: Sequence[Run]) -> list[str]:
-    """The newest run of each method on the data set and seed of the newest run, losses in their order."""
+    """The newest run of a few methods on the data set, preset and seed of the newest run.
+
+    MulSupCon and the variants of MACL come before others, which are left out beyond `MOST_ROWS`; shown in the
+    order of the losses. A preset with a single method is seen beside the other presets.
+    """
+    if not finished:
+        return []
     newest = cache.config(finished[0])
-    of_method: dict[tuple[int, str], str] = {}
+    alike = [run for run in finished if _split(cache.config(run)) == _split(newest)]
+    by_method = _by_method([run for run in alike if cache.config(run).preset == newest.preset])
+    if len(by_method) < 2:
+        by_method = _by_method(alike)
+    wanted = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
+    return [by_method[key] for key in sorted(wanted[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))]
+
+
+def _split(config: RunConfig) -> tuple[str, str | None, int]:
+    return config.dataset, config.data_root if config.dataset == "folder" else None, config.seed
+
+
+def _by_method(finished: Sequence[Run]) -> dict[tuple[str, str], str]:
+    """Folder name of the newest run of each loss and its parameters, in the order of the parameters."""
+    found: dict[tuple[str, str], str] = {}
     for run in finished:
         config = cache.config(run)
-        if (config.dataset, config.seed) == (newest.dataset, newest.seed):
-            of_method.setdefault((list(LOSSES).index(config.loss), method(config)), run.id)
-    return [of_method[key] for key in sorted(of_method)][:MOST_ROWS]
+        found.setdefault((config.loss, method(config)), run.id)
+    return dict(sorted(found.items()))
 
 
 def option_labels(finished: Sequence[Run]) -> dict[str, str]:

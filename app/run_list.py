@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, live
-from app.names import dataset_title, method, run_label, short_labels, started
+from app.names import created, dataset_title, method, run_label, short_labels, started
 from app.palette import loss_color
+from app.query import default_runs
 from app.train_form import fill
 from core import launch, runs
 from core.errors import MaclError
@@ -30,7 +31,7 @@ def chosen() -> list[Run]:
     if not asked and CHOSEN not in st.session_state:
         active = [run.id for run in found if live.state(run) in live.ACTIVE]
         own = [run.id for run in found if not run.recorded]
-        choose(active or own[:1] or list(known))
+        choose(active or own[:1] or default_runs(cache.finished_runs()))
     elif not asked:
         choose([name for name in st.session_state[CHOSEN] if name in known])
     elif set(asked) - set(known):
@@ -95,7 +96,7 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
         "Seed": config.seed,
         "Medium": None if medium is None else 100 * medium,
         "Trained": _short(seconds),
-        "Created": started(run)[5:16],
+        "Created": created(run)[5:16] or None,
     }
 
 

@@ -29,10 +29,11 @@ STYLE = """<style>
 .macl tbody tr:hover > * { background: color-mix(in srgb, currentColor 6%, transparent); }
 .macl .number { text-align: right; white-space: nowrap; }
 .macl thead .number { white-space: normal; }
-.macl .spread { opacity: .68; font-size: .92em; font-weight: 400; }
+.macl .spread { opacity: .8; font-size: .92em; font-weight: 400; }
 .macl .second { text-decoration: underline; text-underline-offset: .2em; }
-.macl .grey > * { color: color-mix(in srgb, currentColor 62%, transparent); font-style: italic;
+.macl .grey > * { color: color-mix(in srgb, currentColor 78%, transparent); font-style: italic;
   background: color-mix(in srgb, currentColor 4%, transparent); }
+.macl .grey .spread { opacity: 1; }
 .macl .swatch { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .5rem; }
 .macl .note { opacity: .75; font-size: .92em; }
 .macl code { font-size: .92em; }
@@ -66,7 +67,7 @@ def table(
     """A table with caption and row and column headers.
 
     Args:
-        caption: Plain text.
+        caption: Plain text; empty under a heading that says the same.
         head: Column titles, HTML.
         lines: Rows.
         numbers: Columns that hold numbers.
@@ -78,11 +79,9 @@ def table(
     body = "".join(_line(line, kind) for line in lines)
     aside = f"<small>{escape(note)}</small>" if note else ""
     columns = "".join(f'<col style="width:{width:.2f}%">' for width in widths)
+    top_line = f"<caption>{escape(caption)}{aside}</caption>" if caption else ""
     fixed = ' class="fixed"' if widths else ""
-    return (
-        f"<table{fixed}><caption>{escape(caption)}{aside}</caption>{columns}"
-        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    return f"<table{fixed}>{top_line}{columns}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def marked(color: str, html: str) -> str:

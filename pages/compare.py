@@ -44,7 +44,8 @@ if not rows:
     st.info("No finished run is left: take a filter away.")
     st.stop()
 
-blocks = report.blocks(rows)
+blocks = compare_table.ordered(rows)
+rows = [row for block in blocks for row in block]
 st.html(compare_table.tables(blocks))
 st.caption(
     "Bold: best mean of its table; underlined: second. Grey: what a random order and a ranking by the "
@@ -52,10 +53,12 @@ st.caption(
 )
 with st.container(horizontal=True, vertical_alignment="center"):
     st.download_button("CSV", report.to_csv(rows), "macl-lab-scores.csv", "text/csv", on_click="ignore")
-    for block in blocks:
-        ids, title = compare_table.of_one_seed(block), compare_table.title(block)
+    for block, title in zip(blocks, compare_table.links(blocks), strict=True):
+        ids = compare_table.of_one_seed(block)
         st.page_link("../pages/retrieval.py", label=f"Images retrieved: {title}", query_params={"runs": ids})
         st.page_link("../pages/train.py", label=f"Curves: {title}", query_params={"runs": ids})
+with st.expander("What the metrics mean"):
+    st.html(compare_table.definitions())
 with st.expander("LaTeX"):
     st.code(report.to_latex(rows), language="latex")
 

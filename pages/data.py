@@ -15,7 +15,7 @@ titles = {names.dataset_title(name): name for name in DATASETS}
 sizes = ["96", "128", "256"]
 permalink.note_unknown(dataset=list(titles), size=sizes)
 table = st.container()
-which, where, side, split = st.columns([3, 6, 3, 2], vertical_alignment="bottom")
+which, side, split, where = st.columns([3, 3, 2, 6], vertical_alignment="bottom")
 with which:
     title = st.selectbox("Data set", titles, key="dataset", bind="query-params")
     name = titles[title]

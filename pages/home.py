@@ -8,15 +8,16 @@ st.markdown(
     "Train multi-label contrastive losses on aerial images side by side and see what each of them retrieves. "
     "Thirteen losses, seven metrics with chance and oracle beside them, and every run kept as a folder."
 )
+overview.scenes()
 keep_workers()
 
 quick_start.quick_start()
-st.divider()
 
-runs, data = st.columns([3, 2], gap="large")
-with runs:
+scores, kept = st.columns([3, 2], gap="large")
+with scores:
+    overview.glance()
+with kept:
     st.subheader("Recent runs")
     overview.recent_runs()
-with data:
     st.subheader("Data sets")
     overview.datasets()
