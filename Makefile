@@ -5,7 +5,7 @@ READY := .venv/.ready
 .PHONY: app test lint bench demo screenshots clean
 
 app: $(READY)
-	$(BIN)/streamlit run app/main.py
+	$(BIN)/macl app
 
 test: $(READY) lint
 	$(BIN)/pytest

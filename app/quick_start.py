@@ -40,7 +40,7 @@ def quick_start() -> None:
     if runs:
         with st.container():
             _steps(runs)
-        live.watch(runs, "home", controls=False)
+        live.watch(runs, "home", controls=False, every=0.5)  # the way on is to appear at once
 
 
 def finished() -> list[Run]:

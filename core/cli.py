@@ -1,6 +1,7 @@
 """The command line `macl`. torch is imported only by the commands that train."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -251,11 +252,10 @@ def export(
 
 @app.command("app")
 def open_app() -> None:
-    """Open the app in the browser (streamlit on localhost)."""
-    import subprocess
-
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
-    raise typer.Exit(subprocess.run(command, cwd=launch.PROJECT, check=False).returncode)
+    """Serve the app on localhost, and start a worker: it is ready when the page is there."""
+    launch.ensure_worker()
+    os.chdir(launch.PROJECT)
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py"])
 
 
 @data_app.command("list")

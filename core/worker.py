@@ -58,6 +58,8 @@ class Worker:
             return
         self._say(names, takes, ready=False)
         train.warm_up()
+        if self._next(takes) is None:  # a run that waits already may do without
+            train.warm_up_backbones()
         self._say(names, takes, ready=True)
         self._drain(takes, lambda folder: train.run(folder, submitted_only=True))
         for name in names:

@@ -1,4 +1,4 @@
-"""kill -9 of the worker at random moments, runs in its queue: nothing is lost and nothing comes out different."""
+"""kill -9 of the worker at random moments: no run is lost, and none comes out different."""
 
 import os
 import random

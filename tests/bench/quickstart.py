@@ -59,6 +59,7 @@ def started(home: Path, turn: str, missed: Missed) -> Iterator[Server]:
     """A server on the runs and the cache in `home`; it and its workers are gone afterwards."""
     server = Server(home, home / "cache")
     server.run_root.mkdir(exist_ok=True)
+    server.command = [str(Path(sys.executable).with_name("macl")), "app"]  # what `make app` calls
     began = time.perf_counter()
     server.start()
     missed.report(f"{turn}: server answers", time.perf_counter() - began, ANSWER_BAR)

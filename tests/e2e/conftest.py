@@ -48,15 +48,16 @@ class Server:
         with socket.socket() as free:
             free.bind(("localhost", 0))
             self.port = free.getsockname()[1]
+        self.environment["STREAMLIT_SERVER_PORT"] = str(self.port)
         self.url = f"http://localhost:{self.port}"
+        self.command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(self.port)]
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                command,
+                self.command,
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
