@@ -59,7 +59,7 @@ def locked_by(path: Path) -> int | None:
     if path.resolve() in _held:
         return os.getpid()
     try:
-        handle = os.open(path, os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY)  # enough to ask, also for somebody else's run
     except OSError:
         return None
     try:

@@ -111,6 +111,9 @@ def test_the_exported_encoder_gives_the_saved_embeddings(trained: Path, tiny: Pa
         (["resume", "nothing"], ["no run named"]),
         (["evaluate", "nothing"], ["no run named"]),
         (["data", "check", "nothing"], ["data set", "whdld"]),
+        (["data", "fetch", "demo"], ["nothing to download", "drawn"]),
+        (["data", "fetch", "folder"], ["nothing to download", "--data-root"]),
+        (["data", "prepare", "folder"], ["no images at", "--data-root"]),
     ],
 )
 def test_a_mistake_is_one_line_and_a_non_zero_exit(arguments: list[str], words: list[str]) -> None:

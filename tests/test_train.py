@@ -209,6 +209,24 @@ def test_a_run_has_one_trainer(tiny: Path, tmp_path: Path) -> None:
         unlock(run.path / "lock")
 
 
+def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "core.train", str(tmp_path / "nothing")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no run folder")
+    assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopped_while_images_are_prepared(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny, image_size=40), tmp_path)
+    stopped(run, "Preparing images", 0)
+    assert run.state == "stopped"
+    assert run.history() == []
+    assert not run.progress()
+    assert train.run(run.path) == "finished", run.error
+
+
 def test_missing_data_fails_with_a_way_out(tmp_path: Path) -> None:
     run = runs.create(RunConfig.build("instant", dataset="dlrsd", data_root=str(tmp_path / "none")), tmp_path)
     assert train.run(run.path) == "failed"

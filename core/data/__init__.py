@@ -94,6 +94,8 @@ def find(name: str, root: str | Path | None = None, progress: Progress | None = 
     if root is None:
         root = default_root(name)
         if not root.exists():
+            if name == "folder":
+                raise MaclError(f"no images at {root}: give the folder of your own images with --data-root")
             raise MaclError(
                 f"{known.title} is not at {root}: get it from {known.where}, "
                 "or say where it is with --data-root"
@@ -222,6 +224,11 @@ def fetch(
     Raises:
         MaclError: If no address is known (the message says where to get it), or the download fails.
     """
+    if name in ("demo", "folder"):
+        what = (
+            "drawn on their first use" if name == "demo" else "your own: give their folder with --data-root"
+        )
+        raise MaclError(f"nothing to download: these images are {what}")
     folder = default_root(name) if destination is None else Path(destination).expanduser()
     return fetch_archive(dataset_info(name), folder, progress, url, sha256)
 
