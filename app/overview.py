@@ -21,7 +21,7 @@ GLANCE = "map_medium"
 
 def scenes() -> None:
     """A strip of the demo set's scenes, drawn with `python -m core.data.demo.strip`."""
-    st.image(
+    st.container(key="scenes").image(
         SCENES,
         width="stretch",
         alt="Twelve drawn scenes of the demo set: harbour, homes, fields, airport, courts, beach, tanks, "
@@ -57,7 +57,8 @@ def recent_runs() -> None:
         st.page_link("../pages/train.py", label="Open the Train page")
     for run in own[:RECENT]:
         word = live.state(run)
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False):
+        line = f"recent_{run.id}"  # style.css lets a long name take a second line
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=line):
             color = loss_color(cache.config(run).loss)
             st.html(f'<span style="display:block;width:18px;height:4px;background:{color}"></span>', width=18)
             st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})

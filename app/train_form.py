@@ -71,6 +71,7 @@ def form() -> None:
         started = [launch.submit(config).id for config in configs]
         st.session_state["train_runs"] = started
         st.query_params["runs"] = started
+        st.toast("Started: the runs are at the top of the list.")  # which may be out of sight
         st.rerun()
 
 

@@ -16,7 +16,7 @@ if not options:
     st.page_link("../pages/data.py", label="Data")
     st.stop()
 
-left, right = st.columns([1, 1], gap="medium", vertical_alignment="bottom")
+left, right = st.columns([1, 1], gap="medium")
 try:
     with left:
         source = batch.open_source(batch.choose_source(options))

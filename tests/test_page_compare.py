@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,22 @@ def test_tables_by_data_set_and_protocol_and_names_of_folders_are_escaped(
     assert body.count("<table") == 3
     assert "<b>mine" not in body
     assert len(table(page)) == (1 + 4) + (1 + 3) + (1 + 3)
+
+
+def test_own_data_sets_come_before_the_demo_set_and_the_recorded() -> None:
+    def changed(recorded: bool = False, **fields: object) -> list[report.Result]:
+        return [
+            replace(r, recorded=recorded, config=r.config.model_copy(update=fields)) for r in cache.results()
+        ]
+
+    rows = report.summary(
+        [*changed(dataset="demo"), *changed(True, dataset="demo", epochs=3), *changed(dataset="dlrsd")]
+    )
+    blocks = compare_table.ordered(rows)
+    assert [block[0].dataset for block in blocks] == ["dlrsd", "demo", "demo"]
+    assert [block[0].results[0].recorded for block in blocks] == [False, False, True]
+    names = compare_table.links(blocks)
+    assert len(set(names)) == len(names) == 3
 
 
 def test_marks_can_be_heard_and_seen() -> None:

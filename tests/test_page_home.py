@@ -107,6 +107,28 @@ def test_recent_runs_link_to_their_curves(pair: list[Run]) -> None:
     assert sum("finished" in caption.value for caption in page.caption) == 2
 
 
+def test_a_first_look_shows_what_the_recorded_runs_score(
+    root: Path, tmp_path: Path, finished_runs: Path
+) -> None:
+    assert "What the losses score" not in [title.value for title in home().subheader]
+    recorded = tmp_path / "recorded"
+    shutil.copytree(finished_runs, recorded)
+    found = [Run(folder) for folder in sorted(recorded.iterdir()) if (folder / "config.json").exists()]
+    for run in found:
+        run.mark("recorded")
+    page = home()
+    assert not page.exception
+    assert "What the losses score" in [title.value for title in page.subheader]
+    bars = next(html.proto.body for html in page.get("html") if 'class="bars"' in html.proto.body)
+    for run in found:
+        assert f">{100 * run.scores()['metrics']['map_medium']:.1f}</td>" in bars
+    assert "chance" in bars
+    assert "oracle" in bars
+    assert sorted(links(page)["See what they retrieve"].split("&")) == [f"runs={run.id}" for run in found]
+    assert f"{len(found)} recorded runs" in str([caption.value for caption in page.caption])
+    assert "No run yet" in page.info[0].value  # of one's own
+
+
 def test_a_link_to_runs_that_are_gone_is_no_error(root: Path) -> None:
     page = home(quick=["20200101-000000-gone"])
     assert not page.exception

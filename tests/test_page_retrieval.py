@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache, query
 from core import runs, train
 from core.labels import jaccard
+from core.losses import LOSSES
 from core.runs import Run
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -244,6 +245,21 @@ def test_default_runs_are_the_newest_of_each_method_and_one_split(two: list[Run]
     variant = runs.create(two[0].config.model_copy(update={"params": {"tau": 0.5}}), root)
     runs.create(two[1].config.model_copy(update={"seed": 7}), root)
     assert query.default_runs(runs.list_runs(root)) == [newer.id, variant.id, two[1].id]
+
+
+def test_default_runs_are_few_and_hold_macl_and_mulsupcon(two: list[Run], root: Path) -> None:
+    source = {run.config.loss: run for run in two}
+    for number, loss in enumerate(("lmsc", "lreg", "supcon_any", "oml")):
+        other = Run(
+            Path(shutil.copytree(two[0].path, root / f"2999010{number + 1}-000000-folder-{loss}-s0-0000"))
+        )
+        config = two[0].config.model_copy(update={"loss": loss, "params": {}})
+        (other.path / "config.json").write_text(config.model_dump_json())
+    found = query.default_runs(runs.list_runs(root))
+    assert len(found) == query.MOST_ROWS
+    assert {source["macl"].id, source["mulsupcon"].id} < set(found)
+    order = [list(LOSSES).index(Run(root / name).config.loss) for name in found]
+    assert order == sorted(order)
 
 
 def test_matching_needs_all_labels() -> None:
