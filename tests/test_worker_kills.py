@@ -53,6 +53,7 @@ def states(made: list[Run]) -> set[str]:
     return {run.state for run in made}
 
 
+@pytest.mark.timeout(240 + 30 * KILLS)
 def test_a_worker_killed_at_random_moments_loses_nothing(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import random
 import signal
 import time
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from core import launch
@@ -15,6 +16,7 @@ KILLS = int(os.environ.get("MACL_TEST_KILLS", "2"))
 READ_SECONDS = 5.0  # until the state must be right
 
 
+@pytest.mark.timeout(240 + 30 * KILLS)
 def test_an_open_tab_goes_on_after_the_server_was_killed(server: Server, page: Page, long_run: Run) -> None:
     run, dice = long_run, random.Random(KILLS)
     page.goto(f"{server.url}/train?runs={run.id}")
