@@ -95,6 +95,14 @@ def queue(root: Path) -> list[Run]:
     return [run for _, _, run in sorted(waiting, key=lambda item: item[:2])]
 
 
+def device_of(run: Run) -> str:
+    """Device of a waiting run, read without validation: a broken configuration must fail, not block."""
+    try:
+        return str(json.loads((run.path / "config.json").read_bytes()).get("device", "auto"))
+    except (OSError, ValueError, AttributeError):
+        return "auto"
+
+
 def workers(root: Path) -> dict[str, dict[str, object]]:
     """Living workers by device name: process id, the queues they take, and whether they are ready."""
     found: dict[str, dict[str, object]] = {}

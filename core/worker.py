@@ -13,7 +13,7 @@ from types import FrameType
 
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
-from core.launch import queue
+from core.launch import device_of, queue
 from core.runs import Run
 
 IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next start
@@ -50,7 +50,10 @@ class Worker:
         self._say([self.asked], [self.asked], ready=False)
         from core import device, train  # torch comes in here: after the lock, so that no second one loads it
 
-        found = str(device.resolve(self.asked))
+        try:
+            found = str(device.resolve(self.asked))
+        except MaclError:
+            found = self.asked  # it is not there: its runs are taken all the same, fail, and say so
         takes = sorted({self.asked, found} | ({"auto"} if found == str(device.resolve("auto")) else set()))
         names = sorted({self.asked, found})
         if found != self.asked and not lock(self._lock(found)):
@@ -83,7 +86,7 @@ class Worker:
             last = time.monotonic()
 
     def _next(self, takes: list[str]) -> Run | None:
-        return next((run for run in queue(self.root) if _device(run) in takes), None)
+        return next((run for run in queue(self.root) if device_of(run) in takes), None)
 
     def _lock(self, name: str) -> Path:
         return self.root / f".worker-{name}.lock"
@@ -98,14 +101,6 @@ class Worker:
         if self.current is not None:
             with suppress(OSError):
                 (self.current.path / "stop").touch()
-
-
-def _device(run: Run) -> str:
-    """Queue of a run, read without validation: a folder with a broken configuration must fail, not block."""
-    try:
-        return str(json.loads((run.path / "config.json").read_bytes()).get("device", "auto"))
-    except (OSError, ValueError, AttributeError):
-        return "auto"
 
 
 if __name__ == "__main__":

@@ -97,6 +97,12 @@ def test_a_broken_run_does_not_hold_up_the_queue(tiny: Path, root: Path) -> None
     assert "loss" in broken.error
 
 
+def test_a_run_for_a_device_that_is_not_there_fails_and_says_so(tiny: Path, root: Path) -> None:
+    run = launch.submit(config(tiny, device="cuda:99"), root)
+    wait(lambda: run.state == "failed")
+    assert "cuda:99" in run.error
+
+
 def test_sigterm_ends_a_worker_and_stops_its_run_resumably(tiny: Path, root: Path) -> None:
     run = launch.submit(config(tiny, epochs=3000), root)
     wait(lambda: run.state == "running" and bool(run.history()))
