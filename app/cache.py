@@ -1,5 +1,6 @@
 """Everything that the pages read from disk, cached; the only place with st.cache_*."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from core.data import is_prepared as is_prepared_now
 from core.errors import MaclError
 from core.runs import Run, RunConfig
 
-RECORDED = launch.PROJECT / "assets" / "recorded"
+RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or launch.PROJECT / "assets" / "recorded")
 
 
 def all_runs() -> list[Run]:
