@@ -57,8 +57,3 @@ def palm(c: Canvas, x: float, y: float) -> None:
         a, d = i * math.tau / 16, r * (1.0 if i % 2 else 0.4)
         star.append((d * math.cos(a), d * math.sin(a)))
     c.shape(frame.points(star), colour, Mat.TREE, 9.0)
-
-
-def bush(c: Canvas, x: float, y: float, radius: float) -> None:
-    """A low shrub that counts as chaparral."""
-    c.crown(x, y, radius, c.dice.pick(c.palette.trees[1:]), Mat.CHAPARRAL, 0.8 + 0.7 * radius)
