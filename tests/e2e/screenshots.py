@@ -1,5 +1,9 @@
-"""Every page as a person sees it, empty, running, failed and filled, light and dark: `make screenshots`."""
+"""Every page as a person sees it, empty, running, failed and filled, light and dark: `make screenshots`.
 
+`python -m tests.e2e.screenshots --readme` takes those of assets/screenshots anew, on the demo set alone.
+"""
+
+import io
 import os
 import shutil
 import signal
@@ -8,8 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
+from app.palette import LOSS_COLORS, jaccard_color
 from core import launch, runs
 from core.data import load
 from core.runs import RunConfig
@@ -17,17 +23,25 @@ from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
 
 PAGES = ("", "data", "train", "compare", "retrieval", "mechanism")
 WIDTHS = (1280, 1920)
+README = ROOT / "assets" / "screenshots"
+README_PAGES = {  # at most so many bytes, and what has to be there
+    "retrieval": (350_000, ".tile img"),
+    "train": (250_000, ".js-plotly-plot"),
+    "compare": (250_000, ".js-plotly-plot"),
+    "mechanism": (250_000, ".heatmaps[data-drawn]"),
+}
 SETTLE_MS = 4000  # figures and thumbnails arrive after the page's text
 
 
 def main() -> int:
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots").resolve()
+    for_readme = "--readme" in sys.argv
+    out = README if for_readme else Path(sys.argv[1] if len(sys.argv) > 1 else "screenshots").resolve()
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         home = Path(scratch)
         os.environ["MACL_CACHE"] = str(home / "cache")
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for state in ("empty", "filled", "busy"):
+        for state in ("filled",) if for_readme else ("empty", "filled", "busy"):
             folder = home / state
             folder.mkdir()
             server = Server(folder, home / "cache")
@@ -35,7 +49,10 @@ def main() -> int:
             server.environment["MACL_RECORDED_ROOT"] = str(folder / "recorded")
             query = {"empty": empty, "filled": filled, "busy": busy}[state](server)
             server.start()
-            shoot(browser, server, state, query, out)
+            if for_readme:
+                readme(browser, server, query)
+            else:
+                shoot(browser, server, state, query, out)
             server.kill(signal.SIGTERM)
             for about in launch.workers(server.run_root).values():
                 os.kill(int(str(about["pid"])), signal.SIGKILL)
@@ -91,6 +108,37 @@ def shoot(browser: Browser, server: Server, state: str, query: str, out: Path) -
                 page.wait_for_timeout(SETTLE_MS)
                 page.screenshot(path=out / f"{name or 'home'}-{state}-{scheme}-{width}.png")
             context.close()
+
+
+def readme(browser: Browser, server: Server, query: str) -> None:
+    """Light, 1280 wide, with as many colours as fit the size that a README should load."""
+    page = browser.new_page(color_scheme="light", viewport={"width": 1280, "height": 960})
+    page.set_default_timeout(PATIENCE_MS)
+    queries = {"train": query, "retrieval": query + "&k=8"}
+    for name, (limit, last) in README_PAGES.items():
+        page.goto(f"{server.url}/{name}{queries.get(name, '')}")
+        page.get_by_role("heading", level=1).first.wait_for()
+        page.locator(last).first.wait_for()
+        page.locator('[data-testid="stSkeleton"]').first.wait_for(state="detached")
+        page.wait_for_timeout(SETTLE_MS)
+        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        for colors in (0, 256, 192, 128, 96):
+            file = io.BytesIO()
+            (reduced(picture, colors) if colors else picture).save(file, "PNG", optimize=True)
+            if file.tell() <= limit:
+                break
+        (README / f"{name}.png").write_bytes(file.getvalue())
+    page.close()
+
+
+def reduced(picture: Image.Image, colors: int) -> Image.Image:
+    """The picture with a palette that keeps the colours that mean something, however small their area."""
+    meant = ["#ffffff", *LOSS_COLORS.values(), *(jaccard_color(share / 12) for share in range(13))]
+    fixed = [int(color[i : i + 2], 16) for color in meant for i in (1, 3, 5)]
+    seen = picture.quantize(colors - len(meant), dither=Image.Dither.NONE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(fixed + seen)
+    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 if __name__ == "__main__":
