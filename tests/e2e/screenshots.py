@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
@@ -138,7 +139,10 @@ def reduced(picture: Image.Image, colors: int) -> Image.Image:
     seen = picture.quantize(colors - len(meant), dither=Image.Dither.NONE).getpalette() or []
     palette = Image.new("P", (1, 1))
     palette.putpalette(fixed + seen)
-    return picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    small = picture.quantize(palette=palette, dither=Image.Dither.NONE)
+    white = (np.asarray(picture) == 255).all(axis=2)  # Pillow looks colours up roughly: paper would be tinted
+    small.paste(0, mask=Image.fromarray(white))  # the first of the palette
+    return small
 
 
 if __name__ == "__main__":
