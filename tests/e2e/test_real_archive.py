@@ -28,8 +28,10 @@ def test_from_the_archive_to_the_images(server: Server, page: Page, archives: Pa
 
     wait(lambda: len(list_runs(server.run_root)) == 1)
     (run,) = list_runs(server.run_root)
-    wait(lambda: last_step(page) > 0 or bool(run.error), 3 * PATIENCE_MS / 1000)
+    page.wait_for_url(f"**runs={run.id}*")  # until then the curves are those of the recorded runs
+    wait(lambda: bool(run.history() or run.error), 3 * PATIENCE_MS / 1000)
     assert not run.error
+    wait(lambda: 0 < last_step(page) <= run.history()[-1]["step"])
     seen = last_step(page)
     page.reload()
     wait(lambda: last_step(page) >= seen)
