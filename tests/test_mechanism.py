@@ -256,7 +256,7 @@ def test_a_batch_of_128_takes_less_than_150_ms() -> None:
     z = torch.nn.functional.normalize(torch.randn(128, 128, dtype=torch.float64), dim=1).numpy()
     batch, times = Batch(labels[:128], labels, z), []
     for alpha in (0.0, 1.0, 2.0, 3.0, 1.5):
-        started = time.perf_counter()
+        started = time.thread_time()  # of this thread alone: other processes of the machine do not count
         mechanism.maps("macl", batch, check_params("macl", {"alpha": alpha}))
-        times.append(time.perf_counter() - started)
+        times.append(time.thread_time() - started)
     assert min(times) < 0.15

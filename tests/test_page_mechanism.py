@@ -237,6 +237,7 @@ def test_without_runs_and_data_the_page_says_what_to_do(
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "none")
     st.cache_resource.clear()
+    st.cache_data.clear()
     app = page()
     assert not app.exception
     assert "No finished run" in app.info[0].value

@@ -218,7 +218,10 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_stopped_while_images_are_prepared(tiny: Path, tmp_path: Path) -> None:
+def test_stopped_while_images_are_prepared(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))  # where nothing has prepared them yet
     run = runs.create(small(tiny, image_size=40), tmp_path)
     stopped(run, "Preparing images", 0)
     assert run.state == "stopped"
