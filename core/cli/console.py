@@ -1,0 +1,71 @@
+"""What the commands share: the consoles, the options that several take, progress bars, tables of scores."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from core import launch
+from core.metrics import METRICS
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+RunRoot = Annotated[
+    Path | None, typer.Option(help="Folder of the runs; default: checkpoints/ of this checkout.")
+]
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", "--root", help="Folder or archive of the images.")
+]
+SkipBroken = Annotated[bool, typer.Option("--skip-broken", help="Leave out images that cannot be read.")]
+Told = Callable[[int, int, str], None]
+
+
+@contextmanager
+def progress_bars() -> Iterator[Told]:
+    """A callback (done, total, what) that shows one bar with rate and time left for each `what`."""
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=False) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(done: int, total: int, what: str) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, rate="")
+            speed = bars.tasks[tasks[what]].speed
+            bars.update(tasks[what], completed=done, total=total, rate=f"{speed:.0f}/s" if speed else "")
+
+        yield tell
+
+
+def score_table(title: str, scores: dict[str, Any]) -> Table:
+    """The seven metrics of one run in percent beside chance and oracle."""
+    shown = Table(title=title, box=None)
+    shown.add_column("metric")
+    columns: list[str] = [key for key in ("metrics", "chance", "oracle") if key in scores]
+    for key in columns:
+        shown.add_column({"metrics": "this run"}.get(key, key), justify="right")
+    for key, metric in METRICS.items():
+        values = [scores[column][key] for column in columns]
+        shown.add_row(metric, *("–" if v is None else f"{100 * v:.2f}" for v in values))
+    return shown
+
+
+def root_of(run_root: Path | None) -> Path:
+    """The folder of the runs, absolute: a run must be found from anywhere."""
+    return run_root.expanduser().absolute() if run_root else launch.run_root()
+
+
+def absolute(path: str | None) -> str | None:
+    """A path as a run keeps it: whoever resumes the run may stand in another folder."""
+    return str(Path(path).expanduser().absolute()) if path else None

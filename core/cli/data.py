@@ -1,0 +1,72 @@
+"""`macl data`: find, check, prepare and download data sets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from core.cli.console import DataRoot, SkipBroken, out, progress_bars
+from core.data import DATASETS, check, fetch, load
+from core.errors import MaclError
+
+app = typer.Typer(help="Find, check, prepare and download data sets.", no_args_is_help=True)
+
+
+@app.command("list")
+def data_list() -> None:
+    """List the data sets and where each is looked for."""
+    from core.data import default_root
+
+    shown = Table(box=None)
+    for title in ("name", "data set", "looked for in"):
+        shown.add_column(title)
+    for name, info in DATASETS.items():
+        shown.add_row(name, info.title, "drawn by the product" if name == "demo" else str(default_root(name)))
+    out.print(shown)
+
+
+@app.command("check")
+def data_check(
+    name: str,
+    root: DataRoot = None,
+    decode: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
+) -> None:
+    """Say what was found, what is missing, what is broken."""
+    with progress_bars() as tell:
+        found = check(known(name), root, decode=decode, progress=tell)
+    out.print(str(found), markup=False)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command("prepare")
+def data_prepare(
+    name: str,
+    root: DataRoot = None,
+    image_size: Annotated[int, typer.Option(help="Training size; prepared at 1.25 times of it.")] = 128,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Decode and resize all images once, so that later starts are instant."""
+    with progress_bars() as tell:
+        data = load(known(name), root, image_size=image_size, skip_broken=skip_broken, progress=tell)
+    shape = "×".join(str(n) for n in data.images.shape)
+    counts = ", ".join(f"{key} {len(rows)}" for key, rows in data.splits.items())
+    out.print(f"{data.name}: {shape}, {counts}; {data.unlabelled} without a label left out")
+
+
+@app.command("fetch")
+def data_fetch(
+    name: str, to: Annotated[Path | None, typer.Option(help="Folder to download into.")] = None
+) -> None:
+    """Download a data set where it has a stable address, else say where to get it."""
+    with progress_bars() as tell:
+        path = fetch(known(name), to, progress=tell)
+    out.print(str(path))
+
+
+def known(name: str) -> str:
+    """The name of a data set, or a MaclError with the names that exist."""
+    if name not in DATASETS:
+        raise MaclError(f"data set: need one of {', '.join(DATASETS)}, got {name!r}")
+    return name
