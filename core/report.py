@@ -17,12 +17,23 @@ Value = tuple[float, float | None]  # mean and sample standard deviation (None f
 
 @dataclass(frozen=True)
 class Result:
-    """What the table needs of a finished run, read once: reading hundreds of folders takes a while."""
+    """What the table needs of a finished run, read once: reading hundreds of folders takes a while.
+
+    Attributes:
+        id: Name of the run folder, or of the line of a benchmark.
+        config: Of the run.
+        scores: `metrics`, `chance`, `oracle`: the seven keys each, fractions; and what was noted beside them.
+        recorded: It came with the product.
+        study: What tells its protocol from that of other runs with such a configuration, in words.
+        folder: There is a run folder behind it, with curve and embeddings.
+    """
 
     id: str
     config: RunConfig
     scores: dict[str, Any]
     recorded: bool = False
+    study: str = ""
+    folder: bool = True
 
 
 def read(run: Run) -> Result:
@@ -59,6 +70,11 @@ class Row:
         """Whether this is the chance or the oracle row."""
         return self.loss not in LOSSES
 
+    @property
+    def recorded(self) -> bool:
+        """Whether its results came with the product; a person's own are another row."""
+        return not self.reference and all(result.recorded for result in self.results)
+
 
 def method_name(config: RunConfig) -> str:
     """Title of the loss, with the parameters that differ from its defaults."""
@@ -94,6 +110,8 @@ def dataset_name(config: RunConfig) -> str:
 def summary(results: Iterable[Result], *, dataset: str | None = None, preset: str | None = None) -> list[Row]:
     """Rows of the comparison: runs that differ only in their seed are one row.
 
+    What came with the product and what a person has trained are two rows, even of the same method.
+
     Per data set and protocol: the chance row, the losses in the order of `LOSSES`, the oracle row. Chance and
     oracle are means over the distinct seeds of the block, since each seed has its own test split.
 
@@ -102,22 +120,24 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         dataset: Only this key.
         preset: Only this preset.
     """
-    groups: dict[tuple[str, str], dict[tuple[str, str], dict[int, Result]]] = defaultdict(
+    groups: dict[tuple[str, str], dict[tuple[str, str, bool], dict[int, Result]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     for result in sorted(results, key=lambda result: result.id):
         config = result.config
         if (dataset and config.dataset != dataset) or (preset and config.preset != preset):
             continue
-        key = (config.loss, method_name(config))
-        groups[dataset_name(config), protocol_name(config)][key][config.seed] = result
+        key = (config.loss, method_name(config), result.recorded)
+        protocol = ", ".join(part for part in (protocol_name(config), result.study) if part)
+        groups[dataset_name(config), protocol][key][config.seed] = result
     rows = []
     for (name, protocol), methods in sorted(groups.items()):
         block = [
-            _row(name, protocol, method, loss, found, "metrics") for (loss, method), found in methods.items()
+            _row(name, protocol, method, loss, found, "metrics")
+            for (loss, method, _), found in methods.items()
         ]
         order = list(LOSSES)
-        block.sort(key=lambda row: (order.index(row.loss), row.method))
+        block.sort(key=lambda row: (order.index(row.loss), row.method, row.recorded))
         _rank(block)
         by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
         rows.append(_row(name, protocol, "chance", "chance", by_seed, "chance"))

@@ -23,13 +23,14 @@ def result(
 ) -> Result:
     """A finished run with random scores but for those given."""
     given = {"dataset": "dlrsd", "preset": "instant", "id": f"run-{loss}-{seed}"} | fields
-    name, preset, recorded = given.pop("id"), given.pop("preset"), given.pop("recorded", False)
+    name, preset = given.pop("id"), given.pop("preset")
+    more = {key: given.pop(key) for key in ("recorded", "study", "folder") if key in given}
     scores: dict[str, Any] = {
         part: dict(zip(METRICS, RNG.random(len(METRICS)).tolist(), strict=True))
         for part in ("metrics", "chance", "oracle")
     }
     scores["metrics"] |= metrics or {}
-    return Result(name, RunConfig.build(preset, loss=loss, seed=seed, **given), scores, recorded)
+    return Result(name, RunConfig.build(preset, loss=loss, seed=seed, **given), scores, **more)
 
 
 def row(method: str = "MACL", value: float = 50.0, spread: float | None = None, **fields: Any) -> Row:
@@ -61,6 +62,18 @@ def test_rows_stand_between_chance_and_oracle_in_the_order_of_the_losses() -> No
     rows = report.summary([result(key) for key in reversed(LOSSES)])
     assert [row.loss for row in rows] == ["chance", *LOSSES, "oracle"]
     assert [row.reference for row in rows] == [True, *[False] * 13, True]
+
+
+def test_recorded_results_and_those_of_another_study_keep_to_themselves() -> None:
+    runs = [result("macl", seed, id=f"own-{seed}") for seed in range(2)]
+    runs += [result("macl", seed, id=f"benchmark/{seed}", recorded=True, folder=False) for seed in range(3)]
+    runs.append(result("macl", 0, id="benchmark/tuned", recorded=True, study="τ tuned on validation"))
+    blocks = report.blocks(report.summary(runs))
+    assert [block[0].protocol for block in blocks] == ["instant", "instant, τ tuned on validation"]
+    found = [[(row.method, row.recorded, row.seeds) for row in block] for block in blocks]
+    assert found[0][1:-1] == [("MACL", False, (0, 1)), ("MACL", True, (0, 1, 2))]
+    assert found[1][1:-1] == [("MACL", True, (0,))]
+    assert not any(row.recorded for block in blocks for row in (block[0], block[-1]))
 
 
 def test_chance_is_taken_once_per_seed() -> None:
