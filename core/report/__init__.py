@@ -1,0 +1,31 @@
+"""The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
+
+from core.report.files import cell, to_csv, to_latex, to_markdown, to_text
+from core.report.rows import (
+    Result,
+    Row,
+    Value,
+    blocks,
+    dataset_name,
+    method_name,
+    protocol_name,
+    read,
+    summary,
+)
+
+__all__ = [
+    "Result",
+    "Row",
+    "Value",
+    "blocks",
+    "cell",
+    "dataset_name",
+    "method_name",
+    "protocol_name",
+    "read",
+    "summary",
+    "to_csv",
+    "to_latex",
+    "to_markdown",
+    "to_text",
+]
