@@ -9,6 +9,7 @@ from typing import Any
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.runs import PRESETS, Run, RunConfig
+from core.significance import Comparison
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
 
@@ -59,6 +60,9 @@ class Row:
         values: Metric to mean and standard deviation in percent; a metric that no run has is left out.
         rank: Metric to 1 (best of the block) or 2 (second); reference rows have none.
         results: The runs behind the row, in the order of `seeds`; for a reference row one run per seed.
+        name: The method, with "recorded" where the block holds a person's own row of it too.
+        baseline: The others of its block are compared with this row.
+        against: Metric to the comparison with the baseline; empty without one.
     """
 
     dataset: str
@@ -69,6 +73,12 @@ class Row:
     values: dict[str, Value]
     results: tuple[Result, ...]
     rank: dict[str, int] = field(default_factory=dict)
+    name: str = ""
+    baseline: bool = False
+    against: dict[str, Comparison] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.method
 
     @property
     def reference(self) -> bool:
@@ -143,6 +153,10 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         ]
         order = list(LOSSES)
         block.sort(key=lambda row: (order.index(row.loss), row.method, row.recorded))
+        own = {row.method for row in block if not row.recorded}
+        for row in block:
+            if row.recorded and row.method in own:
+                row.name = f"{row.method}, recorded"
         _rank(block)
         by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
         rows.append(_row(name, protocol, "chance", "chance", by_seed, "chance"))

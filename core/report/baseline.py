@@ -1,0 +1,82 @@
+"""A block of the comparison against one of its rows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.metrics import METRICS
+from core.report.rows import Result, Row
+from core.significance import Comparison, compare
+
+SAME = 2e-6  # chance of one and the same test split agrees to this: recorded results are rounded
+
+Pair = tuple[Result, Result]  # baseline and method with one seed
+
+
+def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
+    """The rows of a block with `against` filled: each method against the baseline, metric by metric.
+
+    A seed counts where both have it, with the same test images. Chance and oracle are compared with nothing.
+
+    Args:
+        block: Rows of one data set and protocol.
+        baseline: One of them.
+
+    Raises:
+        ValueError: The baseline is none of the rows, or chance or oracle.
+    """
+    if baseline.reference or not any(row is baseline for row in block):
+        raise ValueError(f"need a method of the block as its baseline, got {baseline.name}")
+    others = [row for row in block if not row.reference and row is not baseline]
+    against: list[dict[str, Comparison]] = [{} for _ in others]
+    for key in METRICS:
+        pairs = [_pairs(baseline, row, key) for row in others]
+        found = compare(
+            [[_difference(pair, key) for pair in row] for row in pairs],
+            [_ratio(row) for row in pairs],
+            [[ours.config.seed for ours, _ in row] for row in pairs],
+        )
+        for comparisons, comparison in zip(against, found, strict=True):
+            comparisons[key] = comparison
+    filled = iter(against)
+    return [
+        replace(row, baseline=row is baseline)
+        if row.reference or row is baseline
+        else replace(row, against=next(filled))
+        for row in block
+    ]
+
+
+def _pairs(baseline: Row, row: Row, key: str) -> list[Pair]:
+    theirs = {result.config.seed: result for result in row.results}
+    pairs = [
+        (result, theirs[result.config.seed]) for result in baseline.results if result.config.seed in theirs
+    ]
+    return [
+        (a, b)
+        for a, b in pairs
+        if a.scores["metrics"][key] is not None and b.scores["metrics"][key] is not None and _one_split(a, b)
+    ]
+
+
+def _one_split(a: Result, b: Result) -> bool:
+    """Whether two results stand on the same test images: as many, and as hard for a random order."""
+    if a.scores.get("images") != b.scores.get("images"):
+        return False
+    easy = [result.scores["chance"]["map_easy"] for result in (a, b)]
+    return easy[0] == easy[1] or (None not in easy and abs(easy[0] - easy[1]) <= SAME)
+
+
+def _difference(pair: Pair, key: str) -> float:
+    """Method − baseline in percentage points."""
+    ours, theirs = (result.scores["metrics"][key] for result in pair)
+    return float(100 * (theirs - ours))
+
+
+def _ratio(pairs: Sequence[Pair]) -> float:
+    """n_test / n_train, mean over the seeds; a paper-like 20 to 70 where the sizes are not known."""
+    known = [
+        ours.scores["images"] / ours.scores["train_images"]
+        for ours, _ in pairs
+        if ours.scores.get("images") and ours.scores.get("train_images")
+    ]
+    return sum(known) / len(known) if known else 2 / 7
