@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from core import launch
-from core.cli import data, run, table, train
+from core.cli import benchmark, data, run, table, train
 from core.cli.console import err
 from core.errors import MaclError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(train.train)
 app.command()(train.resume)
 app.command()(run.evaluate)
+app.command()(benchmark.benchmark)
 app.command()(table.table)
 app.command("runs")(run.list_all)
 app.command()(run.stop)

@@ -1,0 +1,165 @@
+"""`macl benchmark`: every loss on every data set with every seed."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from core import report
+from core.benchmark import ALL_METHODS, Method, Plan, read
+from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
+from core.cli.train import default_preset, parse_params
+from core.data import DATASETS
+from core.errors import MaclError
+from core.losses import LOSSES
+from core.runs import PRESETS
+
+OWN_OPTIONS = ("dataset", "data_root", "loss", "params", "preset", "seed", "device")
+
+
+def benchmark(
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(PRESETS)}; default: instant on a CPU, paper on a GPU."),
+    ] = None,
+    datasets: Annotated[
+        str, typer.Option(help=f"Some of {', '.join(DATASETS)}, with commas between.")
+    ] = "dlrsd,ml_aid,whdld",
+    losses: Annotated[
+        str,
+        typer.Option(
+            help="Losses with commas between, each with its parameters: macl,macl:denominator=own:alpha=2. "
+            "all: the 13 losses and macl:denominator=own."
+        ),
+    ] = "all",
+    seeds: Annotated[str, typer.Option(help="Seeds: 0-9, or 0,3,7.")] = "0-2",
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            help="tau: first search the temperature of every loss, on the validation split of other seeds."
+        ),
+    ] = None,
+    search_seeds: Annotated[int, typer.Option(min=1, help="Seeds for each candidate of the search.")] = 2,
+    data_root: Annotated[
+        list[str] | None,
+        typer.Option(help="Where a data set is: dlrsd=DLRSD.zip. Can be given several times."),
+    ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Field of the configuration, e.g. epochs=5. Can be given several times."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    name: Annotated[
+        str | None, typer.Option(help="Folder below RUN_ROOT/benchmarks; default: from the preset.")
+    ] = None,
+    note: Annotated[list[str] | None, typer.Option(help="A sentence that is kept with the numbers.")] = None,
+    run_root: RunRoot = None,
+) -> None:
+    """Run every loss on every data set with every seed; what is finished is not run again.
+
+    Kill it and start it again, or start it several times at once (one for each GPU, with --device): together
+    they do what is left. Runs and summary.json are kept in RUN_ROOT/benchmarks/NAME.
+    """
+    from core.benchmark.summary import write
+    from core.benchmark.train import Interrupted, train
+
+    if tune not in (None, "tau"):
+        raise MaclError(f"--tune: need tau, got {tune!r}")
+    chosen = preset or default_preset(device)
+    fields = parse_fields(field or [])
+    plan = Plan(
+        chosen,
+        parse_roots(datasets, data_root or []),
+        parse_methods(losses),
+        parse_seeds(seeds),
+        fields,
+        tune is not None,
+        search_seeds,
+        device,
+    )
+    parts = [chosen, *(f"{key}-{value}" for key, value in fields.items()), *(["tuned"] if tune else [])]
+    parent = root_of(run_root) / "benchmarks"
+    folder = parent / (name or "-".join(parts))
+    if folder.resolve().parent != parent.resolve():
+        raise MaclError(f"--name: need the name of a folder, got {folder.name!r}")
+    options = {"preset": chosen, "datasets": datasets, "losses": losses, "seeds": seeds, "tune": tune}
+    command = " ".join(
+        ["macl benchmark", *(f"--{key} {value}" for key, value in options.items() if value)]
+        + ([f"--search-seeds {search_seeds}"] if tune and search_seeds != Plan.search_seeds else [])
+        + [f"--set {key}={value}" for key, value in fields.items()]
+    )
+    err.print(f"{plan.runs} runs in {folder}; what is finished there is not run again")
+    try:
+        with progress_bars() as tell:
+            outcome = train(plan, folder, tell, lambda line: err.print(escape(line)))
+    except Interrupted:
+        err.print("stopped; the same command goes on with it")
+        raise typer.Exit(1) from None
+    wrong = write(plan, outcome, folder, command, note or [])
+    found = read(folder / "summary.json")
+    if found.results:
+        out.print(report.to_text(report.summary(found.results)), markup=False)
+    for dataset, searched in outcome.tuned.items():
+        for method, about in searched.items():
+            out.print(f"{dataset}: {method} with {about['parameter']}={about['chosen']:g}", markup=False)
+    print(folder / "summary.json")
+    if problems := [*outcome.failures, *wrong]:
+        err.print(f"[red]error:[/red] {len(problems)} of {plan.runs} runs did not finish")
+        for line in problems:
+            err.print(f"  {escape(line)}")
+        raise typer.Exit(1)
+
+
+def parse_methods(text: str) -> tuple[Method, ...]:
+    """`macl,macl:denominator=own` as methods; MaclError for what is no loss or no parameter."""
+    if text == "all":
+        return ALL_METHODS
+    methods = []
+    for item in filter(None, text.split(",")):
+        loss, *params = item.strip().split(":")
+        if loss not in LOSSES:
+            raise MaclError(f"--losses: need all or some of {', '.join(LOSSES)}, got {loss!r}")
+        methods.append(Method(loss, parse_params(loss, params)))
+    if not methods or len({method.key for method in methods}) < len(methods):
+        raise MaclError(f"--losses: need each loss once and at least one, got {text!r}")
+    return tuple(methods)
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """`0-9` or `0,3,7` as numbers, each once."""
+    seeds: list[int] = []
+    try:
+        for item in text.split(","):
+            first, dash, last = item.partition("-")
+            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
+    except ValueError:
+        raise MaclError(f"--seeds: need numbers such as 0-9 or 0,3,7, got {text!r}") from None
+    if not seeds or len(set(seeds)) < len(seeds) or len(seeds) > 1000:
+        raise MaclError(f"--seeds: need from 1 to 1000 numbers, each once, got {text!r}")
+    return tuple(seeds)
+
+
+def parse_roots(datasets: str, given: list[str]) -> dict[str, str | None]:
+    """Data sets with their places: `--data-root dlrsd=DIR`."""
+    names = [name.strip() for name in datasets.split(",") if name.strip()]
+    unknown = [name for name in names if name not in DATASETS]
+    if unknown or not names:
+        raise MaclError(f"--datasets: need some of {', '.join(DATASETS)}, got {datasets!r}")
+    roots: dict[str, str | None] = dict.fromkeys(names)
+    for item in given:
+        dataset, equals, path = item.partition("=")
+        if not equals or dataset not in roots:
+            raise MaclError(f"--data-root: need NAME=PATH with one of {', '.join(roots)}, got {item!r}")
+        roots[dataset] = absolute(path)
+    return roots
+
+
+def parse_fields(given: list[str]) -> dict[str, Any]:
+    """`epochs=5` texts; RunConfig says what a value must be."""
+    fields: dict[str, Any] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or key in OWN_OPTIONS:
+            raise MaclError(f"--set: need FIELD=VALUE with a field that has no option here, got {item!r}")
+        fields[key] = value
+    return fields

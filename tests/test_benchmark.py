@@ -1,0 +1,301 @@
+"""The benchmark: nothing runs twice, a kill changes no number, the summary says what the runs say."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import benchmark, metrics, report, runs
+from core.benchmark import ALL_METHODS, Method, Plan, summary
+from core.benchmark.plan import FACTORS
+from core.benchmark.train import Outcome, key, train
+from core.cli.benchmark import parse_fields, parse_methods, parse_roots, parse_seeds
+from core.errors import MaclError
+from core.losses import LOSSES
+from core.metrics import METRICS
+
+FIELDS = {"epochs": 2, "image_size": 32, "batch_size": 16}
+LOSSES_HERE = (Method("mulsupcon"), Method("macl", {"denominator": "own"}))
+
+
+def plan(tiny: Path, **changes: object) -> Plan:
+    settings = {"methods": LOSSES_HERE, "seeds": (0, 1), "fields": FIELDS} | changes
+    return Plan("instant", {"folder": str(tiny)}, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def one_go(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outcome]:
+    """A benchmark in one go: its folder and outcome."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
+        outcome = train(plan(tiny), folder, say=lambda _: None)
+        assert summary.write(plan(tiny), outcome, folder, "macl benchmark", ["made of drawn scenes"]) == []
+    return folder, outcome
+
+
+def numbers(folder: Path) -> dict[str, dict[str, float]]:
+    return {
+        key(run.config): run.scores()["metrics"] for run in runs.list_runs(folder) if run.state == "finished"
+    }
+
+
+def test_every_loss_is_in_the_benchmark_and_searches_its_own_temperature() -> None:
+    assert [method.key for method in ALL_METHODS] == [*LOSSES, "macl:denominator=own"]
+    names = {method.key: method.temperature for method in ALL_METHODS}
+    assert names["macl"] == names["wg_macl"] == names["macl:denominator=own"] == "tau_scale"
+    assert names["oml"] == "temperature"
+    others = set(names) - {"macl", "wg_macl", "macl:denominator=own", "oml"}
+    assert {names[other] for other in others} == {"tau"}
+    assert Method("macl", {"use_T": False}).temperature == "tau"
+    assert Method("supcon_any").candidates() == [0.05, 0.1, 0.2, 0.3, 0.5, 1.0]
+    for method in ALL_METHODS:  # the same multiples of the default for every loss, all of them allowed
+        assert len(set(method.candidates())) == len(FACTORS)
+        for value in method.candidates():
+            LOSSES[method.loss].check(method.at(value).params)
+
+
+def test_the_search_shares_no_seed_with_the_report() -> None:
+    tuned = Plan("instant", {"demo": None}, seeds=tuple(range(10)), tune=True)
+    searched = list(tuned.search("demo"))
+    assert not {config.seed for _, _, config in searched} & set(tuned.seeds)
+    reported = list(tuned.report("demo", tuned.methods))
+    assert len(searched) + len(reported) == tuned.runs == 14 * (2 * len(FACTORS) + 10)
+    assert len({key(config) for config in reported} | {key(c) for _, _, c in searched}) == tuned.runs
+
+
+def test_runs_of_a_seed_share_images_and_order(one_go: tuple[Path, Outcome]) -> None:
+    by_seed: dict[int, list[runs.Run]] = {}
+    for run in one_go[1].runs:
+        by_seed.setdefault(run.config.seed, []).append(run)
+    assert {seed: len(found) for seed, found in by_seed.items()} == {0: 2, 1: 2}
+    for first, second in by_seed.values():
+        assert first.splits() == second.splits()
+    assert by_seed[0][0].splits() != by_seed[1][0].splits()
+
+
+def test_a_second_start_runs_nothing(tiny: Path, one_go: tuple[Path, Outcome]) -> None:
+    folder, outcome = one_go
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/scores.json")}
+    said: list[str] = []
+    again = train(plan(tiny), folder, say=said.append)
+    assert said == []
+    assert [run.id for run in again.runs] == [run.id for run in outcome.runs]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/scores.json")} == before
+
+
+def command(tiny: Path, root: Path) -> list[str]:
+    main = "from core.cli import main; main()"
+    fields = [f"--set={name}={value}" for name, value in FIELDS.items()]
+    return [
+        *(sys.executable, "-c", main, "benchmark", "--preset", "instant", "--datasets", "folder"),
+        *("--data-root", f"folder={tiny}", "--losses", "mulsupcon,macl:denominator=own", "--seeds", "0-1"),
+        *("--run-root", str(root), "--name", "here", *fields),
+    ]
+
+
+def killed_once(tiny: Path, root: Path) -> Path:
+    """Start the command, kill it in the middle of its second run; the folder of the benchmark."""
+    folder = root / "benchmarks" / "here"
+    process = subprocess.Popen(command(tiny, root), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not list(folder.glob("*/scores.json")) or len(list(folder.glob("*/config.json"))) < 2:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return folder
+
+
+def test_kill_and_restart_give_the_numbers_of_one_go(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    folder = killed_once(tiny, tmp_path)
+    assert len(numbers(folder)) < 4
+    together = [
+        subprocess.Popen(command(tiny, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=300) for process in together]
+    assert [process.returncode for process in together] == [0, 0], outputs
+    assert len(runs.list_runs(folder)) == 4  # two processes and a killed one: each configuration once
+    assert numbers(folder) == numbers(one_go[0])
+    path = Path(outputs[0][0].splitlines()[-1])
+    found = benchmark.read(path)
+    assert found.name == "here"
+    assert found.about["command"] == (
+        "macl benchmark --preset instant --datasets folder --losses mulsupcon,macl:denominator=own "
+        "--seeds 0-1 --set epochs=2 --set image_size=32 --set batch_size=16"
+    )
+    assert str(tiny) not in path.read_text()  # numbers only: no place of a person's machine
+    assert [b.name for b in benchmark.own(tmp_path)] == ["here"]
+
+
+def test_ctrl_c_stops_resumably(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "benchmarks" / "here"
+    process = subprocess.Popen(
+        command(tiny, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 120
+    while not list(folder.glob("*/started")):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "the same command goes on with it" in said
+    assert "Traceback" not in said
+    assert not (folder / "summary.json").exists()
+
+
+def test_the_summary_holds_what_the_runs_hold(tiny: Path, one_go: tuple[Path, Outcome]) -> None:
+    folder, outcome = one_go
+    found = benchmark.read(folder / "summary.json")
+    assert len(found.results) == len(outcome.runs) == 4
+    assert found.about["notes"] == ["made of drawn scenes"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", found.about["made"])
+    assert found.about["versions"]["torch"]
+    for result, run in zip(found.results, outcome.runs, strict=True):
+        assert not result.folder
+        assert key(result.config.model_copy(update={"data_root": run.config.data_root})) == key(run.config)
+        z, y = run.embeddings()
+        again = metrics.evaluate(z, y)  # recomputed from the saved embeddings
+        for name in METRICS:
+            assert result.scores["metrics"][name] == pytest.approx(again[name], abs=1e-6, nan_ok=True)
+        per_label = metrics.per_label(z, y)
+        saved = [np.nan if v is None else v for v in result.scores["label_ap"].values()]
+        np.testing.assert_allclose(saved, per_label, atol=1e-6)
+        train_names = run.splits()["train"]
+        assert result.scores["train_images"] == len(train_names)
+    lines = (tiny / "labels.csv").read_text().splitlines()
+    names, *table = [line.split(",") for line in lines]
+    labels = {row[0]: np.array(row[1:], int) for row in table}
+    for result, run in zip(found.results, outcome.runs, strict=True):
+        counts = sum(labels[name] for name in run.splits()["train"])
+        assert result.scores["label_counts"] == dict(zip(names[1:], np.asarray(counts).tolist(), strict=True))
+    shown = report.summary(found.results)
+    assert [row.loss for row in shown] == ["chance", "mulsupcon", "macl", "oracle"]
+
+
+def test_a_score_that_its_embeddings_do_not_give_is_left_out(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    (folder / "summary.json").unlink()
+    outcome = train(plan(tiny), folder, say=lambda _: None)
+    victim = outcome.runs[2]
+    scores = victim.scores()
+    scores["metrics"]["map_easy"] += 0.01
+    (victim.path / "scores.json").write_text(json.dumps(scores))
+    wrong = summary.write(plan(tiny), outcome, folder, "macl benchmark", [])
+    assert len(wrong) == 1
+    assert victim.id in wrong[0]
+    found = benchmark.read(folder / "summary.json")
+    assert len(found.results) == 3
+    assert found.about["failures"] == wrong
+
+
+def test_a_failing_run_is_reported_and_holds_nothing_up(tiny: Path, tmp_path: Path) -> None:
+    here = plan(tiny, seeds=(0,))
+    damaged = runs.create(here.config("folder", LOSSES_HERE[0], 0), tmp_path)
+    (damaged.path / "resume.safetensors").write_bytes(b"nothing")
+    said: list[str] = []
+    outcome = train(here, tmp_path, say=said.append)
+    assert [run.config.loss for run in outcome.runs] == ["macl"]
+    assert len(outcome.failures) == 1
+    assert "mulsupcon seed 0" in outcome.failures[0]
+    assert "damaged" in outcome.failures[0]
+
+
+def test_the_search_takes_the_best_of_the_validation_split(tiny: Path, tmp_path: Path) -> None:
+    tuned = plan(tiny, methods=(Method("mulsupcon"),), seeds=(0,), tune=True, search_seeds=1)
+    outcome = train(tuned, tmp_path, say=lambda _: None)
+    about = outcome.tuned["folder"]["mulsupcon"]
+    searched = {
+        run.config.params["tau"]: run.history()[-1]["val_map_medium"]
+        for run in runs.list_runs(tmp_path)
+        if run.config.seed == 1000
+    }
+    assert len(searched) == len(FACTORS)
+    best = max(searched, key=lambda tau: searched[tau])
+    assert about["chosen"] == best
+    assert [run.config.params["tau"] for run in outcome.runs] == [best]
+    assert {float(tau): value for tau, value in about["validation"].items()} == pytest.approx(searched)  # type: ignore[attr-defined]
+    summary.write(tuned, outcome, tmp_path, "macl benchmark", [])
+    shown = report.summary(benchmark.read(tmp_path / "summary.json").results)
+    assert all(row.protocol.endswith("τ tuned on validation") for row in shown)
+
+
+def test_a_missing_data_set_is_said_before_anything_runs(tmp_path: Path) -> None:
+    nowhere = Plan("instant", {"dlrsd": str(tmp_path / "none.zip")}, methods=LOSSES_HERE)
+    with pytest.raises(MaclError, match=r"none\.zip"):
+        train(nowhere, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "text", "message"),
+    [
+        (parse_methods, "macl,nothing", "--losses: need all or some of"),
+        (parse_methods, "macl:alpha", "--param: need NAME=VALUE"),
+        (parse_methods, "macl,macl", "each loss once"),
+        (parse_seeds, "1-x", "--seeds: need numbers"),
+        (parse_seeds, "3-1", "from 1 to 1000"),
+        (parse_seeds, "1,1", "each once"),
+        (lambda text: parse_roots(text, []), "dlrsd,nowhere", "--datasets: need some of"),
+        (lambda text: parse_roots("dlrsd", [text]), "whdld=x", "--data-root: need NAME=PATH"),
+        (lambda text: parse_fields([text]), "loss=macl", "--set: need FIELD=VALUE"),
+    ],
+)
+def test_mistakes_are_one_line(call: object, text: str, message: str) -> None:
+    with pytest.raises(MaclError, match=re.escape(message)):
+        call(text)  # type: ignore[operator]
+
+
+def test_what_the_options_mean() -> None:
+    assert parse_seeds("0-2") == (0, 1, 2)
+    assert parse_seeds("0,3,7-8") == (0, 3, 7, 8)
+    assert parse_methods("all") == ALL_METHODS
+    assert parse_methods("macl:denominator=own:alpha=2")[0].params == {"denominator": "own", "alpha": 2.0}
+    assert parse_roots("dlrsd,demo", ["dlrsd=/a"]) == {"dlrsd": "/a", "demo": None}
+
+
+def test_a_wrong_field_or_name_ends_in_one_line(tmp_path: Path) -> None:
+    for given, message in (
+        (["--set", "epochs=many"], "epochs"),
+        (["--set", "epoch=3"], "epoch"),
+        (["--name", "../elsewhere"], "--name: need the name of a folder"),
+        (["--tune", "alpha"], "--tune: need tau"),
+    ):
+        code = "from core.cli import main; main()"
+        arguments = [
+            *(sys.executable, "-c", code, "benchmark", "--datasets", "demo", "--preset", "instant"),
+            *given,
+        ]
+        done = subprocess.run(
+            [*arguments, "--run-root", str(tmp_path)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        assert done.returncode == 1, done.stderr
+        assert message in done.stderr.splitlines()[-1]
+        assert "Traceback" not in done.stderr
+    assert not any(path.name == "elsewhere" for path in tmp_path.rglob("*"))
+
+
+def test_summaries_that_are_none_are_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("[]")
+    with pytest.raises(MaclError, match=r"broken\.json is no summary"):
+        benchmark.read(tmp_path / "broken.json")
