@@ -8,7 +8,8 @@ from core import launch
 def keep_workers() -> None:
     """Start a worker once per visit, and whenever runs wait for one that has died; never blocks."""
     root = launch.run_root()
-    wanted = {launch.device_of(run) for run in launch.queue(root)}
+    waiting = [] if launch.paused(root) else launch.queue(root)
+    wanted = {launch.device_of(run) for run in [*waiting, *launch.dropped(root)]}
     if not st.session_state.get("warmed"):
         st.session_state["warmed"] = True
         wanted.add("auto")

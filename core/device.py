@@ -44,6 +44,13 @@ def resolve(name: str = "auto") -> torch.device:
     return device
 
 
+def alike(device: torch.device) -> list[str]:
+    """Names of all devices of this kind that are there, by number: ["cuda:0", "cuda:1"], or ["cpu"]."""
+    if device.type != "cuda":
+        return [device.type]
+    return [f"cuda:{index}" for index in range(max(1, torch.cuda.device_count()))]
+
+
 def precision_of(device: torch.device, asked: str = "auto") -> str:
     """What `asked` ("auto", "bf16" or "float32") means on this device: "bf16" or "float32".
 

@@ -12,7 +12,9 @@ How the state of a run follows from its folder, first match first:
 
 A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in
 order of submission and ends after some idle minutes. While it lives it holds `.worker-<device>.lock` in the
-run root.
+run root, and `.worker-<device>.json` names the run in its hands. If it dies, the next worker puts that run at
+the end of the queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS` of
+its processes have died the run has failed. `.paused` in the run root lets no worker begin another run.
 """
 
 import contextlib
@@ -28,6 +30,7 @@ from core.files import locked_by
 from core.runs import Run, RunConfig, create
 
 PROJECT = Path(__file__).resolve().parent.parent
+MOST_DEATHS = 3
 
 
 def run_root() -> Path:
@@ -57,7 +60,7 @@ def resume(run: Run) -> Run:
         return run
     # first: a worker that takes the run and fails at once must not lose its error, and a run that is stopped
     # while it waits again is stopped, not failed
-    run.unmark("error.txt", "stopped")
+    run.unmark("error.txt", "stopped", "deaths")
     run.mark("submitted")
     ensure_worker(run.config.device, run.path.parent)
     return run
@@ -95,6 +98,49 @@ def queue(root: Path) -> list[Run]:
     return [run for _, _, run in sorted(waiting, key=lambda item: item[:2])]
 
 
+def pause(root: Path) -> None:
+    """Let no worker begin another run; what runs goes on to its end. It stays paused through restarts."""
+    root.mkdir(parents=True, exist_ok=True)
+    (root / ".paused").touch()
+
+
+def unpause(root: Path) -> None:
+    """Let the queue go on, with a worker for everything that waits."""
+    (root / ".paused").unlink(missing_ok=True)
+    for device in {device_of(run) for run in queue(root)}:
+        ensure_worker(device, root)
+
+
+def paused(root: Path) -> bool:
+    """Whether the queue is paused."""
+    return (root / ".paused").exists()
+
+
+def dropped(root: Path) -> list[Run]:
+    """Runs that were in the hands of a worker when it died, and that nobody has taken up since."""
+    ids: set[str] = set()
+    for path in root.glob(".worker-*.json"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            name = json.loads(path.read_text()).get("run")
+            if name and locked_by(path.with_suffix(".lock")) is None:
+                ids.add(str(name))
+    return [run for run in (Run(root / name) for name in sorted(ids)) if run.state == "interrupted"]
+
+
+def take_up(run: Run) -> None:
+    """Queue a run whose worker has died again, behind all others; after `MOST_DEATHS` it has failed."""
+    deaths = run.deaths + 1
+    run.mark("deaths", str(deaths))
+    if deaths >= MOST_DEATHS:
+        run.mark(
+            "error.txt",
+            f"its process died {deaths} times (killed, or out of memory): lower the batch size or the image "
+            "size, or free memory, then resume it",
+        )
+    else:
+        run.mark("submitted")
+
+
 def device_of(run: Run) -> str:
     """Device of a waiting run, read without validation: a broken configuration must fail, not block."""
     try:
@@ -124,7 +170,7 @@ def workers(root: Path) -> dict[str, dict[str, object]]:
 
 def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
     """Start a worker for the queue of `device` unless one is alive; returns without waiting for it."""
-    root = root or run_root()
+    root = (root or run_root()).resolve()
     for about in workers(root).values():
         takes = about["takes"]
         if isinstance(takes, list) and device in takes:

@@ -196,6 +196,12 @@ class Run:
         return self._text("error.txt") or unknown
 
     @property
+    def deaths(self) -> int:
+        """How many workers have died while they trained this run, since it was last submitted by hand."""
+        text = self._text("deaths").strip()
+        return int(text) if text.isdecimal() else 0
+
+    @property
     def log(self) -> str:
         """Everything the run said, with times."""
         return self._text("log.txt")

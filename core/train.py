@@ -24,9 +24,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from core import device as devices
-from core import metrics
+from core import metrics, recent
 from core.batches import Frozen, Images, batches, learning_rate
-from core.data import load
 from core.errors import MaclError
 from core.features import features
 from core.files import lock, unlock, write_atomic
@@ -78,7 +77,9 @@ def warm_up_backbones() -> None:
     import timm  # noqa: F401  (1 s)
 
 
-def run(folder: Path, progress: Progress | None = None, *, submitted_only: bool = False) -> State:
+def run(
+    folder: Path, progress: Progress | None = None, *, submitted_only: bool = False, auto: str = "auto"
+) -> State:
     """Train the run of `folder` from its start or its last checkpoint, to its end or until stopped.
 
     What goes wrong is written into the folder (`error.txt`, with the traceback in `log.txt`) and ends in the
@@ -88,6 +89,7 @@ def run(folder: Path, progress: Progress | None = None, *, submitted_only: bool 
         folder: A run folder with `config.json`.
         progress: Told (done, total, what) about everything that takes long, besides `progress.json`.
         submitted_only: Leave the run alone if somebody took it out of the queue in the meantime.
+        auto: The device of a run that leaves it open.
 
     Returns:
         finished, stopped or failed; with `submitted_only` whatever the state of a run left alone is.
@@ -109,7 +111,7 @@ def run(folder: Path, progress: Progress | None = None, *, submitted_only: bool 
         run.mark("started")
         run.unmark("submitted", "stopped", "error.txt")
         log.say(f"started, process {os.getpid()}")
-        Trainer(run, log).train()
+        Trainer(run, log, auto).train()
         run.unmark("progress.json")
         log.say("finished")
         return "finished"
@@ -182,8 +184,8 @@ class Log:
 class Trainer:
     """State of one training. `train` reads top to bottom."""
 
-    def __init__(self, run: Run, log: Log) -> None:
-        self.run, self.log, self.config = run, log, run.config
+    def __init__(self, run: Run, log: Log, auto: str = "auto") -> None:
+        self.run, self.log, self.config, self.auto = run, log, run.config, auto
         self.step = 0  # steps done
         self.losses: list[float] = []  # of the steps since the last line of the curve
         self.best = -math.inf
@@ -199,18 +201,11 @@ class Trainer:
         torch.set_num_threads(self.threads)  # one and two threads differ in the last bits
         torch.backends.cudnn.deterministic = True
         devices.keep_memory()  # a tenth of a step on a CPU
-        self.device = devices.resolve(config.device)
+        self.device = devices.resolve(self.auto if config.device == "auto" else config.device)
         log.say(f"device: {devices.describe(self.device, config.precision)}")
 
         started = time.monotonic()
-        self.data = load(
-            config.dataset,
-            config.data_root,
-            image_size=config.image_size,
-            seed=config.seed,
-            skip_broken=config.skip_broken,
-            progress=log.step,
-        )
+        self.data = recent.dataset(config, log.step)
         log.say(f"{len(self.data.names)} images ready after {time.monotonic() - started:.1f} s")
         if meta:
             self._check_unchanged()
@@ -242,7 +237,7 @@ class Trainer:
                 config.backbone,
                 config.weights,
                 config.image_size,
-                config.device,
+                str(self.device),
                 self.log.step,
                 config.precision,
             )

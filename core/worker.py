@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from core import launch
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
 from core.launch import device_of, queue
@@ -18,6 +19,7 @@ from core.runs import Run
 
 IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next start
 POLL_SECONDS = 0.1
+EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # so long after a run somebody waits for the next
 
 
 def main() -> None:
@@ -41,59 +43,80 @@ class Worker:
         self.idle = idle
         self.current: Run | None = None
         self.ending = False
+        self.names = [asked]
+        self.takes = [asked]
+        self.others: list[str] = []  # devices of this kind, which other workers serve
 
     def serve(self) -> None:
         """Take the locks, warm up, train what is queued, give the locks back."""
         if not lock(self._lock(self.asked)):
             return  # somebody else serves this queue
         signal.signal(signal.SIGTERM, self._terminate)
-        self._say([self.asked], [self.asked], ready=False)
+        for run in launch.dropped(self.root):
+            launch.take_up(run)
+        self._say(ready=False)
         from core import device, train  # torch comes in here: after the lock, so that no second one loads it
 
         try:
-            found = str(device.resolve(self.asked))
+            found, auto = device.resolve(self.asked), device.resolve("auto")
+            own, self.names, self.takes, self.others = roles(
+                self.asked, str(found), device.alike(found), auto.type == found.type
+            )
         except MaclError:
-            found = self.asked  # it is not there: its runs are taken all the same, fail, and say so
-        takes = sorted({self.asked, found} | ({"auto"} if found == str(device.resolve("auto")) else set()))
-        names = sorted({self.asked, found})
-        if found != self.asked and not lock(self._lock(found)):
-            unlock(self._lock(self.asked))  # the worker of that device takes this queue too
+            own = self.asked  # it is not there: its runs are taken all the same, fail, and say so
+        if not all(lock(self._lock(name)) for name in self.names if name != self.asked):
+            for name in self.names:
+                unlock(self._lock(name))  # the worker of that device takes this queue too
             return
-        self._say(names, takes, ready=False)
+        self._say(ready=False)
         train.warm_up()
-        if self._next(takes) is None:  # a run that waits already may do without
+        if self._next() is None:  # a run that waits already may do without
             train.warm_up_backbones()
-        self._say(names, takes, ready=True)
-        self._drain(takes, lambda folder: train.run(folder, submitted_only=True))
-        for name in names:
+        self._say(ready=True)
+        self._drain(lambda folder: train.run(folder, submitted_only=True, auto=own))
+        for name in self.names:
             unlock(self._lock(name))
         # somebody may have submitted between the last look and the release, and have seen this worker alive
-        if not self.ending and self._next(takes) is not None:
+        if not self.ending and self._next() is not None:
             Worker(self.root, self.asked, self.idle).serve()
 
-    def _drain(self, takes: list[str], train_run: Callable[[Path], object]) -> None:
+    def _drain(self, train_run: Callable[[Path], object]) -> None:
         last = time.monotonic()
         while not self.ending and time.monotonic() - last < self.idle:
-            self.current = self._next(takes)
+            self.current = self._next()
             if self.current is None:
-                time.sleep(POLL_SECONDS)
+                eager = time.monotonic() - last < EAGER_SECONDS
+                time.sleep(EAGER_POLL if eager else POLL_SECONDS)
                 continue
+            self._say(ready=True)  # which run is in these hands, should they die
+            self._ask_others()
             try:
                 train_run(self.current.path)
             except (MaclError, OSError) as error:  # somebody else trains it, or its folder has gone
                 print(f"{self.current.id}: {error}", file=sys.stderr, flush=True)
-                time.sleep(1)
+                time.sleep(0.2)
             last = time.monotonic()
+        self.current = None
+        self._say(ready=True)
 
-    def _next(self, takes: list[str]) -> Run | None:
-        return next((run for run in queue(self.root) if device_of(run) in takes), None)
+    def _next(self) -> Run | None:
+        if launch.paused(self.root):
+            return None
+        return next((run for run in queue(self.root) if device_of(run) in self.takes), None)
+
+    def _ask_others(self) -> None:
+        """A worker on each of the other devices of this kind while runs wait that may go to any of them."""
+        if self.others and sum(device_of(run) == "auto" for run in queue(self.root)) > 1:
+            for device in self.others:
+                launch.ensure_worker(device, self.root)
 
     def _lock(self, name: str) -> Path:
         return self.root / f".worker-{name}.lock"
 
-    def _say(self, names: list[str], takes: list[str], *, ready: bool) -> None:
-        about = json.dumps({"pid": os.getpid(), "takes": takes, "ready": ready})
-        for name in names:
+    def _say(self, *, ready: bool) -> None:
+        run = self.current.id if self.current else None
+        about = json.dumps({"pid": os.getpid(), "takes": self.takes, "ready": ready, "run": run})
+        for name in self.names:
             write_atomic(self._lock(name).with_suffix(".json"), about)
 
     def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
@@ -101,6 +124,27 @@ class Worker:
         if self.current is not None:
             with suppress(OSError):
                 (self.current.path / "stop").touch()
+
+
+def roles(
+    asked: str, found: str, every: list[str], automatic: bool
+) -> tuple[str, list[str], list[str], list[str]]:
+    """What a worker serves.
+
+    Args:
+        asked: The name that it was started for.
+        found: The device behind that name.
+        every: All devices of this kind, by number.
+        automatic: Whether runs for "auto" may go to this kind.
+
+    Returns:
+        Its device; the names whose locks it holds; the names whose runs it takes (runs for "auto" go to any
+        device of the kind, those for a kind without a number to the first); the other devices.
+    """
+    own = found if found in every else every[0]
+    names = {asked, own} | ({own.partition(":")[0]} if own == every[0] else set())
+    takes = names | ({"auto"} if automatic else set())
+    return own, sorted(names), sorted(takes), [name for name in every if name != own]
 
 
 if __name__ == "__main__":

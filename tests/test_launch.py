@@ -176,8 +176,8 @@ def test_a_run_taken_or_removed_under_its_hands_does_not_end_a_worker(tiny: Path
             "from core.runs import Run\nfrom core.worker import Worker\n"
             "worker = Worker(Path(sys.argv[1]), 'cpu', 0.5)\n"
             "looks = iter([Run(Path(sys.argv[2]))])\n"
-            "worker._next = lambda takes: next(looks, None)\n"
-            "worker._drain(['cpu'], train.run)"
+            "worker._next = lambda: next(looks, None)\n"
+            "worker.takes = ['cpu']; worker._drain(train.run)"
         )
         command = [sys.executable, "-c", code, str(root), str(taken.path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
