@@ -2,7 +2,11 @@
 
 import csv
 import io
+import os
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,7 @@ from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Result, Row
 from core.runs import RunConfig
+from core.significance import corrected_t, holm
 
 RNG = np.random.default_rng(0)
 
@@ -234,3 +239,142 @@ def test_markdown_has_a_table_per_block_and_marks() -> None:
     assert next(line for line in lines if "| MACL |" in line).endswith("| **90.00** |")
     assert next(line for line in lines if "LBase" in line).endswith("| *80.00* |")
     assert r"| a\|b |" in report.to_markdown([row(method="a|b")])
+
+
+def paired(loss: str, seed: int, easy: float, **fields: Any) -> Result:
+    """A result whose split is that of its seed: chance and sizes are the same for every loss."""
+    found = result(loss, seed, metrics={"map_easy": easy}, **fields)
+    found.scores.update(images=411, train_images=1475, chance=dict.fromkeys(METRICS, 0.1 + seed / 100))
+    return found
+
+
+def pinned(runs: list[Result], baseline: str) -> list[Row]:
+    (block,) = report.blocks(report.summary(runs))
+    return report.pin(block, next(row for row in block if row.name == baseline))
+
+
+def test_a_pinned_baseline_is_compared_seed_by_seed() -> None:
+    rng = np.random.default_rng(1)
+    easy = {
+        loss: rng.normal(0.5, 0.01, 6) + (0.3 if loss == "oml" else 0) for loss in ("macl", "oml", "lmsc")
+    }
+    runs = [paired(loss, seed, easy[loss][seed]) for loss in easy for seed in range(6)]
+    runs += [paired("lbase", seed, 0.4) for seed in (5, 9)]
+    rows = by_method(pinned(runs, "MACL"))
+    assert rows["MACL"].baseline
+    assert not rows["MACL"].against
+    assert not rows["chance"].against
+    wanted = [corrected_t(100 * (easy[loss] - easy["macl"]), 411 / 1475) for loss in ("oml", "lmsc")]
+    adjusted = holm([test.p for test in wanted])
+    for name, test, p in zip(("OML", "LMsc"), wanted, adjusted, strict=True):
+        found = rows[name].against["map_easy"]
+        np.testing.assert_allclose(found.test.mean, test.mean)
+        np.testing.assert_allclose((found.test.p, found.holm), (test.p, p))
+    assert rows["OML"].against["map_easy"].verdict == "better"
+    assert rows["LBase"].against["map_easy"].seeds == (5,)
+    assert rows["LBase"].against["map_easy"].verdict == "unknown"
+
+
+def test_results_on_other_test_images_are_no_pair() -> None:
+    runs = [paired(loss, seed, 0.5) for loss in ("macl", "oml") for seed in range(4)]
+    runs[0].scores["chance"] = dict.fromkeys(METRICS, 0.3)
+    runs[1].scores["images"] = 400
+    assert by_method(pinned(runs, "OML"))["MACL"].against["map_easy"].seeds == (2, 3)
+
+
+def test_only_a_method_of_the_block_can_be_the_baseline() -> None:
+    (block,) = report.blocks(report.summary([result("macl")]))
+    for wrong in (block[0], row("MACL")):
+        with pytest.raises(ValueError, match="need a method of the block"):
+            report.pin(block, wrong)
+
+
+def test_files_with_a_baseline() -> None:
+    easy = {"macl": (0.1, 0.11, 0.12, 0.1), "oml": (0.8, 0.83, 0.81, 0.8), "lmsc": (0.1, 0.12, 0.11, 0.1)}
+    rows = pinned([paired(loss, s, easy[loss][s]) for loss in easy for s in range(4)], "MACL")
+    frame = pd.read_csv(io.StringIO(report.to_csv(rows))).set_index("method")
+    assert set(frame.baseline) == {"MACL"}
+    for found in (row for row in rows if row.against):
+        comparison = found.against["map_easy"]
+        line = frame.loc[found.method]
+        ends = [line[f"map_easy_{part}"] for part in ("difference", "low", "high")]
+        test = comparison.test
+        assert ends == [round(value, 2) for value in (test.mean, test.low, test.high)]
+        assert line.map_easy_p_holm == pytest.approx(comparison.holm, rel=0.05)
+    assert np.isnan(frame.loc["MACL", "map_easy_difference"])
+    latex = report.to_latex(rows)
+    (oml,) = (line for line in latex.splitlines() if line.startswith("OML"))
+    assert oml.split(" & ")[3].endswith("$^{+}$")
+    assert r"worse than MACL (corrected resampled t-test over seeds, Holm, 5 \%)" in latex
+    markdown = report.to_markdown(rows)
+    assert "<sup>+</sup>" in next(line for line in markdown.splitlines() if line.startswith("| OML"))
+    assert "− worse than MACL" in markdown
+    assert "+" in next(line for line in report.to_text(rows).splitlines() if " OML " in line)
+
+
+def test_the_published_tables() -> None:
+    """Spot values of tables 4, 5 and 6, one of each column, and 13 losses on three data sets."""
+    rows = report.summary(
+        [result(loss, dataset=name) for name in ("dlrsd", "ml_aid", "whdld") for loss in LOSSES]
+    )
+    values = {(row.dataset, row.loss): report.published(row) for row in rows if not row.reference}
+    assert len(values) == 39
+    assert all(list(found) == list(METRICS) for found in values.values())
+    for place, key, value in (
+        (("dlrsd", "wg_macl"), "map_sim", 77.71),
+        (("dlrsd", "supcon_all"), "wap", 14.30),
+        (("dlrsd", "lreg"), "map_hard", 5.96),
+        (("ml_aid", "simdis"), "ndcg", 58.04),
+        (("ml_aid", "macl"), "map_easy", 59.89),
+        (("ml_aid", "lworeg"), "ndcg_sim", 92.76),
+        (("whdld", "oml"), "map_medium", 64.78),
+        (("whdld", "macl"), "wap", 63.24),
+    ):
+        assert values[place][key] == value
+    variant = report.summary([result("macl", params={"denominator": "own"}), result("macl", dataset="ucm")])
+    assert [report.published(row) for row in variant] == [{}] * 6
+
+
+def test_what_is_said_beside_published_values() -> None:
+    block = report.summary([result("macl")])
+    block[0].values |= {"wap": (26.18, 0.5), "map_easy": (30.18, 1.2), "ndcg": (37.4, 0.5)}
+    assert report.warning(block) == (
+        "Published: Table 4 of the MACL paper, there with ResNet-18. Its mAP Easy, Medium and Hard equal "
+        "those of a random order, and all its values of wAP@100 lie below chance: a reference, no target."
+    )
+    assert report.warning(report.summary([result("macl", dataset="ucm")])) == ""
+
+
+def test_files_with_published_values() -> None:
+    rows = report.summary([result("macl"), result("macl", id="b", params={"alpha": 2.0})])
+    frame = pd.read_csv(io.StringIO(report.to_csv(rows, paper=True))).set_index("method")
+    assert frame.loc["MACL", "map_easy_published"] == 28.95
+    assert np.isnan(frame.loc["MACL (alpha=2)", "map_easy_published"])
+    assert report.to_latex(rows, paper=True).count(r"\quad published & 72.14 & 75.17 & 28.95") == 1
+    assert report.to_markdown(rows, paper=True).count("| – published | 72.14 | 75.17 | 28.95") == 1
+
+
+def test_the_latex_compiles(tmp_path: Path) -> None:
+    """Every kind of table in one document, with hostile names of methods and folders."""
+    if shutil.which("pdflatex") is None and not os.environ.get("CI"):
+        pytest.skip("no pdflatex: install texlive-latex-recommended to compile the table")
+    rows = pinned([paired(loss, s, 0.5 + s / 9) for loss in LOSSES for s in range(4)], "MulSupCon")
+    rows += report.summary([result("macl", study="τ tuned on validation", params={"alpha": 2.0})])
+    name = "a_b & 50% #1 {x} ~^ \\input{y} $z$ <|> α τ ± é 雲 \u200b"
+    rows.append(row(name, dataset=f"folder /{name}\nfoo", spread=1.0))
+    document = (
+        "\\documentclass[a4paper,landscape]{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+        f"{report.to_latex(rows, paper=True)}\\end{{document}}\n"
+    )
+    (tmp_path / "table.tex").write_text(document)
+    done = subprocess.run(
+        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "table.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    log = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, log
+    assert (tmp_path / "table.pdf").stat().st_size > 1000
+    assert "Missing character" not in (tmp_path / "table.log").read_text(errors="replace")

@@ -1,6 +1,8 @@
 """The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
 
+from core.report.baseline import pin
 from core.report.files import cell, to_csv, to_latex, to_markdown, to_text
+from core.report.paper import published, warning
 from core.report.rows import (
     Result,
     Row,
@@ -21,11 +23,14 @@ __all__ = [
     "cell",
     "dataset_name",
     "method_name",
+    "pin",
     "protocol_name",
+    "published",
     "read",
     "summary",
     "to_csv",
     "to_latex",
     "to_markdown",
     "to_text",
+    "warning",
 ]

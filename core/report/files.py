@@ -2,60 +2,109 @@
 
 import csv
 import io
+import math
 
 from core.metrics import METRICS
+from core.report.paper import published
 from core.report.rows import Row, blocks
 
+TEST = "corrected resampled t-test over seeds, Holm, 5 %"
 
-def to_csv(rows: list[Row]) -> str:
-    """One line per row; mean and std of every metric in percent with two decimals."""
+
+def to_csv(rows: list[Row], paper: bool = False) -> str:
+    """One line per row; mean and std of every metric in percent with two decimals.
+
+    With a pinned baseline also the difference in points, its 95 % interval, and the p-value after Holm.
+
+    Args:
+        rows: In their order.
+        paper: With the published values.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    head = ["dataset", "protocol", "method", "seeds"]
-    writer.writerow(head + [f"{key}{part}" for key in METRICS for part in ("", "_std")])
+    pinned = any(row.baseline for row in rows)
+    parts = ["", "_std"]
+    parts += ["_difference", "_low", "_high", "_p_holm"] if pinned else []
+    parts += ["_published"] if paper else []
+    head = ["dataset", "protocol", "method", "seeds", *(["baseline"] if pinned else [])]
+    writer.writerow(head + [f"{key}{part}" for key in METRICS for part in parts])
+    base = {id(row): _baseline(block) for block in blocks(rows) for row in block}
     for row in rows:
-        cells = [row.dataset, row.protocol, row.method, " ".join(map(str, row.seeds))]
+        cells = [row.dataset, row.protocol, row.name, " ".join(map(str, row.seeds))]
+        cells += [base[id(row)]] if pinned else []
         for key in METRICS:
-            mean, spread = row.values.get(key, (None, None))
-            cells += ["" if mean is None else f"{mean:.2f}", "" if spread is None else f"{spread:.2f}"]
+            cells += [_decimals(value) for value in row.values.get(key, (None, None))]
+            if pinned:
+                found = row.against.get(key)
+                test = found and (found.test.mean, found.test.low, found.test.high)
+                cells += [_decimals(value) for value in test or (None, None, None)]
+                cells.append(f"{found.holm:.2g}" if found and not math.isnan(found.holm) else "")
+            if paper:
+                cells.append(_decimals(published(row).get(key)))
         writer.writerow([_harmless(cell) for cell in cells])
     return file.getvalue()
 
 
-def to_latex(rows: list[Row]) -> str:
-    """A booktabs table per data set and protocol; best bold, second underlined."""
-    parts = []
-    for block in blocks(rows):
-        seeds = sorted({seed for row in block for seed in row.seeds})
-        lines = [
-            f"% {' '.join(block[0].dataset.split())}, {block[0].protocol}; percent, mean and standard "
-            f"deviation over seeds {', '.join(map(str, seeds))}; needs booktabs",
-            r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
-            r"\toprule",
-            " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",
-            r"\midrule",
-        ]
-        for row in block:
-            cells = [_tex(row.method)]
-            for key in METRICS:
-                text = cell(row, key).replace("±", r"$\pm$").replace("–", "--")
-                cells.append(
-                    {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}.get(row.rank.get(key, 0), text)
-                )
-            lines.append(" & ".join(cells) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}"]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+def to_latex(rows: list[Row], paper: bool = False) -> str:
+    """A whole table (booktabs) per data set and protocol; best bold, second underlined, + and − significant.
+
+    Args:
+        rows: In their order.
+        paper: With the published values.
+    """
+    return "\n".join(_latex(block, paper) for block in blocks(rows))
+
+
+def _latex(block: list[Row], paper: bool) -> str:
+    seeds = sorted({seed for row in block for seed in row.seeds})
+    over = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
+    name, base = f"{' '.join(block[0].dataset.split())}, {block[0].protocol}", _baseline(block)
+    caption = f"{_tex(name)}: percent, " + (
+        f"mean and standard deviation over {over}." if len(seeds) > 1 else f"{over}."
+    )
+    caption += r" Best mean bold, second underlined."
+    if base:
+        caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)})."
+    lines = [
+        f"% {name}, {over}; needs \\usepackage{{booktabs}}",
+        r"\begin{table*}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\caption{{{caption}}}",
+        r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
+        r"\toprule",
+        " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",
+        r"\midrule",
+    ]
+    for row in block:
+        cells = [_tex(row.name)]
+        for key in METRICS:
+            text = cell(row, key).replace("±", r"$\pm$").replace("–", "--")
+            marks = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}
+            sign = {"better": "$^{+}$", "worse": "$^{-}$"}.get(_verdict(row, key), "")
+            cells.append(marks.get(row.rank.get(key, 0), text) + sign)
+        lines.append(" & ".join(cells) + r" \\")
+        if paper and (known := published(row)):
+            lines.append(
+                " & ".join([r"\quad published", *(_decimals(known[key]) for key in METRICS)]) + r" \\"
+            )
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
+    return "\n".join(lines) + "\n"
 
 
 def to_text(rows: list[Row]) -> str:
-    """Aligned columns for a terminal; * best, ' second."""
+    """Aligned columns for a terminal; * best, ' second; + and − significant against the baseline."""
     head = ["data set", "protocol", "method", "seeds", *METRICS.values()]
     lines = [head]
     for row in rows:
         marks = {1: "*", 2: "'"}
-        cells = [cell(row, key) + marks.get(row.rank.get(key, 0), " ") for key in METRICS]
-        lines.append([row.dataset, row.protocol, row.method, str(len(row.seeds)), *cells])
+        signs = {"better": "+", "worse": "−"} if any(row.baseline for row in rows) else {}
+        cells = [
+            cell(row, key)
+            + marks.get(row.rank.get(key, 0), " ")
+            + (signs.get(_verdict(row, key), " ") if signs else "")
+            for key in METRICS
+        ]
+        lines.append([row.dataset, row.protocol, row.name, str(len(row.seeds)), *cells])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     texts = []
     for line in lines:
@@ -65,18 +114,27 @@ def to_text(rows: list[Row]) -> str:
     return "\n".join(texts)
 
 
-def to_markdown(rows: list[Row]) -> str:
-    """A table per data set and protocol; best bold, second in italics."""
+def to_markdown(rows: list[Row], paper: bool = False) -> str:
+    """A table per data set and protocol; best bold, second in italics; + and − significant.
+
+    Args:
+        rows: In their order.
+        paper: With the published values.
+    """
     parts = []
     for block in blocks(rows):
         lines = [f"{block[0].dataset}, {block[0].protocol}", ""]
         lines.append("| " + " | ".join(["method", *METRICS.values()]) + " |")
         lines.append("|---" + "|---:" * len(METRICS) + "|")
         for row in block:
-            marks = {1: "**", 2: "*"}
-            cells = [f"{(m := marks.get(row.rank.get(key, 0), ''))}{cell(row, key)}{m}" for key in METRICS]
-            method = " ".join(row.method.split()).replace("|", "\\|")
-            lines.append("| " + " | ".join([method, *cells]) + " |")
+            lines.append(
+                "| " + " | ".join([_line(row.name), *(_markdown(row, key) for key in METRICS)]) + " |"
+            )
+            if paper and (known := published(row)):
+                values = [_decimals(known[key]) for key in METRICS]
+                lines.append("| " + " | ".join(["– published", *values]) + " |")
+        if base := _baseline(block):
+            lines += ["", f"Superscript + better, − worse than {_line(base)} ({TEST})."]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -87,6 +145,29 @@ def cell(row: Row, key: str) -> str:
         return "–"
     mean, spread = row.values[key]
     return f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
+
+
+def _markdown(row: Row, key: str) -> str:
+    mark = {1: "**", 2: "*"}.get(row.rank.get(key, 0), "")
+    sign = {"better": "<sup>+</sup>", "worse": "<sup>−</sup>"}.get(_verdict(row, key), "")
+    return f"{mark}{cell(row, key)}{mark}{sign}"
+
+
+def _baseline(block: list[Row]) -> str:
+    return next((row.name for row in block if row.baseline), "")
+
+
+def _verdict(row: Row, key: str) -> str:
+    return row.against[key].verdict if key in row.against else ""
+
+
+def _line(text: str) -> str:
+    """One line that breaks no Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 def _harmless(cell: str) -> str:
@@ -110,8 +191,24 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "ε": r"$\varepsilon$",
+    "τ": r"$\tau$",
 }
+_KNOWN_TO_LATEX = 0x180  # pdflatex stops at a letter beyond Latin that no package has declared
 
 
 def _tex(text: str) -> str:
-    return "".join(rf"\{c}" if c in "&%$#_{}" else _TEX.get(c, c) for c in text)
+    return "".join(rf"\{c}" if c in "&%$#_{}" else _TEX.get(c, _letter(c)) for c in text)
+
+
+def _letter(c: str) -> str:
+    return c if 0x20 <= ord(c) < _KNOWN_TO_LATEX and not 0x7F <= ord(c) < 0xA0 else "?"

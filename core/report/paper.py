@@ -1,0 +1,57 @@
+"""The values that the MACL paper prints in its tables 4 to 6: a reference, no target.
+
+Its Easy, Medium and Hard columns equal a random order on all three data sets.
+"""
+
+import csv
+from functools import cache
+from pathlib import Path
+
+from core.losses import LOSSES
+from core.metrics import METRICS
+from core.report.rows import Row
+
+FILE = Path(__file__).resolve().parent.parent.parent / "assets" / "paper_tables.csv"
+
+
+@cache
+def tables() -> dict[str, tuple[int, dict[str, dict[str, float]]]]:
+    """Data set to the number of its table and loss -> metric -> percent."""
+    found: dict[str, tuple[int, dict[str, dict[str, float]]]] = {}
+    with FILE.open(newline="") as file:
+        for line in csv.DictReader(file):
+            table = found.setdefault(line["dataset"], (int(line["table"]), {}))
+            table[1][line["loss"]] = {key: float(line[key]) for key in METRICS}
+    return found
+
+
+def published(row: Row) -> dict[str, float]:
+    """What the paper prints for a row, metric to percent; empty for a variant that it does not have."""
+    if row.reference or row.method != LOSSES[row.loss].title or row.dataset not in tables():
+        return {}
+    return tables()[row.dataset][1].get(row.loss, {})
+
+
+def warning(block: list[Row]) -> str:
+    """What to keep in mind when published values stand beside those of a block; empty where there are none.
+
+    Args:
+        block: Rows of one data set and protocol.
+    """
+    if block[0].dataset not in tables():
+        return ""
+    number, losses = tables()[block[0].dataset]
+    text = (
+        f"Published: Table {number} of the MACL paper, there with ResNet-18. Its mAP Easy, Medium and Hard "
+        "equal those of a random order"
+    )
+    below = [
+        METRICS[key]
+        for row in block
+        if row.loss == "chance"
+        for key in METRICS
+        if key in row.values and max(values[key] for values in losses.values()) < row.values[key][0]
+    ]
+    if others := [title for title in below if not title.startswith("mAP ")]:
+        text += f", and all its values of {' and '.join(others)} lie below chance"
+    return text + ": a reference, no target."
