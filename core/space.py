@@ -85,7 +85,7 @@ def uniformity(z: ArrayLike, t: float = 2.0) -> float:
 
 
 def effective_rank(z: ArrayLike) -> float:
-    """The exponential of the entropy of the singular values of z (N, D), scaled to sum to 1; nan for zeros."""
+    """Exponential of the entropy of the singular values of z (N, D), scaled to sum to 1; nan for zeros."""
     z = _rows(z)
     s = np.linalg.svd(z if len(z) < z.shape[1] else np.linalg.qr(z, mode="r"), compute_uv=False)
     if not len(s) or s.sum() == 0:
@@ -120,7 +120,7 @@ def trustworthiness(
         z: Embeddings (N, D).
         x: Their places in the picture (N, 2) or (N, 3).
         k: Neighbours looked at; fewer where there are fewer than 2k + 1 images.
-        sample: Images i that are summed over, at most; beyond, a random sample. None: what takes half a second.
+        sample: Images i summed over, at most, a random sample of all; None: what takes half a second.
         seed: Of the sample.
 
     Returns:

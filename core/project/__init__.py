@@ -1,0 +1,11 @@
+"""Pictures of embedding spaces: PCA at once, UMAP from a process of its own, cached by content.
+
+UMAP is seeded: the same embeddings, parameters and seed give the same picture on the same machine; another
+processor or version of a library may give another one. The module that fits, `core.project.fit`, is the only
+one that imports umap; a page reads what the process of `core.project.worker` has left in the cache.
+"""
+
+from core.project.plane import align, pca
+from core.project.store import Step, Umap, layout, progress, request
+
+__all__ = ["Step", "Umap", "align", "layout", "pca", "progress", "request"]
