@@ -1,0 +1,186 @@
+"""Questions that need a run's network, put by pages that import no torch and answered by `core.embedder`.
+
+A question is a small file under the cache, its answer a safetensors file of the same name: it is computed
+once, however often and by however many pages it is asked, and it survives them all. The embedder is a
+detached process like the worker that trains, but apart from it, so that a query never waits for a training;
+it starts when first needed, stays warm for some minutes, and holds `lock` while it lives.
+"""
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from core.data.prepared import cache_root, make_folder
+from core.files import locked_by, write_atomic
+from core.runs import Run
+
+VERSION = 1  # of the answers: raise it when the same question gets another one
+PROJECT = Path(__file__).resolve().parent.parent
+WEIGHTS = "model.safetensors"
+PICTURE = "picture:"  # before the key of an uploaded picture, where an image name may stand
+START_SECONDS = 10.0  # a process that has not taken its lock after this long has died at its start
+URGENCY = {"embed": 0, "explain": 1, "splits": 2}
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of one run.
+
+    Attributes:
+        kind: `embed`: the embedding of an uploaded picture, z (1, D). `splits`: those of all images that are
+            not in the test split, z_train, y_train, z_val, y_val in the order of splits.json. `explain`: why
+            the images `first` and `second` are similar, the fields of `core.explain.Explanation`.
+        run: Path of the run folder.
+        first: Name of an image of the run's data set, or `PICTURE` and the key of an uploaded one.
+        second: Likewise.
+    """
+
+    kind: Literal["embed", "splits", "explain"]
+    run: str
+    first: str = ""
+    second: str = ""
+
+    @property
+    def key(self) -> str:
+        """The question and the weights it is asked of."""
+        with suppress(OSError):
+            stat = (Path(self.run) / WEIGHTS).stat()
+            weights = f"{stat.st_mtime_ns} {stat.st_size}"
+            return hashlib.sha256(f"{VERSION} {asdict(self)} {weights}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{VERSION} {asdict(self)}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, eq=False)
+class Reply:
+    """What has come of a question: `ready` with its `arrays`, `waiting`, or `failed` with its `error`."""
+
+    state: Literal["ready", "waiting", "failed"]
+    arrays: dict[str, np.ndarray]
+    error: str = ""
+
+
+def can_answer(run: Run) -> bool:
+    """The run has its weights; one that was recorded with the product has none."""
+    return (run.path / WEIGHTS).is_file()
+
+
+def ask(question: Question) -> Reply:
+    """The answer if it is there; else the question is put, an embedder is started if none is alive.
+
+    Raises:
+        MaclError: If the cache cannot be written.
+    """
+    reply = look(question)
+    if reply.state == "waiting":
+        folder = home() / "questions"
+        make_folder(folder)
+        waiting = folder / f"{URGENCY[question.kind]}-{question.key}.json"
+        if not waiting.exists():
+            write_atomic(waiting, json.dumps(asdict(question)))
+        ensure()
+    return reply
+
+
+def look(question: Question) -> Reply:
+    """What has come of a question; puts none."""
+    path = answer_path(question.key)
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no mapping
+        with suppress(OSError):
+            os.utime(path)  # what is read stays longest
+        return Reply("ready", arrays)
+    except (OSError, SafetensorError):
+        pass
+    try:
+        return Reply("failed", {}, path.with_suffix(".txt").read_text())
+    except OSError:
+        return Reply("waiting", {})
+
+
+def again(question: Question) -> None:
+    """Forget that a question failed, so that it can be put again."""
+    answer_path(question.key).with_suffix(".txt").unlink(missing_ok=True)
+
+
+def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
+    """Put an uploaded picture where the embedder finds it; it is deleted within a day.
+
+    Args:
+        key: Of its content.
+        sizes: The prepared picture (P, P, 3) uint8 by P.
+
+    Raises:
+        MaclError: If the cache cannot be written.
+    """
+    make_folder(home() / "pictures")
+    arrays = {str(size): np.ascontiguousarray(array) for size, array in sizes.items()}
+    write_atomic(picture_path(key), save(arrays))
+
+
+def picture(key: str) -> dict[int, np.ndarray]:
+    """An uploaded picture by its sizes; empty if it is gone."""
+    try:
+        with safe_open(picture_path(key), framework="numpy") as file:
+            return {int(size): file.get_tensor(size) for size in file.keys()}  # noqa: SIM118  no mapping
+    except (OSError, SafetensorError):
+        return {}
+
+
+def ensure() -> None:
+    """Start an embedder unless one is alive or starting; returns without waiting for it."""
+    folder = home()
+    if locked_by(folder / "lock") is not None:
+        return
+    make_folder(folder)
+    starting = folder / "starting"
+    with suppress(OSError):
+        if time.time() - starting.stat().st_mtime < START_SECONDS:
+            return
+    starting.touch()
+    command = shlex.join([sys.executable, "-m", "core.embedder"])
+    log = shlex.quote(str(folder / "log.txt"))
+    # the shell ends at once: nobody has a child to reap, and a Ctrl-C in the terminal does not reach it
+    subprocess.run(
+        ["/bin/sh", "-c", f"{command} </dev/null >>{log} 2>&1 &"],
+        cwd=PROJECT,
+        start_new_session=True,
+        check=True,
+    )
+
+
+def doing() -> dict[str, Any]:
+    """What the embedder is at: `ready`, `what`, `done`, `total`; empty without one."""
+    pid = locked_by(home() / "lock")
+    try:
+        said: dict[str, Any] = json.loads((home() / "doing.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if pid is not None and said.get("pid") == pid else {}
+
+
+def home() -> Path:
+    """Where questions, answers and uploaded pictures lie."""
+    return cache_root() / "embedder"
+
+
+def answer_path(key: str) -> Path:
+    """Where an answer lies; why there is none stands in a .txt beside it."""
+    return home() / "answers" / f"{key}.safetensors"
+
+
+def picture_path(key: str) -> Path:
+    """Where an uploaded picture lies."""
+    return home() / "pictures" / f"{key}.safetensors"
