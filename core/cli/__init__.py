@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from core import launch
-from core.cli import benchmark, data, run, table, train
+from core.cli import benchmark, data, run, sweep, table, train
 from core.cli.console import err
 from core.errors import MaclError
 
@@ -22,6 +22,9 @@ app.command()(train.resume)
 app.command()(run.evaluate)
 app.command()(benchmark.benchmark)
 app.command()(table.table)
+app.command()(sweep.sweep)
+app.command()(sweep.pause)
+app.command()(sweep.unpause)
 app.command("runs")(run.list_all)
 app.command()(run.stop)
 app.command()(run.export)

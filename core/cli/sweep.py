@@ -1,0 +1,140 @@
+"""`macl sweep`, `macl pause` and `macl unpause`: many runs through the queue."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from core import duration, launch
+from core import sweep as sweeps
+from core.axes import parse_axis
+from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
+from core.errors import MaclError
+from core.metrics import METRICS
+from core.runs import PRESETS
+from core.studies import STUDIES
+from core.surface import cells
+from core.sweep import Sweep
+
+TAKE_UP_SECONDS = 2.0
+
+
+def sweep(
+    axes: Annotated[
+        list[str] | None,
+        typer.Argument(help="alpha=0:3:7 (seven values from 0 to 3), lr=0.1,0.01, seed=0-2 …"),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help=f"Ready-made: {', '.join(STUDIES)}.")] = None,
+    dataset: Annotated[str, typer.Option(help="Key of the data set.")] = "demo",
+    data_root: DataRoot = None,
+    loss: Annotated[str, typer.Option(help="Loss of all runs, unless it is an axis.")] = "macl",
+    preset: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(PRESETS)}; default: instant.")
+    ] = None,
+    fix: Annotated[
+        list[str] | None, typer.Option("--set", help="A field or parameter that all runs share: beta=0.1.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="0 or 0,1,2 or 0-4.")] = "0",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    title: Annotated[str, typer.Option(help="Name of the sweep.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
+    wait: Annotated[bool, typer.Option(help="Wait for the end and print the scores.")] = False,
+    metric: Annotated[str, typer.Option(help=f"Printed with --wait: {', '.join(METRICS)}.")] = "map_medium",
+    resume: Annotated[str | None, typer.Option(help="Continue the sweep of this name.")] = None,
+    run_root: RunRoot = None,
+) -> None:
+    """Queue a grid over any fields of a run and parameters of its loss, or a ready-made study of the paper.
+
+    Runs that exist are not repeated, so the same command continues a sweep.
+    """
+    root = root_of(run_root)
+    if metric not in METRICS:
+        raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
+    fixed = dict(_one(text, loss) for text in fix or [])
+    fields = {"dataset": dataset, "data_root": absolute(data_root), "device": device, **fixed}
+    numbers = parse_axis(f"seed={seeds}", loss)[1]
+    if resume is not None:
+        planned = sweeps.read(resume, root)
+    elif study is not None:
+        if study not in STUDIES:
+            raise MaclError(f"--study: need one of {', '.join(STUDIES)}, got {study!r}")
+        usual = STUDIES[study].preset or "instant"
+        planned = STUDIES[study].build(preset or usual, fields, [int(n) for n in numbers])
+    else:
+        given = dict(parse_axis(text, loss) for text in axes or [])
+        if not given:
+            raise MaclError("say what to vary, such as alpha=0:3:7 beta=0,0.1,1, or take a --study")
+        shared = {**fields, **({} if "loss" in given else {"loss": loss})}
+        named = title or " × ".join(given)
+        planned = sweeps.grid(named, preset or "instant", shared, {"seed": numbers, **given})
+    among = sweeps.known(root)
+    seen = duration.preview(planned, among)
+    basis = "as finished runs like these took" if seen.measured else "a guess: no run like these has finished"
+    err.print(
+        f"{escape(planned.title)}: {seen.total} runs, {seen.there} of them there; the others take about "
+        f"{duration.words(seen.seconds)} one after another ({basis})"
+    )
+    if planned.note:
+        err.print(escape(planned.note))
+    if dry_run:
+        return
+    planned = sweeps.start(planned, root)
+    if launch.paused(root):
+        err.print("the queue is paused: macl unpause lets it go on")
+    if wait:
+        _wait(planned, root)
+        out.print(_table(planned, root, metric))
+    print(planned.id)
+
+
+def pause(run_root: RunRoot = None) -> None:
+    """Let no worker begin another run; what runs goes on to its end."""
+    launch.pause(root_of(run_root))
+    out.print("paused")
+
+
+def unpause(run_root: RunRoot = None) -> None:
+    """Let the queue go on."""
+    launch.unpause(root_of(run_root))
+    out.print("goes on")
+
+
+def _one(text: str, loss: str) -> tuple[str, object]:
+    name, values = parse_axis(text, loss)
+    if len(values) != 1:
+        raise MaclError(f"--set {name}: need one value, got {len(values)}; to vary it, leave --set out")
+    return name, values[0]
+
+
+def _wait(planned: Sweep, root: Path) -> None:
+    """Until every run has ended; a worker that has died is replaced."""
+    said = -1
+    while True:
+        states = [run.state if run else "queued" for _, run in sweeps.found(planned, sweeps.known(root))]
+        done = sum(state in ("finished", "failed", "stopped") for state in states)
+        if done != said:
+            err.print(f"{done} of {len(states)}")
+            said = done
+        if done == len(states):
+            return
+        if not launch.paused(root):
+            for run in [*launch.queue(root), *launch.dropped(root)]:
+                launch.ensure_worker(launch.device_of(run), root)
+        time.sleep(TAKE_UP_SECONDS)
+
+
+def _table(planned: Sweep, root: Path, metric: str) -> Table:
+    pairs = sweeps.found(planned, sweeps.known(root))
+    scores = {run.id: run.scores()["metrics"] for _, run in pairs if run and run.state == "finished"}
+    shown = Table(title=f"{planned.title}: {METRICS[metric]}", box=None)
+    names = [name for name in planned.axes if name != "seed"]
+    for name in names:
+        shown.add_column(name)
+    shown.add_column("percent", justify="right")
+    for cell in cells(pairs, scores, metric):
+        spread = "" if cell.spread is None else f" ± {cell.spread:.2f}"
+        shown.add_row(*(str(cell.at[name]) for name in names), f"{cell.mean:.2f}{spread}")
+    return shown

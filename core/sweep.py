@@ -1,0 +1,241 @@
+"""Sweeps: many runs that differ in a few settings, described by one file and found again in their runs.
+
+A sweep is `.sweeps/<name>.json` in the run root: title, axes, and the whole configuration of every point. Its
+runs are the run folders with these configurations, whoever has started them, so that no run is done twice and
+a sweep can be continued after anything. Nothing here imports torch.
+"""
+
+import itertools
+import json
+import re
+import secrets
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core import launch, runs
+from core.errors import MaclError
+from core.files import lock, unlock, write_atomic
+from core.losses import LOSSES, Value
+from core.runs import Run, RunConfig, explain
+
+MOST_RUNS = 5000
+FOLDER = ".sweeps"
+
+At = dict[str, Value]
+Known = Sequence[tuple[Run, RunConfig]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run of a sweep: where it stands on the axes, and its whole configuration."""
+
+    at: At
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Many runs that belong together.
+
+    Attributes:
+        id: Name of its file; empty before it is started.
+        title: For people.
+        note: What a person should know of it; may be empty.
+        axes: Name to its values in order; the axis "seed", if there is one, is repetition.
+        points: Every run; a grid, or any list.
+    """
+
+    id: str
+    title: str
+    note: str
+    axes: dict[str, tuple[Value, ...]]
+    points: tuple[Point, ...]
+
+    @property
+    def shown(self) -> list[str]:
+        """The axes that a figure has: those with several values, but for the seed."""
+        return [name for name, values in self.axes.items() if name != "seed" and len(values) > 1]
+
+
+def grid(
+    title: str,
+    preset: str,
+    fields: Mapping[str, Any],
+    axes: Mapping[str, Sequence[Value]],
+    note: str = "",
+) -> Sweep:
+    """Every combination of the axes' values.
+
+    Args:
+        title: For people.
+        preset: Of `core.runs.PRESETS`.
+        fields: Fields of the configuration (with `loss`), and parameters of the loss, that all runs share.
+        axes: Field or parameter to its values; the first varies slowest.
+        note: What a person should know of the sweep.
+
+    Raises:
+        MaclError: An unknown or empty axis, a value out of range, or too many runs.
+    """
+    for name, values in axes.items():
+        if not values:
+            raise MaclError(f"{name}: need at least one value")
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > MOST_RUNS:
+        raise MaclError(f"these are {count:,} runs: need at most {MOST_RUNS:,}; take fewer values")
+    combinations = itertools.product(*axes.values())
+    places = [dict(zip(axes, values, strict=True)) for values in combinations]
+    return listed(title, preset, fields, places, note)
+
+
+def listed(
+    title: str, preset: str, fields: Mapping[str, Any], places: Iterable[Mapping[str, Value]], note: str = ""
+) -> Sweep:
+    """Exactly these places, each a value for some fields or parameters; equal configurations are one run.
+
+    Raises:
+        MaclError: As in `grid`.
+    """
+    points: dict[str, Point] = {}
+    axes: dict[str, dict[Value, None]] = {}
+    for place in places:
+        config = build(preset, {**fields, **place})
+        points.setdefault(key(config), Point(dict(place), config))
+        for name, value in place.items():
+            axes.setdefault(name, {})[value] = None
+    return Sweep("", title, note, {name: tuple(values) for name, values in axes.items()}, (*points.values(),))
+
+
+def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
+    """A configuration from fields and parameters of the loss in one mapping; MaclError says what is wrong."""
+    loss = str(given.get("loss", RunConfig.model_fields["loss"].default))
+    known = {p.name for p in LOSSES[loss].parameters} if loss in LOSSES else set()
+    fields, params = {}, {}
+    for name, value in given.items():
+        if name in RunConfig.model_fields and name not in ("params", "preset"):
+            fields[name] = value
+        elif name in known or loss not in LOSSES:
+            params[name] = value
+        else:
+            raise MaclError(
+                f"{name!r} is neither a field of a run nor a parameter of {loss}: "
+                f"its parameters are {', '.join(sorted(known))}"
+            )
+    return RunConfig.build(preset, params=params, **fields)
+
+
+def key(config: RunConfig) -> str:
+    """Equal for configurations of the same run: the device and the place of the images do not count."""
+    left_out = {"device", "preset"} | ({"data_root"} if config.dataset != "folder" else set())
+    return json.dumps(config.model_dump(exclude=left_out), sort_keys=True)
+
+
+def start(sweep: Sweep, root: Path) -> Sweep:
+    """Write the sweep down, then create and queue every run that is not there; returns it with its id.
+
+    Starting it again, also after a crash half-way, adds only what is missing.
+
+    Raises:
+        MaclError: If the root cannot be written, or another process is starting a sweep at this moment.
+    """
+    folder = root / FOLDER
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MaclError(f"no sweep can be kept in {root}: {error.strerror or error}") from error
+    if not lock(folder / "lock"):
+        raise MaclError("another sweep is being started at this moment: try again")
+    try:
+        if not sweep.id:
+            sweep = Sweep(_new_id(sweep.title), sweep.title, sweep.note, sweep.axes, sweep.points)
+            write_atomic(folder / f"{sweep.id}.json", _dump(sweep))
+        devices = {}
+        for point, run in found(sweep, known(root)):
+            if run is None:
+                run = runs.create(point.config, root)
+                (run.path / "sweep").write_text(sweep.id)
+                (run.path / "submitted").touch()
+            elif run.state in ("interrupted", "stopped"):
+                run.unmark("stop", "stopped")
+                (run.path / "submitted").touch()
+            devices[point.config.device] = True
+    finally:
+        unlock(folder / "lock")
+    if not launch.paused(root):
+        for device in devices:
+            launch.ensure_worker(device, root)
+    return sweep
+
+
+def load(root: Path) -> list[Sweep]:
+    """All sweeps of a run root, newest first; files that cannot be read are passed over."""
+    found = []
+    for path in sorted((root / FOLDER).glob("*.json"), reverse=True):
+        try:
+            found.append(_parse(path))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def read(name: str, root: Path) -> Sweep:
+    """The sweep of this id; MaclError if there is none or it cannot be read."""
+    try:
+        return _parse(root / FOLDER / f"{name}.json")
+    except OSError:
+        raise MaclError(f"there is no sweep {name!r} in {root}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        message = explain(error) if isinstance(error, ValidationError) else str(error)
+        raise MaclError(f"the sweep {name!r} cannot be read: {message}") from None
+
+
+def known(root: Path) -> list[tuple[Run, RunConfig]]:
+    """Every run of a root that can be read, with its configuration, newest first."""
+    out = []
+    for run in runs.list_runs(root):
+        try:
+            out.append((run, run.config))
+        except MaclError:
+            continue
+    return out
+
+
+_RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 4, "failed": 5}
+
+
+def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
+    """The run of each point: of several the one that is furthest, else the newest; None if there is none."""
+    wanted = {key(point.config) for point in sweep.points}
+    by_key: dict[str, list[Run]] = {}
+    for run, config in among:
+        if (name := key(config)) in wanted:
+            by_key.setdefault(name, []).append(run)
+    best = {
+        name: same[0] if len(same) == 1 else min(same, key=lambda run: _RANK[run.state])
+        for name, same in by_key.items()
+    }
+    return [(point, best.get(key(point.config))) for point in sweep.points]
+
+
+def _new_id(title: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40] or "sweep"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(2)}"
+
+
+def _dump(sweep: Sweep) -> str:
+    points = [{"at": point.at, "config": point.config.model_dump()} for point in sweep.points]
+    about = {"title": sweep.title, "note": sweep.note, "axes": sweep.axes, "points": points}
+    return json.dumps(about) + "\n"
+
+
+def _parse(path: Path) -> Sweep:
+    about = json.loads(path.read_text())
+    points = tuple(Point(p["at"], RunConfig.model_validate(p["config"])) for p in about["points"])
+    axes = {name: tuple(values) for name, values in about["axes"].items()}
+    return Sweep(path.stem, about["title"], about["note"], axes, points)
