@@ -9,7 +9,8 @@ import streamlit as st
 from safetensors import safe_open
 
 from app.thumbnails import Thumbnails
-from core import labels, launch, metrics, report, runs
+from core import benchmark, labels, launch, metrics, report, runs
+from core.benchmark import Benchmark, summary
 from core.data import Dataset, Report, check, load
 from core.data import is_prepared as is_prepared_now
 from core.errors import MaclError
@@ -84,6 +85,23 @@ def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
 def results() -> list[report.Result]:
     """What the comparison needs of all finished runs."""
     return [_result(str(run.path)) for run in finished_runs()]
+
+
+def benchmarks() -> list[Benchmark]:
+    """The benchmarks that came with the product, then a person's own; MaclError for one that is damaged."""
+    own = sorted(launch.run_root().glob(f"benchmarks/*/{summary.FILE}"))
+    stamp = tuple((str(path), path.stat().st_mtime_ns) for path in own)
+    return _recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", "")) + _own_benchmarks(stamp)
+
+
+def label_quality(run: Run) -> dict[str, float | None]:
+    """Mean average precision of each label on the test split of a finished run, None without a query."""
+    return _label_quality(str(run.path))
+
+
+def query_quality(run: Run) -> dict[str, np.ndarray]:
+    """Each metric of each test image of a finished run (Q,), in the row order of its embeddings."""
+    return _query_quality(str(run.path))
 
 
 def steps_per_epoch(run: Run) -> int:
@@ -209,6 +227,16 @@ def _result(path: str) -> report.Result:
     return report.read(Run(Path(path)))
 
 
+@st.cache_resource(show_spinner=False, max_entries=5)
+def _recorded_benchmarks(root: str) -> list[Benchmark]:
+    return benchmark.recorded()
+
+
+@st.cache_resource(show_spinner=False, max_entries=5)
+def _own_benchmarks(stamp: tuple[tuple[str, int], ...]) -> list[Benchmark]:
+    return [benchmark.read(Path(path)) for path, _ in stamp]
+
+
 @st.cache_resource(show_spinner=False, max_entries=200)
 def _splits(path: str) -> dict[str, list[str]]:
     return Run(Path(path)).splits()
@@ -222,6 +250,19 @@ def _test_rows(path: str) -> dict[str, int]:
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
     return Run(Path(path)).embeddings()
+
+
+@st.cache_resource(show_spinner=False, max_entries=1000)
+def _label_quality(path: str) -> dict[str, float | None]:
+    z, y = _embeddings(path)
+    names = Run(Path(path)).classes() or [f"label {i + 1}" for i in range(y.shape[1])]
+    quality = metrics.per_label(z, y).tolist()
+    return {name: None if np.isnan(value) else value for name, value in zip(names, quality, strict=True)}
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _query_quality(path: str) -> dict[str, np.ndarray]:
+    return dict(metrics.per_query(*_embeddings(path)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=100)
