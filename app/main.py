@@ -17,6 +17,7 @@ st.navigation(
         st.Page("../pages/compare.py", title="Compare"),
         st.Page("../pages/retrieval.py", title="Retrieval"),
         st.Page("../pages/mechanism.py", title="Mechanism"),
+        st.Page("../pages/sensitivity.py", title="Sensitivity"),
     ],
     position="top",  # the width belongs to images and curves
 ).run()

@@ -340,6 +340,8 @@ def test_a_killed_worker_costs_a_sweep_nothing(tiny: Path, root: Path) -> None:
     pairs = sweep.found(made, sweep.known(root))
     assert len({run.id for _, run in pairs if run}) == len(runs.list_runs(root)) == 6
     for run in runs.list_runs(root):
-        assert run.log.count(" finished\n") == 1
-        assert run.log.count("training took") == 1
+        steps = [row["step"] for row in run.history()]
+        assert steps == sorted(set(steps))  # goes on where it was
+        assert steps[-1] == 210
+        assert run.log.count(" finished\n") <= 1
     assert isinstance(pairs[0][1], Run)

@@ -65,7 +65,7 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
     )  # fmt: skip
     with place:
         if wanted:
-            _draw(chosen, [_heat_map(key, title, form, found) for title in wanted], found, order, at, started)
+            _draw(chosen, [heat_map(key, title, form, found) for title in wanted], found, order, at, started)
         else:
             st.info("Choose a map.")
 
@@ -119,7 +119,7 @@ def _draw(
         [*own, *prototypes][:width],
         selection.open_pair,
         tiles=chosen.key,
-        groups=_groups(chosen, order, how),
+        groups=groups(chosen, order, how),
         cuts=[size] if found.images and width > size else [],
         chosen=(list(order).index(at[0]), list(place).index(at[1])) if found.images else None,
         same=found.images,
@@ -127,7 +127,7 @@ def _draw(
     )
 
 
-def _groups(chosen: Chosen, order: np.ndarray, how: Order) -> list[tuple[str, int, int]]:
+def groups(chosen: Chosen, order: np.ndarray, how: Order) -> list[tuple[str, int, int]]:
     """Blocks of rows: by label the rarest of each image, by rarity the two ends."""
     size = len(order)
     if how == "rarity":
@@ -154,7 +154,15 @@ def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], found: Maps, i:
     right.html(pair.terms(key, chosen.batch, found, params, chosen.source.classes, i, p))
 
 
-def _heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
+def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
+    """One map of a loss with its scale and what it says.
+
+    Args:
+        key: The loss.
+        title: Of `SHOWN`.
+        form: Of the force: `CORRECTED`, `PRINTED` or `DIFFERENCE`.
+        found: All maps of the batch.
+    """
     name = SHOWN[title]
     values = found.values[name].copy()
     limit = 1.0

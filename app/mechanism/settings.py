@@ -55,6 +55,32 @@ def choose(run: Run | None) -> tuple[str, dict[str, Value]]:
     return key, {name: values[name] for name in parameters}
 
 
+def stack(first: tuple[str, ...] = (*MAIN, "use_w", "use_T")) -> tuple[str, dict[str, Value]]:
+    """The same widgets below each other, for a narrow column; MACL's switches in sight."""
+    if st.session_state.get("m_loss") not in (None, *_TITLES):
+        del st.session_state["m_loss"]
+    title = st.selectbox(
+        "Loss", _TITLES, index=list(_TITLES).index("MACL"), key="m_loss", bind="query-params"
+    )
+    key = _TITLES[title]
+    parameters = {p.name: p for p in LOSSES[key].parameters}
+    beside = [name for name in (first if key in MACL else parameters) if name in parameters]
+    sliders = [name for name in beside if parameters[name].kind != "bool"]
+    values = {name: _widget(key, parameters[name]) for name in sliders}
+    with st.container(horizontal=True):
+        values |= {name: _widget(key, parameters[name]) for name in beside if name not in sliders}
+    if len(beside) < len(parameters):
+        with st.popover("Open points", width="stretch"):
+            values |= {name: _widget(key, p) for name, p in parameters.items() if name not in beside}
+            st.button("Back to the defaults", on_click=_set, args=(key, {}))
+    return key, {name: values[name] for name in parameters}
+
+
+def put(key: str, params: Mapping[str, Value]) -> None:
+    """Set the widgets to this loss and these parameters; call it from a callback."""
+    _set(key, params)
+
+
 def _widget(key: str, parameter: Parameter) -> Value:
     name, where = parameter.name, _key(key, parameter.name)
     label = NAMES.get(name) or parameter.symbol or name.replace("_", " ")
