@@ -24,6 +24,7 @@ FLAGS = (
     "step_epochs",
     "step_factor",
     "keep",
+    "embed_every",
     "precision",
 )
 

@@ -18,7 +18,12 @@ from core.runs import PRESETS, RunConfig
 FIRST = ("tau", "alpha", "beta", "use_w", "use_T", "denominator", "temperature", "position")
 FOLDED = {"macl": ("tau",), "wg_macl": ("tau",)}
 MAX_SEEDS = 50
-LABELS = {"lr": "Learning rate", "clip": "Gradient clipping", "keep": "Epoch to keep"}
+LABELS = {
+    "lr": "Learning rate",
+    "clip": "Gradient clipping",
+    "keep": "Epoch to keep",
+    "embed_every": "Embeddings every … epochs",
+}
 
 
 def form() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from core.data import DATASETS
@@ -32,6 +33,7 @@ INSTANT: dict[str, Any] = {
     "image_size": 128,
     "epochs": 15,
     "augment": False,
+    "embed_every": 3,
 }
 QUICK: dict[str, Any] = {
     "backbone": "resnet18",
@@ -40,6 +42,7 @@ QUICK: dict[str, Any] = {
     "image_size": 96,
     "epochs": 15,
     "augment": True,
+    "embed_every": 5,
 }
 PAPER: dict[str, Any] = {
     "backbone": "resnet18",
@@ -48,6 +51,7 @@ PAPER: dict[str, Any] = {
     "image_size": 256,
     "epochs": 100,
     "augment": True,
+    "embed_every": 10,
 }
 PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
 
@@ -86,6 +90,9 @@ class RunConfig(BaseModel):
     step_factor: float = Field(0.8, gt=0, le=1, description="Factor at each step of the rate (step)")
     keep: Literal["last", "best"] = Field(
         "last", description="Keep the last epoch, or the best on validation"
+    )
+    embed_every: int = Field(
+        0, ge=0, description="Save the test embeddings every so many epochs, 100 times at most; 0: never"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Split, initialisation, order and augmentation")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -249,6 +256,23 @@ class Run:
             raise MaclError(f"{self.id} has no test embeddings: it is {self.state}; resume it to its end")
         tensors = load_file(path)
         return tensors["z"], tensors["y"]
+
+    def frames(self) -> list[int]:
+        """Epochs after which the test embeddings were saved, ascending; 0 is before the first step."""
+        return sorted(int(path.stem) for path in (self.path / "frames").glob("[0-9]*.safetensors"))
+
+    def frame(self, epoch: int) -> np.ndarray:
+        """Test embeddings (n, D) float32 after an epoch, unit rows, in the order of the final ones.
+
+        Raises:
+            MaclError: If they were not saved, or cannot be read.
+        """
+        path = self.path / "frames" / f"{epoch:05d}.safetensors"
+        try:
+            z = load_file(path)["z"].astype(np.float32)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise MaclError(f"{path} cannot be read ({error})") from error
+        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12))
 
     @property
     def recorded(self) -> bool:

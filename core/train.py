@@ -37,6 +37,7 @@ CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
 )  # not oftener; a stop saves at once
 LOG_STEPS = 10
+MOST_FRAMES = 100  # saved test embeddings of a run; a run of very many epochs must not fill the disk
 THREADS = torch.get_num_threads()  # of a new run; a resumed one in the same worker may have had others
 VALIDATION_METRIC = "map_medium"  # what `keep: best` goes by
 
@@ -265,6 +266,8 @@ class Trainer:
         total = per_epoch * config.epochs
         order: list[np.ndarray] = []
         images, since = 0, began
+        if self.step == 0:
+            self._save_frame(0)
         while self.step < total:
             epoch, batch = divmod(self.step, per_epoch)
             if batch == 0 or not order:
@@ -285,6 +288,8 @@ class Trainer:
                 row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
                 row["seconds"] = round(already + now - began, 3)
                 self._write(row | (self._validate(epoch + 1) if ended else {}))
+                if ended:
+                    self._save_frame(epoch + 1)
                 images, since = 0, time.monotonic()
             self.seconds = already + time.monotonic() - began
             asked = self.log.stop_asked()
@@ -351,6 +356,15 @@ class Trainer:
             self.best, self.best_epoch = scores[VALIDATION_METRIC], epoch
             self._save_model("best.safetensors")
         return without_nan({f"val_{key}": round(value, 6) for key, value in scores.items()})
+
+    def _save_frame(self, epoch: int) -> None:
+        """Test embeddings after this epoch, if they are wanted; in half precision, enough for a picture."""
+        epochs = self.config.epochs
+        every = self.config.embed_every and max(self.config.embed_every, -(-epochs // MOST_FRAMES))
+        if every and (epoch % every == 0 or epoch == epochs):
+            z = torch.from_numpy(self._embed(self.data.splits["test"])).half()
+            (self.run.path / "frames").mkdir(exist_ok=True)
+            write_atomic(self.run.path / "frames" / f"{epoch:05d}.safetensors", save({"z": z}))
 
     def _finish(self) -> None:
         """Weights, test embeddings, then the scores: their file is what makes a run finished."""
@@ -462,6 +476,9 @@ class Trainer:
             self.log.say(f"resumed after step {self.step}")
         kept = [json.dumps(without_nan(row)) for row in self.run.history() if row["step"] <= self.step]
         write_atomic(self.run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+        for epoch in self.run.frames():
+            if epoch >= self._epoch() or not self.step:  # of epochs that come again
+                self.run.unmark(f"frames/{epoch:05d}.safetensors")
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -240,7 +240,7 @@ def test_the_command_line_makes_the_same_run(monkeypatch: pytest.MonkeyPatch, tm
         device="cpu",
     )
     made: list[Run] = []
-    monkeypatch.setattr(cli, "run_here", made.append)
+    monkeypatch.setattr("core.cli.train.run_here", made.append)
     monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))
     result = CliRunner().invoke(cli.app, shlex.split(command(config))[1:], catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -442,3 +442,41 @@ def write_table(folder: Path, images: range, rare: list[int]) -> None:
     """Labels a and b by turns, and "rare" for some."""
     lines = [f"scene{i:03d}.png,{i % 2},{1 - i % 2},{int(i in rare)}" for i in images]
     (folder / "labels.csv").write_text("\n".join(["image,a,b,rare", *lines]))
+
+
+def test_frames_show_the_way_and_change_nothing(tiny: Path, tmp_path: Path) -> None:
+    plain = runs.create(small(tiny, epochs=5, embed_every=0), tmp_path)
+    framed = runs.create(small(tiny, epochs=5, embed_every=2), tmp_path)
+    assert train.run(plain.path) == train.run(framed.path) == "finished"
+    assert_same_outcome(plain, framed)
+    assert plain.frames() == []
+    assert framed.frames() == [0, 2, 4, 5]
+    z, _ = framed.embeddings()
+    np.testing.assert_allclose(framed.frame(5), z, atol=1e-3)
+    assert framed.frame(0).dtype == np.float32
+    moved = [float(np.linalg.norm(framed.frame(epoch) - z, axis=1).mean()) for epoch in (0, 2, 4)]
+    assert moved[0] > moved[1] > moved[2] > 0.01
+    with pytest.raises(MaclError, match="cannot be read"):
+        framed.frame(3)
+
+
+def test_a_resumed_run_has_the_frames_of_one_that_was_not_stopped(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = runs.create(small(tiny, embed_every=1), tmp_path)
+    assert train.run(whole.path) == "finished"
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0.0)
+    parts = runs.create(small(tiny, embed_every=1), tmp_path)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if what == "training" and done == 10:  # in the second epoch of seven steps
+            parts.mark("stop")
+
+    assert train.run(parts.path, stop) == "stopped"
+    assert parts.frames() == [0, 1]
+    shutil.copy(whole.path / "frames" / "00000.safetensors", parts.path / "frames" / "00003.safetensors")
+    assert train.run(parts.path) == "finished"
+    assert_same_outcome(whole, parts)
+    assert whole.frames() == parts.frames() == [0, 1, 2, 3, 4]
+    for epoch in whole.frames():
+        np.testing.assert_array_equal(whole.frame(epoch), parts.frame(epoch))

@@ -79,7 +79,7 @@ class Plan:
             params=dict(method.params),
             seed=seed,
             device=self.device,
-            **self.fields,
+            **{"embed_every": 0, **self.fields},  # nobody looks at hundreds of spaces as they form
         )
 
     def search(self, dataset: str) -> Iterator[tuple[Method, float, RunConfig]]:

@@ -50,6 +50,9 @@ def train(
     step_epochs: Annotated[int | None, typer.Option(help="Epochs between two steps of the rate.")] = None,
     step_factor: Annotated[float | None, typer.Option(help="Factor of the rate at each step.")] = None,
     keep: Annotated[str | None, typer.Option(help="last epoch, or best on validation.")] = None,
+    embed_every: Annotated[
+        int | None, typer.Option(help="Save test embeddings every so many epochs; 0: never.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Split, initialisation, order and augmentation.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     precision: Annotated[str | None, typer.Option(help="auto, bf16 or float32.")] = None,
@@ -74,6 +77,7 @@ def train(
         "step_epochs": step_epochs,
         "step_factor": step_factor,
         "keep": keep,
+        "embed_every": embed_every,
         "precision": precision,
     }
     fields: dict[str, Any] = {key: value for key, value in given.items() if value is not None}

@@ -112,7 +112,10 @@ def protocol_name(config: RunConfig) -> str:
     return " ".join([config.preset, *changed])
 
 
-_NOT_PROTOCOL = {"dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed", "device"}
+_NOT_PROTOCOL = {
+    *("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed", "device"),
+    "embed_every",  # it changes nothing of the outcome
+}
 _PROTOCOL_FIELDS = [key for key in RunConfig.model_fields if key not in _NOT_PROTOCOL]
 _DEFAULTS = {key: RunConfig.model_fields[key].default for key in _PROTOCOL_FIELDS}
 
