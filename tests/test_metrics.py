@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, ndcg_score
 from torchmetrics.retrieval import RetrievalMAP, RetrievalNormalizedDCG
 
 from core import metrics
-from core.metrics import METRICS, chance, evaluate, oracle, per_query
+from core.metrics import METRICS, chance, evaluate, oracle, per_query, ranking
 
 LEVELS = {"map_easy": Fraction(2, 5), "map_medium": Fraction(3, 5), "map_hard": Fraction(4, 5)}
 NAN = float("nan")
@@ -175,6 +175,55 @@ def test_blocks_do_not_change_the_result(monkeypatch) -> None:
         monkeypatch.setattr(f"core.metrics.{module}.BLOCK", 150)
     assert_same(per_query(z, y), whole, rtol=1e-14)
     assert_same(chance(y), chances, rtol=1e-14)
+
+
+def test_sorting_coarsely_first_ranks_exactly(monkeypatch) -> None:
+    """Scores that agree to the last bit, that share a coarse step, and that do not; the ends of the range."""
+    rng = np.random.default_rng(0)
+    for case in range(60):
+        size, k = int(rng.integers(1, 90)), int(rng.integers(1, 40))
+        values = rng.uniform(-1, 1, rng.integers(1, 30))
+        values = np.concatenate([values, values + 2.0**-31, values - 1e-15, [-1.0, 1.0, 0.0]]).clip(-1, 1)
+        scores = rng.choice(values, (12, size))
+        own = rng.integers(-1, size, 12)
+        level = rng.integers(0, 5, (12, size)).astype(np.uint8) if case % 3 else np.ones((12, size), np.uint8)
+        inside = np.flatnonzero(own >= 0)
+        level[inside, own[inside]] = 0
+        want = ranking.order(scores.copy(), own)
+        for largest in (size, size - 1):
+            monkeypatch.setattr(ranking, "COARSE_SIZE", largest)
+            levels, first = ranking.ranked(scores.copy(), own, level, k)
+            np.testing.assert_array_equal(levels, np.take_along_axis(level, want, axis=1))
+            np.testing.assert_array_equal(first, want[:, :k])
+
+
+def test_the_coarse_sort_is_not_the_only_one() -> None:
+    """Two images a tenth of a coarse step apart: the relevant one is the nearer, or the farther."""
+    scores = np.array([[0.5, 0.5 + 2.0**-32, 0.1], [0.5, 0.5 - 2.0**-32, 0.1]])
+    level = np.array([[1, 0, 0], [1, 0, 0]], np.uint8)
+    levels, first = ranking.ranked(scores, np.array([-1, -1]), level, 2)
+    assert levels.tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert first.tolist() == [[1, 0], [0, 1]]
+
+
+def test_one_core_and_several_give_the_same(monkeypatch) -> None:
+    z, y = batch(4, n=70)
+    monkeypatch.setattr(ranking, "BLOCK", 200)
+    monkeypatch.setattr(ranking, "cores", lambda: 3)
+    several = per_query(z, y)
+    monkeypatch.setattr(ranking, "cores", lambda: 1)
+    assert_same(per_query(z, y), several, rtol=0)
+
+
+def test_a_fault_in_one_block_is_raised(monkeypatch) -> None:
+    monkeypatch.setattr(ranking, "BLOCK", 10)
+    monkeypatch.setattr(ranking, "cores", lambda: 2)
+
+    def fail(block: slice, scores: np.ndarray) -> None:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        ranking.each_block(ranking.make_task(9, "paper", None, None), lambda block: np.ones((1, 9)), fail)
 
 
 # ---- by hand

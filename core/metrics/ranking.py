@@ -1,16 +1,23 @@
 """From embeddings to ranked galleries, block by block of queries, with exact handling of ties."""
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BLOCK = 1 << 21  # elements of one (queries × gallery) block, 16 MiB of cosines
+BLOCK = 1 << 18  # elements of one (queries × gallery) block: 2 MiB of cosines stay in a core's cache
 GRID_BITS = 46  # scores that agree on a grid of 2⁻⁴⁶ ≈ 1.4e-14, the rounding error of a dot product, are tied
+COARSE_BITS = 28  # of the grid that `ranked` sorts first: 29 bits for −1 … 1, and 3 for the level, make 32
+COARSE_SIZE = 1 << 13  # gallery images up to which few rows have two images in one coarse step
+THREADS = 8  # at most; each holds a few blocks
 PROTOCOLS = ("paper", "imbriaco")
 QUERY_SHARE = 0.2  # `imbriaco`, when neither queries nor gallery are given
 
@@ -114,25 +121,118 @@ def cosine_scores(z: Floats, task: Task) -> Callable[[slice], Floats]:
     return lambda block: (z[task.queries[block]] @ distinct.T)[:, copy_of]
 
 
+def each_block(task: Task, scores: Callable[[slice], Floats], work: Callable[[slice, Floats], None]) -> None:
+    """Call work(block, scores(block)) for all blocks of the task, on all cores where there are several.
+
+    The scores come in order from this thread, so that a generator of random scores stays reproducible; the
+    work on different blocks overlaps, for numpy sorts without the GIL. Matrix products stay on one core: the
+    waiting threads of BLAS would spin on the others.
+    """
+    blocks = list(task.blocks())
+    threads = min(cores(), THREADS, len(blocks))
+    if threads <= 1:
+        for block in blocks:
+            work(block, scores(block))
+        return
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        going: deque[Future[None]] = deque()
+        for block in blocks:
+            if len(going) > threads:  # no more scores in memory than are soon needed
+                going.popleft().result()
+            going.append(pool.submit(work, block, scores(block)))
+        for future in going:
+            future.result()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # macOS has no affinity
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
 def order(scores: Floats, self_column: Ints) -> Ints:
     """Gallery columns (b, G) by falling score, ties in gallery order, the query itself last.
-
-    Score and column are packed into one integer: its plain sort is as good as a stable argsort, and faster.
 
     Args:
         scores: (b, G) in −1 … 1; overwritten.
         self_column: (b,) the query's own column, −1 for none.
     """
+    return _sorted_columns(_on_grid(scores, self_column), np.arange(scores.shape[1]))
+
+
+def ranked(
+    scores: Floats, self_column: Ints, level: NDArray[np.uint8], k: int
+) -> tuple[NDArray[np.uint8], Ints]:
+    """The levels of a gallery as `order` ranks it, and the columns of its first k images.
+
+    What the whole list is asked for is only the level at each rank, so coarse score and level are sorted
+    together, in half the bits and half the time. A row in which images of different levels share a coarse
+    step (or the k-th image its key with the next) is ranked again at full precision: `order` in every case.
+
+    Args:
+        scores: (b, G) in −1 … 1; overwritten.
+        self_column: (b,) the query's own column, −1 for none.
+        level: (b, G) relevance of each image, 0 … 7; 0 for the query itself.
+        k: How many columns, at most G are given.
+
+    Returns:
+        (b, G) levels by rank, (b, k) columns by rank.
+    """
+    size, k = scores.shape[1], min(k, scores.shape[1])
+    grid, columns = _on_grid(scores, self_column), np.arange(size)
+    if size > COARSE_SIZE:
+        ranks = _sorted_columns(grid, columns)
+        return np.take_along_axis(level, ranks, axis=1), ranks[:, :k]
+    coarse = grid * 2.0 ** (COARSE_BITS - GRID_BITS)
+    np.minimum(
+        coarse, 2.0 ** (COARSE_BITS + 1) - 1, out=coarse
+    )  # the query itself and −1 share the last step
+    keys = coarse.astype(np.uint32)
+    keys <<= np.uint32(3)
+    keys |= level
+    best = np.sort(keys, axis=1)
+    levels = (best & np.uint32(7)).astype(np.uint8)
+    first = keys <= best[:, k - 1 : k]  # (b, G)
+    best[:, 1:] ^= best[:, :-1].copy()  # 1 … 7: one coarse step, two levels
+    best[:, 1:] -= np.uint32(1)
+    again = (best[:, 1:] < 7).any(axis=1) | (np.count_nonzero(first, axis=1) != k)  # (b,)
+    top = np.empty((len(scores), k), np.int64)
+    rows = np.flatnonzero(~again)[:, None]
+    chosen = np.flatnonzero(first[~again]).reshape(-1, k) - size * np.arange(len(rows))[:, None]
+    top[~again] = _sorted_columns(grid[rows, chosen], chosen)
+    if again.any():
+        ranks = _sorted_columns(grid[again], columns)
+        levels[again], top[again] = np.take_along_axis(level[again], ranks, axis=1), ranks[:, :k]
+    return levels, top
+
+
+def _on_grid(scores: Floats, self_column: Ints) -> Floats:
+    """1 − score (b, G) in whole steps of the grid, in place; the query itself is farther than all others."""
     own = np.flatnonzero(self_column >= 0)
     scores[own, self_column[own]] = -2.0
-    shift = max(1, (scores.shape[1] - 1).bit_length())
-    scale = 2.0 ** min(GRID_BITS, 62 - shift)
+    scale = 2.0 ** min(GRID_BITS, 62 - _bits(scores.shape[1]))
     scores *= -scale
-    scores += scale + 0.5  # (1 − score) on the grid; the cast below rounds down
+    scores += scale + 0.5
+    np.floor(scores, out=scores)
     np.maximum(scores, 0.0, out=scores)  # a cosine a rounding error above 1
-    keys = scores.astype(np.uint64)
-    keys <<= np.uint64(shift)
-    keys |= np.arange(scores.shape[1], dtype=np.uint64)
+    return scores
+
+
+def _sorted_columns(grid: Floats, columns: Ints) -> Ints:
+    """Columns, (k,) or (b, k) < 2^32 and rising, by rising grid value (b, k).
+
+    Both are packed into one integer: its plain sort is as good as a stable argsort, and faster.
+    """
+    bits = _bits(int(columns.max(initial=0)) + 1)
+    keys = grid.astype(np.uint64)
+    keys <<= np.uint64(bits)
+    keys |= columns.astype(np.uint64)
     keys.sort(axis=1)
-    keys &= np.uint64((1 << shift) - 1)
+    keys &= np.uint64((1 << bits) - 1)
     return keys.view(np.int64)
+
+
+def _bits(count: int) -> int:
+    """Bits that tell `count` columns apart."""
+    return max(1, (count - 1).bit_length())

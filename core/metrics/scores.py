@@ -1,12 +1,11 @@
 """Eqs. 11–18 as functions of the ranked relevance, one ranking for all of them."""
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.metrics.ranking import Floats, Ints, Task, cosine_scores, make_task, order, unit_rows
+from core.metrics.ranking import Floats, Task, cosine_scores, each_block, make_task, ranked, unit_rows
 from core.metrics.relevance import (
     LEVELS,
     Relevance,
@@ -26,7 +25,6 @@ METRICS: dict[str, str] = {
 }
 MAP_CUT = 5000  # map_sim looks at this many images
 CUT = 100  # nDCG and wAP at this many
-Number = TypeVar("Number", bound=np.generic)
 
 IDEALS = ("gallery", "retrieved")
 IMBRIACO_EPS = 1e-6  # added to the denominators of nDCG and wAP in the published code
@@ -123,19 +121,20 @@ def score(
     if len(task.gallery) == 0:
         return result
     best = facing.best_shared[facing.kind], facing.best_jaccard[facing.kind]  # (Q,), (Q,)
-    for block in task.blocks():
+
+    def rank_and_score(block: slice, values: Floats) -> None:
         own = task.self_column[block]
-        ranks = order(scores(block), own)  # (b, G) gallery columns, best first
+        inside = np.flatnonzero(own >= 0)
         codes = relevance.codes(relevance.query_set[block])  # (b, S)
-        ranked_set = relevance.gallery_set[ranks]  # (b, G)
-        level = _pick(relevance.level[codes], ranked_set)  # (b, G)
-        level[own >= 0, -1] = 0  # the query itself, always last, is relevant to nothing
+        held = relevance.level[codes].take(relevance.gallery_set, axis=1)  # (b, G)
+        held[inside, own[inside]] = 0  # the query itself is relevant to nothing
+        level, first = ranked(values, own, held, CUT)  # (b, G), (b, k), best first
         for i, key in enumerate(LEVELS, start=1):
             similar = key == "map_sim"
             hits = level[:, :MAP_CUT] >= i if similar else level >= i
             result[key][block] = average_precision(hits, trapezoid=published and not similar)
 
-        top = _pick(codes, ranked_set[:, :CUT])  # (b, k)
+        top = np.take_along_axis(codes, relevance.gallery_set[first], axis=1)  # (b, k)
         top[level[:, :CUT] == 0] = 0  # the code of two empty sets, which gains nothing
         best_shared, best_jaccard = (row[block] if ideal == "gallery" else None for row in best)
         shared = relevance.shared_gain[top]
@@ -147,6 +146,7 @@ def score(
             result["ndcg"][block] = ndcg(relevance.jaccard_gain[top], best_jaccard)
             result["wap"][block] = weighted_precision(relevance.jaccard[top])
 
+    each_block(task, scores, rank_and_score)
     positives = facing.positives[facing.kind]  # (Q, 4)
     for i, key in enumerate(LEVELS):
         level_needed = 3 if published and key != "map_sim" else i
@@ -201,13 +201,6 @@ def weighted_precision(weight: Floats, eps: float = 0.0) -> Floats:
     mean = np.cumsum(weight, axis=1) / np.arange(1, weight.shape[1] + 1)  # (b, k)
     total = hits.sum(1)
     return np.asarray((mean * hits).sum(1) / np.where(total > 0, total + eps, 1.0))
-
-
-def _pick(table: NDArray[Number], columns: Ints) -> NDArray[Number]:
-    """table[row, columns[row]] for each row (b, k); flat, because take_along_axis is slower."""
-    flat = columns + (np.arange(len(table)) * table.shape[1])[:, None]
-    picked: NDArray[Number] = table.ravel().take(flat)
-    return picked
 
 
 def as_array(values: object) -> object:
