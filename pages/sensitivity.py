@@ -2,8 +2,14 @@
 
 import streamlit as st
 
-from app.sensitivity import lab
+from app.sensitivity import lab, sweeps
+
+VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}
 
 st.title("Sensitivity")
-st.caption("What a parameter does to the retrieval: move a slider, the head is trained again at once.")
-lab.show()
+st.caption("What a parameter does to the retrieval: move a slider and the head is trained anew, at once.")
+tabs = st.tabs(list(VIEWS), key="s_view", on_change="rerun", bind="query-params")
+for tab, view in zip(tabs, VIEWS.values(), strict=True):
+    if tab.open:  # the other costs nothing
+        with tab:
+            view()

@@ -19,6 +19,7 @@ from core.data import DATASETS
 from core.errors import MaclError
 from core.losses import Value
 from core.metrics import METRICS
+from core.retrieve import search
 from core.runs import INSTANT, Run, RunConfig
 
 SIZE = int(INSTANT["image_size"])
@@ -28,8 +29,8 @@ SEEDS = 3  # trained in all, once the person pauses
 BASE, QUERY, ASKED = "lab_base", "lab_query", "lab_asked"
 ACTIVE = ("queued", "running")
 SHORT = {  # seven beside each other in half a screen
-    "map_sim": "mAP(sim)", "ndcg_sim": "nDCG(sim)", "map_easy": "Easy", "map_medium": "Medium", "map_hard": "Hard",
-    "ndcg": "nDCG", "wap": "wAP",
+    "map_sim": "mAP(sim)", "ndcg_sim": "nDCG(sim)", "map_easy": "Easy", "map_medium": "Medium",
+    "map_hard": "Hard", "ndcg": "nDCG", "wap": "wAP",
 }  # fmt: skip
 STRIP = 24
 
@@ -191,7 +192,7 @@ def _metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]]) -> None
                 f"{value:.1f}",
                 delta=None if same or not changes else f"{changes[0]:+.1f}",
                 delta_color="normal" if agree else "off",
-                help=f"{METRICS[metric]}, percent. Its change is coloured once {SEEDS} seeds agree on the sign.",
+                help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
             if complete and not same:
                 st.caption(
@@ -230,15 +231,21 @@ def _rows(now: Run, before: Run, images: Thumbnails, place: st.delta_generator.D
         st.query_params["lab_query"] = query
     shown = [before] if now.path == before.path else [before, now]
     rows = [
-        gallery.of_run(
-            run, ("baseline · " if run is before else "") + _title(run), reference, query, TOP, classes
-        )
-        if _state(run) == "finished"
-        else _waiting(run)
+        _row(run, before, query, names, classes) if _state(run) == "finished" else _waiting(run)
         for run in shown
     ]
     asked = gallery.query(query, gallery.held(y[names.index(query)], classes))
     gallery.show(asked, rows, images.uri, TOP, ask, key="lab_gallery")
+
+
+def _row(
+    run: Run, before: Run, query: str, names: Sequence[str], classes: Sequence[str]
+) -> dict[str, object]:
+    """What a run retrieves; both runs have one seed, so that they search the same test split."""
+    z, y = cache.embeddings(run)
+    found = search(z, y, cache.test_rows(run)[query], TOP)
+    title = ("baseline · " if run.path == before.path else "") + _title(run)
+    return gallery.row(title, loss_color(cache.config(run).loss), found, names, classes)
 
 
 def _waiting(run: Run) -> dict[str, object]:

@@ -28,13 +28,15 @@ def show(now: Run, before: Run, config: RunConfig, images: Thumbnails) -> None:
 def batch_of(run: Run, config: RunConfig, images: Thumbnails) -> Chosen:
     """A batch of the run's test images with their pictures; runs of one data set and seed share it."""
     wanted = (config.dataset, config.data_root, config.seed, len(cache.train_names(run)))
-    kept, chosen, sprite = st.session_state.get(KEPT, (None, None, None))
-    if kept != wanted or chosen is None:
+    kept = st.session_state.get(KEPT, (None,))
+    if kept[0] != wanted:
         chosen = _batch(run, images)
         sprite = tiles.sprite(chosen.source.images, chosen.names)
-        st.session_state[KEPT] = (wanted, chosen, sprite)
-    tiles.keep(chosen.key, sprite)
-    return chosen
+        kept = st.session_state[KEPT] = (wanted, chosen, sprite)
+    _, found, pictures = kept
+    result: Chosen = found
+    tiles.keep(result.key, pictures)
+    return result
 
 
 def _batch(run: Run, images: Thumbnails) -> Chosen:

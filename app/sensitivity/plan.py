@@ -1,0 +1,159 @@
+"""What to sweep: a ready-made study or a person's own grid, previewed, then queued."""
+
+from typing import Any
+
+import streamlit as st
+
+from app.names import dataset_title
+from app.sensitivity.lab import sources
+from app.train_form import parse_seeds
+from core import duration, launch
+from core import sweep as sweeps
+from core.axes import choices, parse_axis
+from core.errors import MaclError
+from core.losses import LOSSES, Value
+from core.runs import PRESETS
+from core.studies import STUDIES
+from core.sweep import Known, Sweep
+
+OWN = "Your own grid"
+FIELDS = (
+    "loss",
+    "lr",
+    "epochs",
+    "batch_size",
+    "dim",
+    "hidden",
+    "weight_decay",
+    "optimizer",
+    "scheduler",
+    "weights",
+)
+MOST_AT_ONCE = 600  # folders that a page creates without a person waiting for long
+
+
+def form(among: Known) -> None:
+    """Widgets of a sweep, what it would cost, and its start."""
+    titles = {study.title: key for key, study in STUDIES.items()}
+    places = sources()
+    what, where, how, seeds_place = st.columns([4, 3, 3, 2], vertical_alignment="bottom")
+    title = what.selectbox("What", [*titles, OWN], key="sw_what", bind="query-params")
+    sets = {dataset_title(name): name for name in places}
+    name = sets[where.selectbox("Data set", sets, key="sw_dataset", bind="query-params")]
+    study = titles.get(title)
+    fixed_preset = STUDIES[study].preset if study else ""
+    options = (
+        [fixed_preset, *(key for key in PRESETS if key != fixed_preset)] if fixed_preset else list(PRESETS)
+    )
+    preset = how.selectbox("Preset", options, key=f"sw_preset_{fixed_preset}")
+    seeds = seeds_place.text_input(
+        "Seeds", "0", key="sw_seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4"
+    )
+    fields: dict[str, Any] = {"dataset": name, "data_root": places[name]}
+    try:
+        numbers = parse_seeds(seeds)
+        if study:
+            planned = STUDIES[study].build(preset, {**fields, **_shared(study)}, numbers)
+        else:
+            planned = _own(preset, fields, numbers)
+    except MaclError as error:
+        st.error(str(error))
+        return
+    if planned.note:
+        st.caption(planned.note)
+    seen = duration.preview(planned, among)
+    missing = seen.total - seen.there
+    basis = (
+        "as finished runs like these took here"
+        if seen.measured
+        else "a guess: no run like these has finished"
+    )
+    if missing:
+        time = duration.words(seen.seconds)
+        text = f"**{seen.total} runs**, {seen.there} of them there; the others about **{time}** ({basis})."
+    else:
+        text = f"**{seen.total} runs**, all of them there already."
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    left.markdown(text)
+    if missing > MOST_AT_ONCE:
+        left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
+    label = f"Queue {missing} runs" if missing > 1 else "Queue the run" if missing else "Show them"
+    right.button(
+        label,
+        type="primary",
+        width="stretch",
+        disabled=missing > MOST_AT_ONCE,
+        on_click=_start,
+        args=(planned,),
+    )
+
+
+def _shared(study: str) -> dict[str, Value]:
+    """Settings of a person that all runs of a study share."""
+    with st.popover("More settings"):
+        text = st.text_input(
+            "The same in all runs", key="sw_same", placeholder="denominator=own, epochs=10",
+            help="Fields of a run and parameters of the loss; what the study varies has the last word",
+        )  # fmt: skip
+    return _pairs(text, "macl")
+
+
+def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
+    """Up to three axes, each a field or a parameter with its values."""
+    top = st.columns([2, 3, 2, 3], vertical_alignment="bottom")
+    titles = {spec.title: key for key, spec in LOSSES.items()}
+    chosen = top[0].selectbox(
+        "Loss", titles, index=list(titles).index("MACL"), key="sw_loss", bind="query-params"
+    )
+    loss = titles[chosen]
+    text = top[1].text_input("The same in all runs", key="sw_fixed", placeholder="denominator=own, epochs=10")
+    names = [*(p.name for p in LOSSES[loss].parameters), *FIELDS]
+    axes: dict[str, tuple[Value, ...]] = {}
+    usual = {0: ("alpha", "0:3:7"), 1: ("beta", "0, 0.1, 0.25, 0.5, 1, 1.5, 2")}
+    for n, line in enumerate(st.columns(2)):
+        with line:
+            left, right = st.columns([2, 3], vertical_alignment="bottom")
+            wanted, values = usual[n] if usual[n][0] in names else ("", "")
+            options = ["–", *names]
+            name = left.selectbox(
+                f"Axis {n + 1}",
+                options,
+                index=options.index(wanted) if wanted else 0,
+                key=f"sw_axis_{n}_{loss}",
+            )
+            if name == "–":
+                continue
+            few = choices(name, loss)
+            start = values if name == wanted else ", ".join(str(v) for v in few)
+            given = right.text_input(
+                "Values",
+                start,
+                key=f"sw_values_{n}_{name}",
+                help="0, 0.5, 1 or 0:3:7 (seven values from 0 to 3)",
+            )
+            axes[name] = parse_axis(f"{name}={given}", loss)[1]
+    if not axes:
+        raise MaclError("choose at least one axis")
+    shared = {**fields, **({} if "loss" in axes else {"loss": loss}), **_pairs(text, loss)}
+    about = [" × ".join(axes), "losses" if "loss" in axes else chosen, dataset_title(fields["dataset"])]
+    title = " · ".join(about)
+    return sweeps.grid(title, preset, shared, {**axes, "seed": seeds})
+
+
+def _pairs(text: str, loss: str) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for part in text.split(","):
+        if part.strip():
+            name, values = parse_axis(part.strip(), loss)
+            found[name] = values[0]
+    return found
+
+
+def _start(planned: Sweep) -> None:
+    try:
+        started = sweeps.start(planned, launch.run_root())
+    except MaclError as error:
+        st.session_state["sw_message"] = str(error)
+        return
+    st.session_state["sweep"] = started.id
+    st.query_params["sweep"] = started.id

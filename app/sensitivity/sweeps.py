@@ -1,0 +1,124 @@
+"""Sweeps on the page: start one, watch the queue, look at what one has found."""
+
+from collections import Counter
+
+import streamlit as st
+
+from app import cache
+from app.sensitivity import plan, queue, views
+from app.warm import keep_workers
+from core import launch
+from core import sweep as sweeps
+from core.errors import MaclError
+from core.metrics import METRICS
+from core.runs import Run
+from core.sweep import Point, Sweep
+
+EVERY = 2.0
+OPEN = ("queued", "running")
+
+
+def show() -> None:
+    """The form, the queue, and the chosen sweep."""
+    keep_workers()
+    root = launch.run_root()
+    among = [(run, cache.config(run)) for run in cache.all_runs()]
+    kept = {sweep.id: sweep for sweep in sweeps.load(root)}
+    with st.expander("A new sweep", expanded=not kept, key="sw_form_open"):
+        plan.form(among)
+    if message := st.session_state.pop("sw_message", ""):
+        st.error(message)
+    queue.show(among)
+    if not kept:
+        st.info("No sweep yet. Take a ready-made one of the paper above, or a grid of your own.")
+        return
+    chosen, which = _choose(kept)
+    pairs = sweeps.found(chosen, among)
+    _state_line(chosen, pairs)
+    views.show(chosen, pairs, which)
+
+
+def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
+    asked = st.query_params.get("sweep")
+    if st.session_state.get("sweep") not in kept:
+        if asked and asked not in kept:
+            st.warning(f"The sweep {asked} is not here (any more); another one is shown.")
+        st.session_state["sweep"] = asked if asked in kept else next(iter(kept))
+    left, right = st.columns([5, 3], vertical_alignment="bottom")
+    name = left.selectbox(
+        "Sweep", list(kept), key="sweep", format_func=lambda key: f"{kept[key].title} · {_when(key)}",
+    )  # fmt: skip
+    if asked != name:
+        st.query_params["sweep"] = name
+    titles = {title: key for key, title in METRICS.items()}
+    metric = right.selectbox(
+        "Metric",
+        titles,
+        index=list(titles).index(METRICS["map_medium"]),
+        key="sw_metric",
+        bind="query-params",
+    )
+    return kept[name], titles[metric]
+
+
+def _when(name: str) -> str:
+    return f"{name[:4]}-{name[4:6]}-{name[6:8]} {name[9:11]}:{name[11:13]}"
+
+
+def _state_line(sweep: Sweep, pairs: list[tuple[Point, Run | None]]) -> None:
+    """How far it is; the page is drawn anew when more has finished."""
+    counted = _count(pairs)
+    st.fragment(run_every=EVERY if counted["queued"] + counted["running"] else None)(_progress)(
+        sweep, pairs, counted
+    )
+
+
+def _count(pairs: list[tuple[Point, Run | None]]) -> Counter[str]:
+    return Counter(cache.state(run) if run is not None else "missing" for _, run in pairs)
+
+
+def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Counter[str]) -> None:
+    now = _count(pairs)
+    if now != before:
+        st.rerun()
+    total = len(pairs)
+    words = [f"{now['finished']} of {total} runs finished"]
+    words += [
+        f"{now[word]} {word}"
+        for word in ("running", "queued", "failed", "stopped", "interrupted")
+        if now[word]
+    ]
+    if now["missing"]:
+        words.append(f"{now['missing']} not there")
+    left, right = st.columns([5, 2], vertical_alignment="center")
+    left.progress(now["finished"] / max(1, total), " · ".join(words))
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        again = now["missing"] + now["interrupted"] + now["stopped"]
+        if again:
+            st.button(f"Continue {again}", on_click=_again, args=(sweep,), key="sw_continue")
+        if now["failed"]:
+            st.button(f"Try {now['failed']} failed again", on_click=_retry, args=(pairs,), key="sw_retry")
+        if now["queued"] or now["running"]:
+            st.button("Stop the rest", on_click=_stop, args=(pairs,), key="sw_stop")
+    if now["failed"]:
+        failed = next(run for _, run in pairs if run is not None and cache.state(run) == "failed")
+        st.caption(f"Failed: {failed.error}")
+
+
+def _again(sweep: Sweep) -> None:
+    try:
+        sweeps.start(sweep, launch.run_root())
+    except MaclError as error:
+        st.session_state["sw_message"] = str(error)
+
+
+def _retry(pairs: list[tuple[Point, Run | None]]) -> None:
+    for _, run in pairs:
+        if run is not None and run.state == "failed":
+            launch.resume(run)
+
+
+def _stop(pairs: list[tuple[Point, Run | None]]) -> None:
+    for _, run in pairs:
+        if run is not None and cache.state(run) in OPEN:
+            launch.stop(run)

@@ -1,0 +1,210 @@
+"""What a sweep has found: surface and contour with sliders that read them, curves, bars; points and CSV."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from app import cache
+from app.figures import sensitivity as figures
+from app.mechanism.settings import NAMES
+from app.names import run_label
+from app.palette import loss_color
+from app.pictures import pictures
+from app.sensitivity import maps
+from app.steady import steady_chart
+from core.errors import MaclError
+from core.losses import LOSSES, Value
+from core.mechanism import table_csv
+from core.metrics import METRICS
+from core.runs import Run
+from core.surface import Cell, between, cells, matrix, nearest
+from core.sweep import Point, Sweep
+
+SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ", "lr": "learning rate"} | NAMES
+
+
+def title_of(name: str) -> str:
+    """An axis for people."""
+    return SYMBOLS.get(name, name.replace("_", " "))
+
+
+def text_of(value: Value) -> str:
+    """A value of an axis for people."""
+    if isinstance(value, str) and value in LOSSES:
+        return LOSSES[value].title
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -> None:
+    """The figure that fits the axes, its points, CSV.
+
+    Args:
+        sweep: Which.
+        pairs: Its points with their runs.
+        metric: Key of the metric.
+    """
+    done = [(point, run) for point, run in pairs if run is not None and cache.state(run) == "finished"]
+    if not done:
+        st.info("Its first run has not finished yet.")
+        return
+    scores = {run.id: cache.scores(run)["metrics"] for _, run in done}
+    found = cells(done, scores, metric)
+    found, shown = _cut(sweep, found)
+    numeric = [name for name in shown if _numeric(sweep.axes[name])]
+    if len(shown) == 2 and len(numeric) == 2:
+        _read(sweep, found, (shown[0], shown[1]), metric)
+    elif len(numeric) == 1 and len(sweep.axes[numeric[0]]) > 3:
+        axis = numeric[0]
+        by = next((name for name in shown if name != axis), None)
+        colors: dict[object, str] = {key: loss_color(key) for key in LOSSES}
+        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors)
+        steady_chart(drawn, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
+    elif shown:
+        axis = next((name for name in shown if name not in numeric), shown[0])
+        by = next((name for name in shown if name != axis), None)
+        names: dict[object, str] = {
+            value: text_of(value) for values in sweep.axes.values() for value in values
+        }
+        drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), names)
+        steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
+    _points(sweep, found, metric)
+
+
+def _numeric(values: Sequence[Value]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _cut(sweep: Sweep, found: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+    """Two axes at most: the others stand still at a value that the person chooses."""
+    shown, kept = sweep.shown, list(found)
+    for name in shown[2:]:
+        value = st.selectbox(
+            title_of(name), sweep.axes[name], key=f"sw_cut_{name}", format_func=text_of, width=200
+        )
+        kept = [cell for cell in kept if cell.at[name] == value]
+    return kept, shown[:2]
+
+
+@st.fragment
+def _read(sweep: Sweep, found: Sequence[Cell], axes: tuple[str, str], metric: str) -> None:
+    """Surface and contour; the sliders read between their points, beside the maps for the same values."""
+    started = time.perf_counter()
+    x_name, y_name = axes
+    xs, ys = (sorted(float(value) for value in sweep.axes[name]) for name in axes)
+    means, spreads = matrix(found, x_name, y_name, xs, ys)
+    left, right, told = st.columns([3, 3, 5], gap="medium", vertical_alignment="center")
+    x = _slider(left, x_name, xs)
+    y = _slider(right, y_name, ys)
+    height = between(xs, ys, means, x, y)
+    column, row = nearest(xs, ys, x, y)
+    here = next((c for c in found if (c.at[x_name], c.at[y_name]) == (xs[column], ys[row])), None)
+    with told:
+        _told(height, metric, here, axes, (x, y) == (xs[column], ys[row]))
+    titles = (title_of(x_name), title_of(y_name), METRICS[metric])
+    solid, flat = st.columns(2)
+    with solid:
+        drawn = figures.surface(xs, ys, means, spreads, titles, (x, y, height))
+        steady_chart(drawn, "sw_surface", f"{METRICS[metric]} over {titles[0]} and {titles[1]} as a surface")
+    with flat:
+        drawn = figures.contour(xs, ys, means, spreads, titles, (x, y, height))
+        steady_chart(drawn, "sw_contour", f"{METRICS[metric]} over {titles[0]} and {titles[1]} from above")
+    _maps(sweep, found, {x_name: x, y_name: y})
+    st.session_state["sw_ms"] = 1000 * (time.perf_counter() - started)
+
+
+def _slider(place: Any, name: str, values: Sequence[float]) -> float:
+    low, high = values[0], values[-1]
+    step = round((high - low) / 60, 6) or 0.01
+    key = f"sw_at_{name}"
+    if key in st.session_state and not low <= st.session_state[key] <= high:
+        del st.session_state[key]
+    start = values[len(values) // 2]
+    return float(place.slider(title_of(name), low, high, start, step, key=key, format="%.3g"))
+
+
+def _told(height: float, metric: str, here: Cell | None, axes: tuple[str, str], trained: bool) -> None:
+    """What the surface says at the sliders, and the trained runs next to them."""
+    if height != height:
+        st.markdown(f"{METRICS[metric]}: not known here, a neighbour has not finished.")
+    else:
+        how = "trained" if trained else "read between trained points"
+        st.markdown(f"{METRICS[metric]} **{height:.2f} %** · {how}")
+    if here is None:
+        return
+    place = ", ".join(f"{title_of(name)} {text_of(here.at[name])}" for name in axes)
+    spread = "one seed" if here.spread is None else f"± {here.spread:.2f} over {len(here.values)} seeds"
+    ids = [run.id for run in here.runs]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"nearest trained: {place}: {here.mean:.2f} % ({spread})", width="content")
+        st.page_link("../pages/retrieval.py", label="its images", query_params={"runs": ids[:1]})
+        st.page_link("../pages/train.py", label="its runs", query_params={"runs": ids})
+
+
+def _maps(sweep: Sweep, found: Sequence[Cell], at: Mapping[str, float]) -> None:
+    """T and w for the values of the sliders, where these are parameters of the loss."""
+    config = sweep.points[0].config
+    fixed = found[0].at if found else {}
+    known = {p.name for p in LOSSES[config.loss].parameters}
+    if not set(at) & known or not found:
+        return
+    params = {**config.params, **{k: v for k, v in {**fixed, **at}.items() if k in known}}
+    try:
+        moved = config.model_copy(update={"params": params})
+        images = pictures(config)
+        if images is not None:
+            maps.draw_maps(maps.batch_of(found[0].runs[0], config, images), moved, "sw_maps")
+    except MaclError as error:
+        st.caption(f"No maps: {error}")
+
+
+def _points(sweep: Sweep, found: Sequence[Cell], metric: str) -> None:
+    """Every point with its runs, to go to; all metrics as CSV."""
+    names = [name for name in sweep.axes if name != "seed"]
+    ordered = sorted(found, key=lambda cell: -cell.mean)
+    with st.expander(f"Points, best first ({len(ordered)})", key="sw_points_open"):
+        frame = pd.DataFrame(
+            [
+                {title_of(name): text_of(cell.at[name]) for name in names if name in cell.at}
+                | {METRICS[metric]: cell.mean, "±": cell.spread, "seeds": len(cell.values)}
+                for cell in ordered
+            ]
+        )
+        number = st.column_config.NumberColumn(format="%.2f")
+        chosen = st.dataframe(
+            frame, hide_index=True, on_select="rerun", selection_mode="multi-row", key="sw_points",
+            column_config={METRICS[metric]: number, "±": number}, height=280,
+            alt="Points of the sweep; tick some to open their runs",
+        )  # fmt: skip
+        rows = [row for row in chosen["selection"]["rows"] if row < len(ordered)]
+        runs = [run for row in rows for run in ordered[row].runs]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if runs:
+                firsts = [ordered[row].runs[0].id for row in rows]
+                st.page_link("../pages/retrieval.py", label="Images retrieved", query_params={"runs": firsts})
+                st.page_link("../pages/train.py", label="Curves", query_params={"runs": [r.id for r in runs]})
+                st.page_link(
+                    "../pages/compare.py", label="Scores", query_params={"runs": [r.id for r in runs]}
+                )
+            else:
+                st.caption("Tick points to see what they retrieve.", width="content")
+            st.download_button(
+                "CSV", lambda: csv(sweep, found), "sweep.csv", "text/csv", on_click="ignore",
+                help="Every run with its settings and all metrics, unrounded",
+            )  # fmt: skip
+
+
+def csv(sweep: Sweep, found: Sequence[Cell]) -> str:
+    """One line per run: its place on the axes, seed, all metrics as fractions, and its name."""
+    names = [name for name in sweep.axes if name != "seed"]
+    rows = [
+        [*(cell.at.get(name, "") for name in names), cache.config(run).seed]
+        + [cache.scores(run)["metrics"][key] for key in METRICS]
+        + [run.id, run_label(run)]
+        for cell in found
+        for run in cell.runs
+    ]
+    head = [*names, "seed", *METRICS, "run", "label"]
+    return table_csv(head, list(zip(*rows, strict=True)) if rows else [[] for _ in head])
