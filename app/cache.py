@@ -10,10 +10,12 @@ from safetensors import safe_open
 
 from app.thumbnails import Thumbnails
 from core import benchmark, labels, launch, metrics, report, runs
+from core.ask import Question, answer_path, look
 from core.benchmark import Benchmark, summary
 from core.data import Dataset, Report, check, load
 from core.data import is_prepared as is_prepared_now
 from core.errors import MaclError
+from core.retrieve import Gallery
 from core.runs import Run, RunConfig
 
 RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or launch.PROJECT / "assets" / "recorded")
@@ -80,6 +82,24 @@ def scores(run: Run) -> dict[str, Any]:
 def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Test embeddings z (n, D) and labels y (n, L) of a finished run."""
     return _embeddings(str(run.path))
+
+
+def gallery(run: Run, everything: bool = False) -> Gallery | None:
+    """The test images of a run, or those of all splits; None while nobody has embedded the others."""
+    if not everything:
+        return _gallery(str(run.path), "")
+    key = others(run).key
+    return _gallery(str(run.path), key) if answer_path(key).exists() else None
+
+
+def others(run: Run) -> Question:
+    """What to ask for the embeddings of a run's training and validation images."""
+    return Question("splits", str(run.path))
+
+
+def query_scores(run: Run) -> dict[str, np.ndarray]:
+    """The 7 metrics of each test image of a run as query, (n,) in the order of its embeddings."""
+    return _query_scores(str(run.path))
 
 
 def results() -> list[report.Result]:
@@ -262,6 +282,25 @@ def _label_quality(path: str) -> dict[str, float | None]:
 
 @st.cache_resource(show_spinner=False, max_entries=20)
 def _query_quality(path: str) -> dict[str, np.ndarray]:
+    return dict(metrics.per_query(*_embeddings(path)))
+
+
+@st.cache_resource(show_spinner=False, max_entries=100)
+def _gallery(path: str, key: str) -> Gallery:
+    z, y = _embeddings(path)
+    names = {part: list(images) for part, images in _splits(path).items()}
+    splits = ["test"] * len(z)
+    images = names["test"]
+    if key:
+        found = look(others(Run(Path(path)))).arrays
+        for part in ("train", "val"):
+            z, y = np.vstack([z, found[f"z_{part}"]]), np.vstack([y, found[f"y_{part}"]])
+            images, splits = images + names[part], splits + [part] * len(names[part])
+    return Gallery(z, y, tuple(images), tuple(splits), {name: row for row, name in enumerate(images)})
+
+
+@st.cache_resource(show_spinner="Scoring every query …", max_entries=100)
+def _query_scores(path: str) -> dict[str, np.ndarray]:
     return dict(metrics.per_query(*_embeddings(path)))
 
 

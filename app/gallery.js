@@ -1,4 +1,5 @@
 // Draws data = {query, rows, images, columns, scale}; text only ever becomes text nodes, names come from files.
+const SVG = "http://www.w3.org/2000/svg"; // a name, never an address
 const make = (tag, className, ...children) => {
   const node = document.createElement(tag);
   node.className = className;
@@ -20,10 +21,41 @@ const labels = (tile) => {
   return line;
 };
 
+// Precision and mean Jaccard by rank as two small lines; what they say stands in the title.
+const byRank = (row) => {
+  const { precision, jaccard } = row.ranks ?? { precision: [], jaccard: [] };
+  const last = precision.length;
+  if (last < 2) return [];
+  const svg = document.createElementNS(SVG, "svg");
+  const draw = (values, className) => {
+    const line = document.createElementNS(svg.namespaceURI, "polyline");
+    line.setAttribute("points", values.map((v, i) => `${(100 * i / (last - 1)).toFixed(1)},${(22 - 20 * v).toFixed(1)}`).join(" "));
+    line.setAttribute("class", className);
+    svg.append(line);
+  };
+  svg.setAttribute("viewBox", "0 0 100 24");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("role", "img");
+  const say = (n) => `rank ${n}: precision ${Math.round(100 * precision[n - 1])} %, mean Jaccard ${jaccard[n - 1].toFixed(2)}`;
+  const text = `By rank, 1 to ${last}. ${[1, 5, 10, 20, 50].filter((n) => n <= last).map(say).join("; ")}`;
+  svg.setAttribute("aria-label", text);
+  draw(precision, "precision");
+  draw(jaccard, "mean");
+  const holder = make("span", "by-rank", svg);
+  holder.title = text;
+  holder.style.setProperty("--loss", row.color);
+  return [holder];
+};
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery");
   const focused = parentElement.activeElement?.dataset?.at; // keep the place through a new query
   const { query, rows, images } = data;
+
+  const explain = (row, name) => {
+    root.classList.add("busy");
+    setTriggerValue("why", [row, name]);
+  };
 
   const button = (name, alt, at, className, ...children) => {
     const node = make("button", className, picture(images, name, alt), ...children);
@@ -57,15 +89,26 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const title = make("h3", "", row.title);
     title.style.setProperty("--loss", row.color);
     const section = make("section", "row", make("header", "", title,
-      ...row.facts.map((fact) => make("span", "fact", fact)), make("span", "about", row.about)));
+      ...row.facts.map((fact) => make("span", "fact", fact)), ...byRank(row), make("span", "about", row.about)));
     section.setAttribute("aria-label", row.title);
     if (row.note) section.append(make("p", "note", row.note));
     const tiles = make("div", "tiles");
     row.tiles.forEach((tile, i) => {
       const node = button(tile.name, tile.alt, `${r}:${i}`, "tile",
-        make("span", "rank", make("b", "", String(tile.rank)), make("span", "", `J ${tile.jaccard}`)), labels(tile));
+        make("span", "rank", make("b", "", String(tile.rank)),
+          make("span", "", tile.jaccard ? `J ${tile.jaccard}` : `cos ${tile.cosine}`)), labels(tile));
       node.style.setProperty("--jaccard", tile.color);
-      tiles.append(node);
+      const cell = make("div", "cell", node);
+      if (tile.split) cell.append(make("span", "split", tile.split));
+      if (row.why) {
+        const why = make("button", "why", "why?");
+        Object.assign(why, { type: "button", tabIndex: -1, title: "Which regions make it similar? (W)" });
+        why.setAttribute("aria-label", `Why is ${tile.name} similar?`);
+        why.onclick = () => explain(row.key, tile.name);
+        node.dataset.row = row.key;
+        cell.append(why);
+      }
+      tiles.append(cell);
     });
     section.append(tiles);
     list.append(section);
@@ -75,13 +118,18 @@ export default function ({ data, parentElement, setTriggerValue }) {
   root.replaceChildren(asked, list);
 
   // One stop for the tab key; the arrows walk from tile to tile, by what is beside, above and below on the screen.
-  const all = [...root.querySelectorAll("button")];
+  const all = [...root.querySelectorAll("button:not(.why)")];
   const stop = all.find((node) => node.dataset.at === focused) ?? all.find((node) => node.className === "tile");
   if (stop) stop.tabIndex = 0;
   if (focused) stop?.focus({ preventScroll: true });
   root.onfocusin = (event) => all.forEach((node) => (node.tabIndex = node === event.target ? 0 : -1));
   root.onkeydown = (event) => {
     const here = all.indexOf(event.target);
+    if (here >= 0 && event.key.toLowerCase() === "w" && all[here].dataset.row) {
+      event.preventDefault();
+      explain(all[here].dataset.row, all[here].dataset.name);
+      return;
+    }
     const turn = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (here < 0 || !turn) return;
     event.preventDefault();

@@ -19,15 +19,15 @@ from core.runs import Run
 
 HERE = Path(__file__).parent
 
+SPLITS = {"train": "training", "val": "validation", "test": "test"}
+UNKNOWN = "#8c959d"  # where a Jaccard index has a colour, and nobody knows it
+
 _component = st.components.v2.component(
     "macl_gallery",
     html='<div class="gallery" role="group" aria-label="Query and retrieved images"></div>',
     css=(HERE / "gallery.css").read_text(),
     js=(HERE / "gallery.js").read_text(),
 )
-
-
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Sequence[str]) -> dict[str, Any]:
@@ -41,31 +41,47 @@ def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Seq
         k: How many images.
         classes: Name of each label.
     """
-    config, wanted = cache.config(run), cache.config(reference).dataset
-    color = loss_color(config.loss)
-    if config.dataset != wanted:
-        return note(
-            title,
-            color,
-            f"Trained on {dataset_title(config.dataset)}; the query is from {dataset_title(wanted)}.",
-        )
+    color = loss_color(cache.config(run).loss)
+    other = foreign(run, reference)
+    if other:
+        return note(title, color, other)
     try:
-        rows = cache.test_rows(run)
-        if name not in rows:
-            held = SPLITS.get(cache.split_of(run, name), "")
-            where = f"it was one of its {held} images" if held else "it never saw it"
-            text = f"{name} is not in the test split of this run (seed {config.seed}): {where}."
-            return note(title, color, text + " Runs of one seed share their test split.")
-        z, y = cache.embeddings(run)
-        scores = cache.scores(run)
-        names = cache.test_names(run)
-        overall, chance = (100 * scores[part]["map_sim"] for part in ("metrics", "chance"))
-        about = f"all queries: mAP(sim) {overall:.1f} %, chance {chance:.1f} %"
-        if names != cache.test_names(reference):
-            about = f"searches another test split (seed {config.seed}) · {about}"
-        return row(title, color, search(z, y, rows[name], k), names, classes, about)
+        place = cache.gallery(run)
+        if place is None or name not in place.rows:
+            return note(title, color, absent(run, name))
+        answer = search(place.z, place.y, place.rows[name], k)
+        return row(title, color, answer, place.names, classes, about(run))
     except (MaclError, OSError) as error:
-        return note(title, color, f"The files of this run cannot be read: {error}")
+        return note(title, color, unreadable(error))
+
+
+def foreign(run: Run, reference: Run) -> str:
+    """Why a run cannot be asked for images of another one's data set; empty if it is the same."""
+    mine, wanted = cache.config(run).dataset, cache.config(reference).dataset
+    if mine == wanted:
+        return ""
+    return f"Trained on {dataset_title(mine)}; the query is from {dataset_title(wanted)}."
+
+
+def absent(run: Run, name: str) -> str:
+    """Why an image is not in the test split of a run."""
+    split = SPLITS.get(cache.split_of(run, name), "")
+    where = f"it was one of its {split} images" if split else "it never saw it"
+    seed = cache.config(run).seed
+    text = f"{name} is not in the test split of this run (seed {seed}): {where}."
+    return f"{text} Runs of one seed share their test split."
+
+
+def about(run: Run) -> str:
+    """A run as a whole, in a few words."""
+    scores = cache.scores(run)
+    overall, chance = (100 * scores[part]["map_sim"] for part in ("metrics", "chance"))
+    return f"all queries: mAP(sim) {overall:.1f} %, chance {chance:.1f} %"
+
+
+def unreadable(error: Exception) -> str:
+    """Why a run has no row."""
+    return f"The files of this run cannot be read: {error}"
 
 
 def class_names(run: Run, images: Thumbnails | None) -> list[str]:
@@ -91,7 +107,13 @@ def query(name: str, labels: Sequence[str], earlier: Iterable[str] = ()) -> dict
 
 
 def row(
-    title: str, color: str, answer: Answer, names: Sequence[str], classes: Sequence[str], about: str = ""
+    title: str,
+    color: str,
+    answer: Answer,
+    names: Sequence[str],
+    classes: Sequence[str],
+    about: str = "",
+    splits: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What one run retrieves.
 
@@ -102,13 +124,25 @@ def row(
         names: Image name of each row of the run's gallery.
         classes: Name of each label.
         about: The run as a whole, in a few words.
+        splits: Split of each image of the gallery; none: all are test images.
     """
-    tiles = [tile(n, found, names, classes) for n, found in enumerate(answer.neighbours, start=1)]
-    facts = ["no test image shares a label" if math.isnan(answer.ap) else f"AP {100 * answer.ap:.1f} %"]
-    if tiles:
+    tiles = [tile(n, found, names, classes, splits) for n, found in enumerate(answer.neighbours, start=1)]
+    labelled = not any(math.isnan(found.jaccard) for found in answer.neighbours)
+    facts = []
+    if labelled:
+        facts.append(
+            f"AP {100 * answer.ap:.1f} %" if not math.isnan(answer.ap) else "no image shares a label"
+        )
+    elif tiles:
+        facts.append(f"cosine {answer.neighbours[0].cosine:.2f} to {answer.neighbours[-1].cosine:.2f}")
+    if tiles and labelled:
         facts.append(f"precision@{len(tiles)} {100 * answer.precision:.0f} %")
         facts.append(f"mean Jaccard@{len(tiles)} {answer.jaccard:.2f}")
-    return {"title": title, "color": color, "facts": facts, "about": about, "tiles": tiles}
+    ranks = {
+        "precision": [round(value, 3) for value in answer.precisions],
+        "jaccard": [round(value, 3) for value in answer.jaccards],
+    }
+    return {"title": title, "color": color, "facts": facts, "about": about, "tiles": tiles, "ranks": ranks}
 
 
 def note(title: str, color: str, text: str) -> dict[str, Any]:
@@ -116,23 +150,35 @@ def note(title: str, color: str, text: str) -> dict[str, Any]:
     return {"title": title, "color": color, "note": text, "facts": [], "about": "", "tiles": []}
 
 
-def tile(rank: int, found: Neighbour, names: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """One retrieved image: rank, Jaccard with its colour, and how its labels differ from the query's."""
+def tile(
+    rank: int, found: Neighbour, names: Sequence[str], classes: Sequence[str], splits: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One retrieved image: rank, Jaccard with its colour, and how its labels differ from the query's.
+
+    Where nobody knows the query's labels, those of the image are given as they are.
+    """
     shared, missing, extra = (
         [classes[i] for i in part] for part in (found.shared, found.missing, found.extra)
     )
     parts = [("shared", shared), ("missing", missing), ("extra", extra)]
-    words = "; ".join(f"{word} {', '.join(labels)}" for word, labels in parts if labels)
-    name = names[found.row]
+    unknown = math.isnan(found.jaccard)
+    if unknown:
+        parts, shared, extra = [("", extra)], extra, []
+    words = "; ".join(f"{word} {', '.join(labels)}".strip() for word, labels in parts if labels)
+    name, split = names[found.row], splits[found.row] if splits else "test"
+    held = f" ({SPLITS[split]} image)" if split != "test" else ""
+    similar = "" if unknown else f"Jaccard {found.jaccard:.2f}, "
     return {
         "name": name,
         "rank": rank,
-        "jaccard": f"{found.jaccard:.2f}",
-        "color": jaccard_color(found.jaccard),
+        "jaccard": "" if unknown else f"{found.jaccard:.2f}",
+        "cosine": f"{found.cosine:.2f}",
+        "color": UNKNOWN if unknown else jaccard_color(found.jaccard),
         "shared": shared,
         "missing": missing,
         "extra": extra,
-        "alt": f"Rank {rank}, {name}: Jaccard {found.jaccard:.2f}, cosine {found.cosine:.3f}; {words}",
+        "split": "" if split == "test" else SPLITS[split],
+        "alt": f"Rank {rank}, {name}{held}: {similar}cosine {found.cosine:.3f}; {words}",
     }
 
 
@@ -143,6 +189,7 @@ def show(
     columns: int,
     on_query: Callable[[str], None],
     key: str = "gallery",
+    on_why: Callable[[str, str], None] | None = None,
 ) -> None:
     """Draw the grid.
 
@@ -153,6 +200,8 @@ def show(
         columns: Images side by side, at most.
         on_query: Called with the name of an image that a person wants as the next query.
         key: Of the component.
+        on_why: Called with the `key` of a row and the name of an image in it whose similarity a person wants
+            explained; offered for rows with a true `why`.
     """
     shown = [asked["name"], *asked["earlier"], *(tile["name"] for row in rows for tile in row["tiles"])]
     data = {
@@ -166,4 +215,8 @@ def show(
     def chosen() -> None:
         on_query(st.session_state[key].query)
 
-    _component(key=key, data=data, on_query_change=chosen)
+    def explained() -> None:
+        if on_why:
+            on_why(*st.session_state[key].why)
+
+    _component(key=key, data=data, on_query_change=chosen, on_why_change=explained)

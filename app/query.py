@@ -1,21 +1,29 @@
-"""Which runs and which query: the state of the retrieval page, its permalink, and the ways to another query.
+"""Which runs and which query: the state of the retrieval page and its permalink.
 
-The address holds the runs' folder names, the query's image name and k. It is written when a person has
-changed something, and read when they come with a link or go back in the browser.
+The address holds the runs' folder names, the query's image name, k, what is searched, the order of the rows,
+and how queries are found. It is written when a person has changed something, and read when they come with a
+link or go back in the browser. An uploaded picture is nobody's link: it stays out of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import streamlit as st
 
 from app import cache
-from app.gallery import held
 from app.names import config_label, method, started
 from core.losses import LOSSES
+from core.metrics import METRICS
+from core.retrieve import RARITIES
 from core.runs import Run, RunConfig
 
-RUNS, QUERY, LABELS, COUNT = "retrieval_runs", "retrieval_query", "retrieval_labels", "retrieval_k"
+RUNS, QUERY, COUNT = "retrieval_runs", "retrieval_query", "retrieval_k"
+GALLERY, BY = "retrieval_gallery", "retrieval_by"  # what is searched; the metric that rows are ordered by
+LABELS, EXACT, RARITY = "retrieval_labels", "retrieval_exact", "retrieval_rarity"  # which queries
+ORDER, OF, OVER = "retrieval_order", "retrieval_of", "retrieval_over"  # and in which order they come
+UPLOAD = "retrieval_upload"  # the uploaded picture that asks, None while a test image does
+WHY = "retrieval_why"  # run and image whose similarity is being explained
+JUMP = "retrieval_jump"  # the next query is the first that is found
 _NOW = "retrieval_now"  # what the page showed last, as the address says it
 _KEPT = "retrieval_kept"  # the same, kept while another page is open
 _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the address
@@ -25,13 +33,40 @@ MOST_ROWS = 4  # shown where nobody has chosen runs; these losses before others
 FIRST = ("mulsupcon", "macl", "wg_macl", "supcon_any")
 REMEMBERED = 100
 RECENT = 5
+GALLERIES = {"": "Test split", "all": "All splits"}
+ORDERS = {
+    "": "As in the data set",
+    "worst": "Worst of a run first",
+    "lead": "Lead of one run over another first",
+}
 
-Address = tuple[tuple[str, ...], str, str]
+PLAIN = {  # of the address to the widget: those with one value, their values and the first as default
+    "gallery": (GALLERY, tuple(GALLERIES)),
+    "by": (BY, ("", *METRICS)),
+    "rarity": (RARITY, ("", *RARITIES)),
+    "order": (ORDER, tuple(ORDERS)),
+}
+Address = dict[str, tuple[str, ...]]
 
 
-def link(runs: Sequence[str], query: str = "", k: int = TOP) -> dict[str, str | list[str]]:
-    """Query parameters of a link to this page, for `st.page_link`."""
-    return {"runs": list(runs), **({"query": query} if query else {}), **({"k": str(k)} if k != TOP else {})}
+def link(runs: Sequence[str], query: str = "", k: int = TOP, **more: object) -> dict[str, str | list[str]]:
+    """Query parameters of a link to this page, for `st.page_link`.
+
+    Args:
+        runs: Folder names.
+        query: Image name.
+        k: Images per run.
+        more: Other parts of the address: gallery, by, labels, exact, rarity, order, of, over.
+    """
+    parts: dict[str, str | list[str]] = {"runs": list(runs)}
+    if query:
+        parts["query"] = query
+    if k != TOP:
+        parts["k"] = str(k)
+    for key, value in more.items():
+        if value:
+            parts[key] = [str(one) for one in value] if isinstance(value, list | tuple) else str(value)
+    return parts
 
 
 def default_runs(finished: Sequence[Run]) -> list[str]:
@@ -92,19 +127,47 @@ def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:
     arrived = COUNT not in state
     if arrived:
         state.pop(_NOW, None)  # so that the address is written
-    if any(asked) and (arrived or (asked != state.get(_NOW) and not used)):
-        runs, query, count = asked
-        gone = [f"Run {run} is not here (any more)." for run in runs if run not in known]
-        if count and not _valid(count):
-            gone.append(f"k = {count}: need 1 to {MOST}.")
+    if asked and (arrived or (asked != state.get(_NOW) and not used)):
+        gone = _unknown(asked, known)
+        _take(asked, known, default)
+        state[UPLOAD] = None
     elif arrived:
-        runs, query, count = state.get(_KEPT, ((), "", ""))
+        _take(state.get(_KEPT, {}), known, default)
     else:
         state[RUNS] = [run for run in state[RUNS] if run in known]
-        return []
-    state[RUNS] = [run for run in dict.fromkeys(runs) if run in known] or list(default)
-    state[QUERY] = query
-    state[COUNT] = int(count) if _valid(count) else TOP
+        for key in (OF, OVER):
+            state[key] = state[key] if state[key] in state[RUNS] else ""
+        for key in (GALLERY, BY, LABELS, EXACT, RARITY, ORDER):
+            state[key] = state[key]  # of a widget that is not drawn, too
+    return gone
+
+
+def _take(asked: Mapping[str, tuple[str, ...]], known: Sequence[str], default: Sequence[str]) -> None:
+    """Fill the widgets from an address, and with defaults what it leaves out or has wrong."""
+    state, one = st.session_state, {key: values[0] for key, values in asked.items() if values}
+    state[RUNS] = [run for run in dict.fromkeys(asked.get("runs", ())) if run in known] or list(default)
+    state[QUERY] = one.get("query", "")
+    state[COUNT] = int(one["k"]) if _valid(one.get("k", "")) else TOP
+    for key, (widget, values) in PLAIN.items():
+        state[widget] = one.get(key, "") if one.get(key, "") in values else values[0]
+    state[LABELS] = list(asked.get("labels", ()))
+    state[EXACT] = one.get("exact") == "1"
+    for key, widget in (("of", OF), ("over", OVER)):
+        state[widget] = one.get(key, "") if one.get(key, "") in state[RUNS] else ""
+    if not state[QUERY] and state[ORDER]:
+        state[JUMP] = True
+
+
+def _unknown(asked: Mapping[str, tuple[str, ...]], known: Sequence[str]) -> list[str]:
+    """What an address names and does not exist (any more), in words."""
+    gone = [f"Run {run} is not here (any more)." for run in asked.get("runs", ()) if run not in known]
+    count = "".join(asked.get("k", ()))
+    if count and not _valid(count):
+        gone.append(f"k = {count}: need 1 to {MOST}.")
+    for key, (_, values) in PLAIN.items():
+        gone += [f"{key} = {value} is unknown." for value in asked.get(key, ()) if value not in values]
+    for key in ("of", "over"):
+        gone += [f"{key} = {value}: no such row." for value in asked.get(key, ()) if value not in known]
     return gone
 
 
@@ -137,57 +200,16 @@ def choose_runs(finished: Sequence[Run]) -> list[Run]:
     return [known[name] for name in chosen]
 
 
-def pick(names: Sequence[str], labels: np.ndarray, classes: Sequence[str]) -> str:
-    """Widgets that choose the query among these images with labels (N, L)."""
-    state = st.session_state
-    state[LABELS] = [label for label in state.get(LABELS, []) if label in classes]
-    wanted = [classes.index(label) for label in state[LABELS]]
-    fitting = [names[row] for row in matching(labels, wanted)]
-    text = {
-        name: f"{name} · {', '.join(held(row, classes))}" for name, row in zip(names, labels, strict=True)
-    }
-    left, middle, right = st.columns([4, 3, 4], vertical_alignment="bottom")
-    left.selectbox(
-        "Query",
-        fitting if state[QUERY] in fitting else [state[QUERY], *fitting],
-        key=QUERY,
-        format_func=text.__getitem__,
-        filter_mode="contains",
-        on_change=moved,
-        help="Type a part of an image's name or of its labels. The images below can be clicked, too: arrow "
-        "keys move from one to the next, Enter asks with it.",
-    )
-    middle.multiselect(
-        f"Only with these labels ({len(fitting)} of {len(names)})",
-        list(classes),
-        key=LABELS,
-        on_change=moved,
-        placeholder="any",
-    )
-    with right.container(horizontal=True, gap="small"):
-        order = {name: row for row, name in enumerate(names)}
-        query: str = state[QUERY]
-        here = order[query]
-        before = [name for name in fitting if order[name] < here] or fitting
-        after = [name for name in fitting if order[name] > here] or fitting
-        others = [name for name in fitting if name != query]
-        st.button("Previous", on_click=go, args=before[-1:], disabled=not others, shortcut="P")
-        st.button("Next", on_click=go, args=after[:1], disabled=not others, shortcut="N")
-        st.button("Random", on_click=_random, args=(others,), disabled=not others, shortcut="X")
-        st.button("Back", on_click=_back, args=(names,), disabled=not earlier(names), shortcut="B")
-    return query
-
-
-def matching(labels: np.ndarray, wanted: Sequence[int]) -> list[int]:
-    """Rows of labels (N, L) that hold all of the wanted ones."""
-    rows: list[int] = np.flatnonzero(labels[:, list(wanted)].astype(bool).all(axis=1)).tolist()
-    return rows
-
-
 def go(name: str) -> None:
     """Make this image the query."""
     st.session_state[QUERY] = name
+    st.session_state[UPLOAD] = None
     moved()
+
+
+def go_on() -> None:
+    """The query was chosen by its name: a picture that was uploaded asks no longer."""
+    go(st.session_state[QUERY])
 
 
 def earlier(names: Sequence[str]) -> list[str]:
@@ -197,20 +219,47 @@ def earlier(names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(trail) if name in known and name != now][:RECENT]
 
 
+def back(names: Sequence[str]) -> None:
+    """Make the query before this one the query again."""
+    state = st.session_state
+    if state.get(UPLOAD):
+        go(state[QUERY])
+        return
+    trail = list(state.get(_EARLIER, []))
+    while trail and (trail[-1] == state[QUERY] or trail[-1] not in names):
+        trail.pop()
+    if trail:
+        go(trail[-1])
+        state[_EARLIER], state[_SHOWN] = trail[:-1], trail[-1]
+
+
 def publish() -> None:
     """Remember what is shown, and write it into the address where that says something else."""
     state = st.session_state
-    asked, count = _address(), "" if state[COUNT] == TOP else str(state[COUNT])
-    now = tuple(state[RUNS]), state[QUERY], count
+    more = {key: state[widget] for key, (widget, _) in PLAIN.items()}
+    if state[ORDER]:
+        more["of"] = state[OF]
+    if state[ORDER] == "lead":
+        more["over"] = state[OVER]
+    more |= {"labels": state[LABELS], "exact": "1" if state[EXACT] and state[LABELS] else ""}
+    parts = link(state[RUNS], state[QUERY], state[COUNT], **more)
+    now = _normal({key: [value] if isinstance(value, str) else value for key, value in parts.items()})
+    asked = _address()
     # an empty address when this was shown before: the person is on their way back, to another page perhaps
-    if now != asked and (any(asked) or now != state.get(_NOW)):
-        st.query_params.from_dict(link(state[RUNS], state[QUERY], state[COUNT]))
+    if now != asked and (asked or now != state.get(_NOW)):
+        st.query_params.from_dict(parts)
     state[_NOW] = state[_KEPT] = now
 
 
 def _address() -> Address:
     url = st.query_params
-    return tuple(url.get_all("runs")), url.get("query", ""), url.get("k", "")
+    return _normal({key: url.get_all(key) for key in url})
+
+
+def _normal(parts: Mapping[str, Sequence[str]]) -> Address:
+    """The parts of an address that say something, in one order."""
+    known = ("runs", "query", "k", *PLAIN, "labels", "exact", "of", "over")
+    return {key: tuple(parts[key]) for key in known if any(parts.get(key, ()))}
 
 
 def _valid(count: str) -> bool:
@@ -222,15 +271,7 @@ def moved() -> None:
     st.session_state[_MOVED] = True
 
 
-def _random(names: Sequence[str]) -> None:
-    go(str(np.random.default_rng().choice(list(names))))
-
-
-def _back(names: Sequence[str]) -> None:
-    state = st.session_state
-    trail = list(state.get(_EARLIER, []))
-    while trail and (trail[-1] == state[QUERY] or trail[-1] not in names):
-        trail.pop()
-    if trail:
-        go(trail[-1])
-        state[_EARLIER], state[_SHOWN] = trail[:-1], trail[-1]
+def jumped() -> None:
+    """Likewise, and go to the first query that is found."""
+    st.session_state[JUMP] = True
+    moved()

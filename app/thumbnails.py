@@ -26,6 +26,10 @@ class Thumbnails:
         self._rows = {name: row for row, name in enumerate(dataset.names)}
         self._encoded: dict[str, str] = {}
 
+    def pixels(self, name: str) -> np.ndarray | None:
+        """The prepared image (P, P, 3) uint8; None if the data set has none of that name."""
+        return self._images[self._rows[name]] if name in self._rows else None
+
     def uri(self, name: str) -> str:
         """The image as a data URI; empty if the data set has none of that name."""
         if name not in self._rows:

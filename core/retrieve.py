@@ -5,13 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.labels import jaccard
-from core.metrics.scores import MAP_CUT, average_precision
+from core.labels import distinct, jaccard
+from core.metrics.scores import MAP_CUT, METRICS, average_precision, per_query
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 BLOCK = 1 << 24  # cosines held at once, 64 MiB
+BY_RANK = 50  # ranks of precision and Jaccard by rank
+FEW = 3  # images that share a rare combination, at most
+RARITIES = {
+    "label": "with one of the rarest quarter of the labels",
+    "few": f"whose combination of labels at most {FEW} images have",
+    "single": "whose combination of labels no other image has",
+}
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,39 @@ class Answer:
 
     Attributes:
         neighbours: The k nearest images, best first.
-        ap: Average precision (sim, eq. 11) over the whole gallery; nan without a positive in it.
-        precision: Share of the neighbours that hold a label of the query; nan without neighbours.
-        jaccard: Mean Jaccard index of the neighbours; nan without neighbours.
+        ap: Average precision (sim, eq. 11) over the whole gallery; nan without a positive in it, or without
+            labels of the query.
+        precision: Share of the neighbours that hold a label of the query; nan without neighbours or labels.
+        jaccard: Mean Jaccard index of the neighbours; nan likewise.
+        precisions: The precision among the first 1, 2, … images, at most `BY_RANK`; empty without labels.
+        jaccards: Likewise the mean Jaccard index.
     """
 
     neighbours: tuple[Neighbour, ...]
     ap: float
     precision: float
     jaccard: float
+    precisions: tuple[float, ...] = ()
+    jaccards: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Images that are searched.
+
+    Attributes:
+        z: Embeddings (N, D), unit rows.
+        y: Labels (N, L), 0 or 1.
+        names: Of the N images.
+        splits: Split of each image: test, train or val.
+        rows: Row of each image by its name.
+    """
+
+    z: NDArray[np.float32]
+    y: NDArray[np.uint8]
+    names: tuple[str, ...]
+    splits: tuple[str, ...]
+    rows: dict[str, int]
 
 
 def search(z: ArrayLike, y: ArrayLike, row: int, k: int) -> Answer:
@@ -67,13 +98,40 @@ def search(z: ArrayLike, y: ArrayLike, row: int, k: int) -> Answer:
     z, labels = np.asarray(z), np.asarray(y).astype(bool)
     if labels.ndim != 2 or len(labels) != len(z) or not 0 <= row < len(z):
         raise ValueError(f"need z (N, D), y (N, L), row < N, got {z.shape}, {labels.shape}, {row}")
+    return search_for(z[row], labels[row], z, labels, k, exclude=row)
+
+
+def search_for(
+    query: ArrayLike,
+    held: ArrayLike | None,
+    z: ArrayLike,
+    y: ArrayLike,
+    k: int,
+    exclude: int | None = None,
+) -> Answer:
+    """Search a gallery for what is near an embedding.
+
+    Args:
+        query: (D,), a unit row.
+        held: Labels (L,) of the query; None where nobody knows them: every label of a neighbour is then
+            `extra`, and Jaccard index, precision and AP are nan.
+        z: Embeddings (N, D), unit rows.
+        y: Labels (N, L), 0 or 1.
+        k: How many neighbours, ≥ 1.
+        exclude: The query's own row; None where it is not in the gallery.
+
+    Raises:
+        ValueError: Shapes that disagree, or as in `rank`.
+    """
+    gallery, labels = np.asarray(z), np.asarray(y).astype(bool)
     if k < 1:
         raise ValueError(f"need k ≥ 1, got {k}")
-    order, cosines = rank(z[row], z, max(1, len(z) - 1), exclude=row)  # (N − 1,)
-    similarity = jaccard(labels[row : row + 1], labels)[0, order]  # (N − 1,)
-    hits = similarity[None, :MAP_CUT] > 0
-    ap = float(average_precision(hits)[0]) if (similarity > 0).any() else float("nan")
-    mine, k = labels[row], min(k, len(order))
+    order, cosines = rank(query, gallery, max(1, len(gallery) - (exclude is not None)), exclude)  # (n,)
+    mine = np.zeros(labels.shape[1], bool) if held is None else np.asarray(held).astype(bool)  # (L,)
+    similarity = jaccard(mine[None], labels)[0, order]  # (n,)
+    known, k = held is not None, min(k, len(order))
+    if not known:
+        similarity = np.full(len(order), np.nan)
     neighbours = tuple(
         Neighbour(
             int(i),
@@ -83,9 +141,63 @@ def search(z: ArrayLike, y: ArrayLike, row: int, k: int) -> Answer:
         )
         for n, i in enumerate(order[:k])
     )
-    if not neighbours:
-        return Answer((), ap, float("nan"), float("nan"))
-    return Answer(neighbours, ap, float((similarity[:k] > 0).mean()), float(similarity[:k].mean()))
+    if not neighbours or not known:
+        return Answer(neighbours, float("nan"), float("nan"), float("nan"))
+    hits = similarity[None, :MAP_CUT] > 0
+    ap = float(average_precision(hits)[0]) if (similarity > 0).any() else float("nan")
+    first = similarity[: max(k, BY_RANK)]
+    ranks = np.arange(1, len(first) + 1)
+    precisions, jaccards = np.cumsum(first > 0) / ranks, np.cumsum(first) / ranks
+    return Answer(
+        neighbours,
+        ap,
+        float(precisions[k - 1]),
+        float(jaccards[k - 1]),
+        tuple(precisions[:BY_RANK].tolist()),
+        tuple(jaccards[:BY_RANK].tolist()),
+    )
+
+
+def metrics_of(
+    query: ArrayLike, held: ArrayLike, z: ArrayLike, y: ArrayLike, exclude: int | None = None
+) -> dict[str, float]:
+    """The 7 metrics of one query of a gallery, as `core.metrics.per_query` gives them; as in `search_for`."""
+    gallery, labels = np.asarray(z), np.asarray(y)
+    if exclude is not None:
+        found = per_query(gallery, labels, queries=[exclude])
+    else:
+        found = per_query(
+            np.vstack([np.asarray(query)[None], gallery]),
+            np.vstack([np.asarray(held)[None].astype(labels.dtype), labels]),
+            queries=[0],
+            gallery=np.arange(1, len(gallery) + 1),
+        )
+    return {key: float(found[key][0]) for key in METRICS}
+
+
+def rare(y: ArrayLike, kind: str) -> NDArray[np.bool_]:
+    """Which images (N,) are rare among these labels (N, L), in a way of `RARITIES`.
+
+    Raises:
+        ValueError: Unknown kind.
+    """
+    labels = np.asarray(y).astype(bool)
+    if kind == "label":
+        counts = labels.sum(0)  # (L,)
+        present = np.sort(counts[counts > 0])
+        few = present[max(0, len(present) // 4 - 1)] if len(present) else 0
+        return np.asarray(labels[:, (counts > 0) & (counts <= few)].any(axis=1))
+    if kind not in RARITIES:
+        raise ValueError(f"need a rarity of {', '.join(RARITIES)}, got {kind!r}")
+    _, inverse = distinct(labels.astype(np.uint8))
+    most = 1 if kind == "single" else FEW
+    return np.asarray(np.bincount(inverse)[inverse] <= most)
+
+
+def worst_first(values: Floats, over: Floats | None = None) -> Ints:
+    """Order (N,) of queries: lowest value first, or largest lead of `values` over `over`; nan last."""
+    key = values if over is None else over - values
+    return np.argsort(np.where(np.isnan(key), np.inf, key), kind="stable")
 
 
 def _differences(

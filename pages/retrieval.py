@@ -3,10 +3,11 @@ import streamlit as st
 from app import cache, gallery, query
 from app.names import short_labels
 from app.pictures import pictures
+from app.retrieval import find, rows, upload, view, waiting, why
 from core.errors import MaclError
 
 st.title("Retrieval")
-st.caption("One image asks, each run answers with the test images it takes to be most similar.")
+st.caption("One image asks, each run answers with the images it takes to be most similar.")
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here what they retrieve.")
@@ -26,17 +27,37 @@ except MaclError as error:
     st.error(str(error))
     st.stop()
 notes += query.settle(names, labels)
-if notes:
-    st.warning(" ".join(notes))
 images = pictures(cache.config(first), [cache.config(run) for run in finished])
 classes = gallery.class_names(first, images)
-name = query.pick(names, labels, classes)
+titles = short_labels(chosen)
 
-rows = [
-    gallery.of_run(run, title, first, name, count, classes)
-    for run, title in zip(chosen, short_labels(chosen), strict=True)
-]
-held = gallery.held(labels[names.index(name)], classes)
-asked = gallery.query(name, held, query.earlier(names))
-gallery.show(asked, rows, images.uri if images else None, count, query.go)
+picking, tools = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
+with tools:
+    offered, values = find.tools(
+        chosen, dict(zip([run.id for run in chosen], titles, strict=True)), names, labels, classes
+    )
+    upload.tools(chosen, classes)
+    view.searched()
+with picking:
+    find.pick(names, labels, classes, offered, values)
+if notes:
+    st.warning(" ".join(notes))
+
+asked = upload.asked(classes) or find.asked(names, labels)
+shown = rows.of_runs(chosen, titles, asked, count, classes)
+held = gallery.held(asked.labels, classes) if asked.labels is not None else []
+uri = upload.uri(images.uri if images else None)
+with tools:
+    view.downloads(shown, asked, held, classes, images)
+waiting.progress([question for row in shown for question in row.waits])
+gallery.show(
+    gallery.query(asked.name, held, query.earlier(names)),
+    [row.drawn for row in shown],
+    uri,
+    count,
+    query.go,
+    on_why=why.open_for,
+)
+view.ranks(shown)
+why.show(chosen, asked, uri)
 query.publish()

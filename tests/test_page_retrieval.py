@@ -12,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache, query
+from app.retrieval import find
 from core import runs, train
 from core.labels import jaccard
 from core.losses import LOSSES
@@ -264,6 +265,6 @@ def test_default_runs_are_few_and_hold_macl_and_mulsupcon(two: list[Run], root: 
 
 def test_matching_needs_all_labels() -> None:
     y = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])
-    assert query.matching(y, []) == [0, 1, 2, 3]
-    assert query.matching(y, [0]) == [0, 1, 3]
-    assert query.matching(y, [0, 2]) == [1, 3]
+    assert find.matching(y, []) == [0, 1, 2, 3]
+    assert find.matching(y, [0]) == [0, 1, 3]
+    assert find.matching(y, [0, 2]) == [1, 3]

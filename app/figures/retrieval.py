@@ -1,0 +1,51 @@
+"""Precision and Jaccard index by rank for one query, a line per run."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.figures.curves import DASHES
+
+
+@dataclass(frozen=True)
+class ByRank:
+    """One run: its name, colour (#rrggbb), and values among the first 1, 2, … images."""
+
+    name: str
+    color: str
+    precisions: Sequence[float]
+    jaccards: Sequence[float]
+
+
+def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
+    """Precision on the left, mean Jaccard index on the right; runs of one colour differ in their dash."""
+    figure = make_subplots(
+        rows=1, cols=2, subplot_titles=["Precision among the first", "Mean Jaccard among the first"]
+    )
+    seen: Counter[str] = Counter()
+    for run in runs:
+        line = {"color": run.color, "width": 2, "dash": DASHES[seen[run.color] % len(DASHES)]}
+        seen[run.color] += 1
+        for column, values in enumerate((run.precisions, run.jaccards), start=1):
+            figure.add_scatter(
+                x=list(range(1, len(values) + 1)),
+                y=list(values),
+                mode="lines",
+                line=line,
+                name=run.name,
+                legendgroup=run.name,
+                showlegend=column == 1,
+                hovertemplate=f"{'%{y:.0%}' if column == 1 else '%{y:.2f}'}<extra>%{{fullData.name}}</extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title_text="images", rangemode="tozero")
+    figure.update_yaxes(range=[-0.02, 1.04])
+    figure.update_yaxes(tickformat=".0%", col=1)
+    figure.update_layout(
+        height=height, margin={"l": 0, "r": 0, "t": 30, "b": 0}, hovermode="x unified", uirevision="ranks"
+    )
+    return figure

@@ -1,0 +1,198 @@
+"""Finding a query: by its name, labels, rarity, by where runs fail or differ, and from one to the next."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from app import cache, query
+from app.gallery import held
+from app.retrieval.rows import Asked
+from core.metrics import METRICS
+from core.retrieve import RARITIES, rare, worst_first
+from core.runs import Run
+
+RARE = {"": "any", **RARITIES}
+
+
+def matching(labels: np.ndarray, wanted: Sequence[int], exact: bool = False, rarity: str = "") -> list[int]:
+    """Rows of labels (N, L) that hold all of the wanted ones, and no others if `exact`."""
+    fits = labels[:, list(wanted)].astype(bool).all(axis=1)  # (N,)
+    if exact and wanted:
+        fits &= labels.astype(bool).sum(1) == len(wanted)
+    if rarity:
+        fits &= rare(labels, rarity)
+    rows: list[int] = np.flatnonzero(fits).tolist()
+    return rows
+
+
+def tools(
+    runs: Sequence[Run],
+    titles: dict[str, str],
+    names: Sequence[str],
+    labels: np.ndarray,
+    classes: Sequence[str],
+) -> tuple[list[str], dict[str, str]]:
+    """Widgets that say which images are offered as queries, and in which order.
+
+    Args:
+        runs: The chosen runs.
+        titles: Their names among each other, by folder name.
+        names: Of the test images of the first run.
+        labels: Theirs, (N, L).
+        classes: Name of each label.
+
+    Returns:
+        The images that are offered, in order, and what their order goes by, in words.
+    """
+    state = st.session_state
+    state[query.LABELS] = [label for label in state[query.LABELS] if label in classes]
+    for key in (query.OF, query.OVER):  # the order's runs: by default the first ones
+        others = [run.id for run in runs if key == query.OF or run.id != state[query.OF]]
+        if state[query.ORDER] and state[key] not in others and others:
+            state[key] = others[0]
+    fitting = found(labels, classes)
+    with st.popover(
+        f"Find queries ({len(fitting)} of {len(names)})", help="By labels, by rarity, by where runs fail"
+    ):
+        st.multiselect(
+            "With these labels", list(classes), key=query.LABELS, on_change=query.moved, placeholder="any"
+        )
+        st.checkbox("and no others", key=query.EXACT, on_change=query.moved)
+        st.selectbox(
+            "Rarity", list(RARE), key=query.RARITY, format_func=RARE.__getitem__, on_change=query.moved
+        )
+        st.selectbox(
+            "Order",
+            list(query.ORDERS),
+            key=query.ORDER,
+            format_func=query.ORDERS.__getitem__,
+            on_change=query.jumped,
+        )
+        left, right = st.columns(2)
+        ids = [run.id for run in runs]
+        left.selectbox(
+            "Run",
+            ["", *ids],
+            key=query.OF,
+            format_func=lambda key: titles.get(key, "–"),
+            on_change=query.jumped,
+            disabled=not state[query.ORDER],
+        )
+        right.selectbox(
+            "over",
+            ["", *ids],
+            key=query.OVER,
+            format_func=lambda key: titles.get(key, "–"),
+            on_change=query.jumped,
+            disabled=state[query.ORDER] != "lead",
+        )
+        metric = state[query.BY] or "map_sim"
+        st.caption(
+            f"Worst and lead go by {METRICS[metric]} on the test split; “Rows by” chooses another metric."
+        )
+    order, values = _order(runs, names, metric)
+    rows = [row for row in order if row in set(fitting)]
+    offered = [names[row] for row in rows]
+    if state.pop(query.JUMP, False) and offered:
+        query.go(offered[0])
+    return offered, {names[row]: values[row] for row in rows if row in values}
+
+
+def found(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
+    """Rows of labels (N, L) that the widgets ask for."""
+    state = st.session_state
+    wanted = [classes.index(label) for label in state[query.LABELS]]
+    return matching(labels, wanted, state[query.EXACT], state[query.RARITY])
+
+
+def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list[int], dict[int, str]]:
+    """Rows of the first run's test images in the order that is asked for, and their values in words."""
+    state, by_id = st.session_state, {run.id: run for run in runs}
+    plain: list[int] = list(range(len(names)))
+    of, over = by_id.get(state[query.OF]), by_id.get(state[query.OVER])
+    if not state[query.ORDER] or of is None or (state[query.ORDER] == "lead" and over is None):
+        return plain, {}
+    values = _values(of, names, metric)
+    if state[query.ORDER] == "lead" and over is not None:
+        others = _values(over, names, metric)
+        order = worst_first(values, others)
+        shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in plain}
+        known = ~np.isnan(values - others)
+    else:
+        order = worst_first(values)
+        shown = {n: f"{100 * values[n]:.1f} %" for n in plain}
+        known = ~np.isnan(values)
+    return order.tolist(), {n: text for n, text in shown.items() if known[n]}
+
+
+def _values(run: Run, names: Sequence[str], metric: str) -> np.ndarray:
+    """The metric of a run for each of these images (N,); nan for those that its test split lacks."""
+    found, rows = cache.query_scores(run)[metric], cache.test_rows(run)
+    return np.array([found[rows[name]] if name in rows else np.nan for name in names])
+
+
+def pick(
+    names: Sequence[str],
+    labels: np.ndarray,
+    classes: Sequence[str],
+    offered: Sequence[str],
+    values: dict[str, str],
+) -> None:
+    """Widgets that choose the query among the offered images.
+
+    Args:
+        names: Of all test images.
+        labels: Theirs, (N, L).
+        classes: Name of each label.
+        offered: From `tools`.
+        values: Likewise.
+    """
+    state = st.session_state
+    order = {name: row for row, name in enumerate(names)}
+    text = {name: f"{name} · {', '.join(held(labels[row], classes))}" for name, row in order.items()}
+    text |= {name: f"{value} · {text[name]}" for name, value in values.items()}
+    here: str = state[query.QUERY]
+    left, right = st.columns([7, 4], vertical_alignment="bottom")
+    left.selectbox(
+        "Query",
+        list(offered) if here in offered else [here, *offered],
+        key=query.QUERY,
+        format_func=text.__getitem__,
+        filter_mode="contains",
+        on_change=query.go_on,
+        help="Type a part of an image's name or of its labels. The images below can be clicked, too: arrow "
+        "keys move from one to the next, Enter asks with it, W shows why it is similar.",
+    )
+    before, after = _neighbours(here, offered, order)
+    others = [name for name in offered if name != here]
+    with right.container(horizontal=True, gap="small"):
+        st.button("Previous", on_click=query.go, args=before, disabled=not others, shortcut="P")
+        st.button("Next", on_click=query.go, args=after, disabled=not others, shortcut="N")
+        st.button("Random", on_click=_random, args=(others,), disabled=not others, shortcut="X")
+        can = bool(query.earlier(names) or state.get(query.UPLOAD))
+        st.button("Back", on_click=query.back, args=(names,), disabled=not can, shortcut="B")
+
+
+def asked(names: Sequence[str], labels: np.ndarray) -> Asked:
+    """The test image that asks, with its labels."""
+    name: str = st.session_state[query.QUERY]
+    return Asked(name, labels[list(names).index(name)])
+
+
+def _neighbours(
+    query_name: str, offered: Sequence[str], order: dict[str, int]
+) -> tuple[list[str], list[str]]:
+    """The offered images before and after the query, round the end; by its place if it is not offered."""
+    if not offered:
+        return [], []
+    if query_name in offered:
+        here = list(offered).index(query_name)
+        return [offered[here - 1]], [offered[(here + 1) % len(offered)]]
+    before = [name for name in offered if order[name] < order[query_name]] or list(offered)
+    after = [name for name in offered if order[name] > order[query_name]] or list(offered)
+    return before[-1:], after[:1]
+
+
+def _random(names: Sequence[str]) -> None:
+    query.go(str(np.random.default_rng().choice(list(names))))

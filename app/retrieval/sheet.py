@@ -1,0 +1,140 @@
+"""The grid as one picture, as the paper's Fig. 7: a row per run, borders by Jaccard index, labels below."""
+
+import io
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from app.palette import jaccard_color
+from app.retrieval.rows import Row
+
+PAPER, INK, SOFT = "#ffffff", "#17222b", "#56636d"
+BORDER, GAP, PAD = 6, 14, 28
+LINES = 3  # of labels below an image
+WIDEST = 16_000  # pixels; more images get smaller tiles
+# The font that comes with Pillow has Latin letters only.
+_PLAIN = str.maketrans(
+    {"α": "alpha", "β": "beta", "τ": "tau", "γ": "gamma", "ε": "eps", "−": "-", "–": "-", "—": "-", "×": "x",
+     "∞": "inf", "≥": ">=", "≤": "<=", "“": '"', "”": '"', "’": "'", "…": "..."}
+)  # fmt: skip
+
+Pixels = Callable[[str], np.ndarray | None]
+
+
+def png(rows: Sequence[Row], name: str, labels: Sequence[str], pixels: Pixels, about: str) -> bytes:
+    """The grid as a PNG.
+
+    Args:
+        rows: Of the grid, in its order.
+        name: Of the query.
+        labels: Names of the query's labels.
+        pixels: Gives the image (P, P, 3) uint8 of a name, None for none.
+        about: What the picture shows, in one line below it.
+    """
+    file = io.BytesIO()
+    draw(rows, name, labels, pixels, about).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def draw(rows: Sequence[Row], name: str, labels: Sequence[str], pixels: Pixels, about: str) -> Image.Image:
+    """As `png`, as an image; light whatever the theme, for print."""
+    most = max([1, *(len(row.drawn["tiles"]) for row in rows)])
+    edge = max(64, min(180, (WIDEST - 2 * PAD) // (most + 1) - GAP))
+    small, plain, bold = (ImageFont.load_default(size) for size in (12, 14, 17))
+    head, caption = 30, 18 + LINES * 15
+    high = head + edge + caption + GAP
+    wide = 2 * PAD + (most + 1) * (edge + GAP) + GAP
+    sheet = Image.new("RGB", (wide, 2 * PAD + len(rows) * high + 50), PAPER)
+    pen = ImageDraw.Draw(sheet)
+
+    def text(
+        place: tuple[float, float],
+        words: str,
+        font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+        color: str = INK,
+        room: int = edge,
+    ) -> None:
+        pen.text(place, fitting(words, font, room), color, font)
+
+    def tile(left: int, top: int, wanted: str, color: str) -> None:
+        found = pixels(wanted)
+        pen.rectangle((left, top, left + edge - 1, top + edge - 1), color)
+        inside = edge - 2 * BORDER
+        if found is None:
+            pen.rectangle(
+                (left + BORDER, top + BORDER, left + edge - BORDER - 1, top + edge - BORDER - 1), "#eef1f3"
+            )
+        else:
+            picture = Image.fromarray(np.asarray(found)).resize((inside, inside), Image.Resampling.LANCZOS)
+            sheet.paste(picture, (left + BORDER, top + BORDER))
+
+    first = PAD + head
+    text((PAD, PAD), "Query", bold)
+    tile(PAD, first, name, INK)
+    text((PAD, first + edge + 3), name, plain)
+    for n, line in enumerate(wrapped(", ".join(labels), small, edge, LINES + 3)):
+        text((PAD, first + edge + 21 + 15 * n), line, small, SOFT)
+
+    start = PAD + edge + 2 * GAP
+    for index, row in enumerate(rows):
+        top = PAD + index * high
+        pen.rectangle((start, top + 2, start + 5, top + 20), row.color)
+        text((start + 14, top), row.title, bold, room=wide)
+        done = start + 14 + pen.textlength(plainly(row.title), bold)
+        text(
+            (done + 18, top + 3),
+            " · ".join(row.drawn["facts"]) or row.drawn.get("note", ""),
+            plain,
+            SOFT,
+            wide,
+        )
+        for place, shown in enumerate(row.drawn["tiles"]):
+            left, upper = start + place * (edge + GAP), top + head
+            tile(left, upper, shown["name"], shown["color"])
+            score = f"J {shown['jaccard']}" if shown["jaccard"] else f"cos {shown['cosine']}"
+            text((left, upper + edge + 3), f"{shown['rank']}   {score}   {shown['split']}", plain)
+            words = [
+                *shown["shared"],
+                *(f"-{one}" for one in shown["missing"]),
+                *(f"+{one}" for one in shown["extra"]),
+            ]
+            for n, line in enumerate(wrapped(", ".join(words), small, edge, LINES)):
+                text((left, upper + edge + 21 + 15 * n), line, small, SOFT)
+
+    foot = 2 * PAD + len(rows) * high
+    for step in range(120):
+        pen.line((PAD + 70 + step, foot, PAD + 70 + step, foot + 10), jaccard_color(step / 119))
+    text((PAD, foot - 4), "Jaccard 0", small)
+    text((PAD + 198, foot - 4), "1", small)
+    text((PAD + 230, foot - 4), f"-missing  +extra label   {about}", small, SOFT, wide - PAD - 240)
+    return sheet
+
+
+def plainly(words: str) -> str:
+    """Letters that the font has."""
+    latin = words.translate(_PLAIN)
+    return "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in latin)
+
+
+def fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+    """The words, cut with dots where they are wider than there is room."""
+    words = plainly(words)
+    if font.getlength(words) <= room:
+        return words
+    while words and font.getlength(words + "...") > room:
+        words = words[:-1]
+    return words + "..."
+
+
+def wrapped(
+    words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int, lines: int
+) -> list[str]:
+    """The words in at most so many lines."""
+    done: list[str] = []
+    for word in words.split(", "):
+        if done and font.getlength(plainly(f"{done[-1]}, {word}")) <= room:
+            done[-1] += f", {word}"
+        else:
+            done.append(word)
+    return done if len(done) <= lines else [*done[: lines - 1], done[lines - 1] + " ..."]

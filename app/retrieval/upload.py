@@ -1,0 +1,94 @@
+"""A person's own picture as the query: taken, checked, and handed to the embedder as bare pixels."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import streamlit as st
+
+from app import cache, query
+from app.retrieval.rows import Asked
+from app.thumbnails import encode
+from core import ask
+from core.data.prepared import prepared_size
+from core.errors import MaclError
+from core.runs import Run
+from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels
+
+FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
+_LAST = "retrieval_file_last"
+
+
+def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
+    """The place to drop a picture; it becomes the query when it is one."""
+    state = st.session_state
+    with st.popover("Your own image", on_change="rerun", key="retrieval_own") as place:
+        if place.open:
+            ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
+        file = st.file_uploader("Image that asks", key=FILE, max_upload_size=MAX_BYTES // 10**6)
+        st.caption(
+            f"{LIMITS}. Judged by its content; turned upright, squeezed to a square as the images of a data "
+            "set are, metadata dropped, deleted within a day, never part of a link."
+        )
+        if file is None:
+            state.pop(_LAST, None)
+        elif file.file_id != state.get(_LAST) or _lacks(runs):
+            state[_LAST] = file.file_id
+            _take(file.name, file.getvalue(), runs)
+        if file is not None and not state.get(query.UPLOAD):
+            st.button("Ask with it again", on_click=_again, args=(file.name, file.getvalue(), runs))
+        st.multiselect(
+            "Labels you see in it",
+            list(classes),
+            key=LABELS,
+            placeholder="unknown",
+            help="With them results are coloured and scored as for a test image.",
+        )
+
+
+def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
+    """Make a file the query, or say what is wrong with it."""
+    state, shown = st.session_state, name_of(name)
+    sizes = sorted({prepared_size(cache.config(run).image_size) for run in runs})
+    try:
+        made = pixels(data, sizes)
+        ask.keep_picture(key_of(data), dict(zip(sizes, made, strict=True)))
+    except MaclError as error:
+        st.error(f"{shown}: {error}.")
+        return
+    state[query.UPLOAD] = {"key": key_of(data), "name": shown, "uri": encode(made[-1]), "sizes": sizes}
+
+
+def _again(name: str, data: bytes, runs: Sequence[Run]) -> None:
+    _take(name, data, runs)
+
+
+def _lacks(runs: Sequence[Run]) -> bool:
+    """The picture asks, and a run of another resolution was chosen since."""
+    found = st.session_state.get(query.UPLOAD)
+    if not found:
+        return False
+    return not {prepared_size(cache.config(run).image_size) for run in runs} <= set(found["sizes"])
+
+
+def asked(classes: Sequence[str]) -> Asked | None:
+    """The picture that asks, with the labels that a person sees in it; None while a test image does."""
+    found = st.session_state.get(query.UPLOAD)
+    if not found:
+        return None
+    said = [label for label in st.session_state.get(LABELS, []) if label in classes]
+    labels = np.array([label in said for label in classes], dtype=np.uint8) if said else None
+    return Asked(found["name"], labels, found["key"])
+
+
+def uri(known: Callable[[str], str] | None) -> Callable[[str], str] | None:
+    """Pictures by name; the uploaded one's among them while it asks."""
+    found = st.session_state.get(query.UPLOAD)
+    if not found:
+        return known
+    return lambda name: found["uri"] if name == found["name"] else known(name) if known else ""
+
+
+def pixels_of(key: str) -> np.ndarray | None:
+    """The uploaded picture (P, P, 3) uint8 in its largest size; None if it is gone."""
+    kept = ask.picture(key)
+    return kept[max(kept)] if kept else None

@@ -1,0 +1,87 @@
+"""The controls above the grid, and what is below it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from app import query
+from app.figures.retrieval import ByRank, by_rank
+from app.retrieval import sheet, table, upload
+from app.retrieval.rows import Asked, Row
+from app.steady import steady_chart
+from app.thumbnails import Thumbnails
+from core.metrics import METRICS
+
+BY = {"": "as chosen", **METRICS}
+
+
+def searched() -> None:
+    """Widgets that say what is searched and how rows are ordered."""
+    st.segmented_control(
+        "Search",
+        list(query.GALLERIES),
+        key=query.GALLERY,
+        format_func=query.GALLERIES.__getitem__,
+        on_change=query.moved,
+        required=True,
+        help="All splits: the training and validation images too, marked as such.",
+    )
+    st.selectbox(
+        "Rows by", list(BY), key=query.BY, format_func=BY.__getitem__, on_change=query.moved, width=190
+    )
+
+
+def downloads(
+    rows: Sequence[Row],
+    asked: Asked,
+    labels: Sequence[str],
+    classes: Sequence[str],
+    images: Thumbnails | None,
+) -> None:
+    """The grid as a picture, the ranking as a table; drawn when they are asked for."""
+
+    def pixels(name: str) -> np.ndarray | None:
+        if asked.upload and name == asked.name:
+            return upload.pixels_of(asked.upload)
+        return images.pixels(name) if images else None
+
+    place = "all splits" if st.session_state[query.GALLERY] == "all" else "test split"
+    searched = max((len(row.gallery.z) for row in rows if row.gallery), default=0)
+    about = f"{place}, {searched} images searched"
+    stem = "".join(letter if letter.isalnum() else "-" for letter in asked.name.rsplit(".", 1)[0])
+    ready = any(row.answer for row in rows)
+    st.download_button(
+        "PNG",
+        lambda: sheet.png(rows, asked.name, labels, pixels, about),
+        f"retrieval-{stem}.png",
+        "image/png",
+        on_click="ignore",
+        disabled=not ready,
+        help="The grid as one picture",
+    )
+    st.download_button(
+        "CSV",
+        lambda: table.to_csv(rows, asked, classes),
+        f"retrieval-{stem}.csv",
+        "text/csv",
+        on_click="ignore",
+        disabled=not ready,
+        help="The whole ranking of every run",
+    )
+
+
+def ranks(rows: Sequence[Row]) -> None:
+    """Precision and Jaccard index by rank, all runs in one figure; folded away."""
+    lines = [
+        ByRank(row.title, row.color, row.answer.precisions, row.answer.jaccards)
+        for row in rows
+        if row.answer and row.answer.precisions
+    ]
+    if not lines:
+        return
+    with st.expander("Precision and Jaccard by rank", key="retrieval_ranks", on_change="rerun") as place:
+        if place.open:
+            most = len(lines[0].precisions)
+            alt = f"Precision and mean Jaccard index of the first 1 to {most} images, a line per run"
+            steady_chart(by_rank(lines), "by_rank", alt)

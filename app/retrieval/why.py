@@ -1,0 +1,108 @@
+"""Why is it similar? Both images of a pair with the regions that carry their cosine, in a dialog."""
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import cache, query
+from app.names import run_label
+from app.retrieval.rows import Asked
+from app.retrieval.waiting import progress
+from core import ask
+from core.errors import MaclError
+from core.runs import Run
+
+HERE = Path(__file__).parent
+
+_component = st.components.v2.component(
+    "macl_why",
+    html='<div class="why"></div>',
+    css=(HERE / "why.css").read_text(),
+    js=(HERE / "why.js").read_text(),
+)
+
+
+def open_for(run: str, name: str) -> None:
+    """Explain why that run finds this image similar to the query."""
+    st.session_state[query.WHY] = run, name
+
+
+def close() -> None:
+    """The dialog was closed."""
+    st.session_state[query.WHY] = None
+
+
+def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) -> None:
+    """The dialog, if somebody asked for it."""
+    wanted = st.session_state.get(query.WHY)
+    if wanted is None:
+        return
+    run = next((run for run in runs if run.id == wanted[0]), None)
+    if run is None or wanted[1] == asked.name:
+        close()
+        return
+    _dialog(run, asked, wanted[1], uri)
+
+
+@st.dialog("Why is it similar?", width="large", on_dismiss=close)
+def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None) -> None:
+    first = ask.PICTURE + asked.upload if asked.upload else asked.name
+    question = ask.Question("explain", str(run.path), first, name)
+    try:
+        reply = ask.ask(question)
+    except MaclError as error:
+        st.error(str(error))
+        return
+    if reply.state == "failed":
+        st.error(reply.error)
+        st.button("Try again", on_click=ask.again, args=(question,))
+    elif reply.state == "waiting":
+        progress([question])
+    else:
+        _draw(run, asked.name, name, uri, reply.arrays)
+
+
+def _draw(
+    run: Run, first: str, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
+) -> None:
+    cosine, constant = float(found["cosine"]), float(found["first_constant"])
+    high, wide = found["first"].shape
+    st.caption(
+        f"{run_label(run)} takes the two for similar: cosine {cosine:.3f}, a sum over the {high} × {wide} "
+        "regions of either image. The more amber a region, the more it adds; blue takes away. Point at a "
+        "region, or walk there with Tab, to see which regions of the other image it goes with."
+    )
+    _component(
+        key="why",
+        data={
+            "images": [uri(first) if uri else "", uri(second) if uri else ""],
+            "names": [f"Query: {first}", f"Result: {second}"],
+            "alts": [spoken(first, found["first"], cosine), spoken(second, found["second"], cosine)],
+            "maps": [found["first"].tolist(), found["second"].tolist()],
+            "pairs": found["pairs"].reshape(high * wide, -1).round(6).tolist(),
+            "cosine": cosine,
+        },
+    )
+    config = cache.config(run)
+    st.caption(
+        "Exact, not a sketch: on the piece of the two-layer head where an image lies, its embedding is a sum "
+        f"over the positions of the last map of {config.backbone} at {config.image_size} px (Stylianou et "
+        "al., Visualizing Deep Similarity Networks, WACV 2019; the head's ReLUs as they are for the image). "
+        f"Regions {cosine - constant:.3f} and biases of the head {constant:+.3f} make {cosine:.3f}. "
+        "What a position sees reaches beyond its region."
+    )
+
+
+def spoken(name: str, values: np.ndarray, cosine: float) -> str:
+    """The strongest regions (H, W) in words, for those who cannot see the picture."""
+    high, wide = values.shape
+    best = np.argsort(-values, axis=None)[:3]
+    places = []
+    for place in best:
+        row, column = divmod(int(place), wide)
+        share = 100 * float(values[row, column]) / cosine if not math.isclose(cosine, 0) else 0.0
+        places.append(f"row {row + 1} column {column + 1} with {share:.0f} %")
+    return f"{name}: of {high} rows and {wide} columns of regions, most comes from {'; '.join(places)}"
