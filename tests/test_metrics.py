@@ -427,6 +427,32 @@ def test_scikit_learn_agrees() -> None:
                 assert got[key][q] == pytest.approx(ndcg_score([gain], [cosine], k=100), abs=1e-6)
 
 
+def test_ranx_agrees() -> None:
+    """It brings a dozen packages along, so it is no dependency: where it is installed it is asked too."""
+    ranx = pytest.importorskip("ranx")
+    rng = np.random.default_rng(0)
+    z, y = rng.standard_normal((70, 7)), (rng.random((70, 5)) < 0.2).astype(int)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    shared, names = y @ y.T, [f"image{i}" for i in range(len(z))]
+    jaccard = shared / np.maximum(y.sum(1)[:, None] + y.sum(1) - shared, 1)
+    others = {q: np.flatnonzero(np.arange(len(z)) != q) for q in range(len(z))}
+    cosines = {q: {names[i]: float(unit[q] @ unit[i]) for i in rest} for q, rest in others.items()}
+    got = per_query(z, y)
+    for key, worth, measure in [
+        ("map_sim", shared > 0, "map"),
+        *((key, jaccard >= float(t) - 1e-9, "map") for key, t in LEVELS.items()),
+        ("ndcg_sim", 2**shared - 1, "ndcg@100"),
+    ]:
+        positive = {q: rest[worth[q, rest] > 0] for q, rest in others.items()}
+        assert all(np.isnan(got[key][q]) for q in others if not positive[q].size)
+        asked = [q for q in others if positive[q].size]
+        judged = {names[q]: {names[i]: int(worth[q, i]) for i in positive[q]} for q in asked}
+        run = ranx.Run({names[q]: cosines[q] for q in asked})
+        peer = ranx.evaluate(ranx.Qrels(judged), run, measure, return_mean=False)
+        by_name = sorted(asked, key=lambda q: names[q])
+        np.testing.assert_allclose(got[key][by_name], peer, atol=1e-6, err_msg=key)
+
+
 @pytest.fixture(scope="module")
 def published() -> dict[str, np.ndarray]:
     folder = Path(os.environ.get("MACL_GOLDENS", Path(__file__).parent / "goldens"))
