@@ -64,9 +64,11 @@ def surface(
         "uirevision": "kept",  # the camera stays where the person has put it
         "scene": {
             **axes,
-            "camera": {"eye": {"x": -1.5, "y": -1.5, "z": 0.9}},
+            "camera": {"eye": {"x": -1.3, "y": -1.3, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}},
             "aspectratio": {"x": 1, "y": 1, "z": 0.75},
         },
+        "xaxis": {"visible": False},  # a figure without a plane has none to draw
+        "yaxis": {"visible": False},
     }
     return go.Figure(data=traces, layout=layout, _validate=False)
 

@@ -1,0 +1,103 @@
+"""The live lab's runs: one per configuration, stopped and taken up again, kept beside the other runs."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import lab, launch, runs, train
+from core.runs import RunConfig
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A run root whose workers are gone after the test."""
+    yield tmp_path / "runs"
+    for place in (tmp_path / "runs", lab.folder(tmp_path / "runs")):
+        for about in launch.workers(place).values():
+            os.kill(int(str(about["pid"])), signal.SIGKILL)
+
+
+def config(tiny: Path, **fields: Any) -> RunConfig:
+    given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "macl"} | fields
+    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
+
+
+def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not for_what():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_the_same_settings_are_one_run(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    first = lab.want(config(tiny), root)
+    assert lab.want(config(tiny), root) == first
+    assert lab.want(config(tiny, params={"alpha": 1.5}), root) == first  # the default, given
+    other = lab.want(config(tiny, params={"alpha": 2.0}), root)
+    assert launch.queue(lab.folder(root)) == [first, other]
+    assert runs.list_runs(root) == []  # no clutter
+
+
+def test_a_newer_move_ends_the_older_training_and_the_way_back_goes_on(tiny: Path, root: Path) -> None:
+    long = {"epochs": 3000}
+    first = lab.want(config(tiny, **long), root)
+    wait(lambda: first.state == "running" and bool(first.history()))
+    moves = [lab.want(config(tiny, params={"alpha": n / 10}, **long), root) for n in range(20)]
+    lab.cancel(first)
+    for run in moves[:-1]:
+        lab.cancel(run)
+    wait(lambda: moves[-1].state == "running" and bool(moves[-1].history()))
+    assert first.state == "stopped"
+    assert {run.state for run in moves[:-1]} == {"stopped"}
+    lab.cancel(moves[-1])
+    reached = first.history()[-1]["step"]
+    assert lab.want(config(tiny, **long), root) == first
+    wait(lambda: first.state == "running" and first.history()[-1]["step"] > reached)
+    assert "resumed" in first.log
+    lab.cancel(first)
+    wait(lambda: first.state == "stopped")
+
+
+def test_a_kept_run_is_the_run_that_the_queue_would_train(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    run = lab.want(config(tiny), root)
+    assert train.run(run.path) == "finished"
+    lab.tried(run)
+    kept = lab.keep(run, root)
+    assert runs.list_runs(root) == [kept]
+    assert kept.state == "finished"
+    assert not (kept.path / lab.TRIED).exists()
+    own = runs.create(config(tiny), root)
+    assert train.run(own.path) == "finished"
+    assert kept.scores()["metrics"] == own.scores()["metrics"]
+    np.testing.assert_array_equal(kept.embeddings()[0], own.embeddings()[0])
+    assert lab.trail(root) == [run]  # still there to go back to
+
+
+def test_the_trail_is_newest_first_and_the_oldest_make_room(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    monkeypatch.setattr(lab, "MOST_KEPT", 12)
+    made = []
+    for n in range(12):
+        run = lab.want(config(tiny, params={"alpha": n / 10}), root)
+        run.unmark("submitted")
+        run.mark("scores.json", "{}")
+        lab.tried(run)
+        for path in (run.path, run.path / lab.TRIED):
+            os.utime(path, (1000 + n, 1000 + n))
+        made.append(run)
+    assert lab.trail(root) == made[::-1]
+    new = lab.want(config(tiny, params={"alpha": 3.0}), root)
+    assert new.state == "queued"
+    assert lab.trail(root) == made[:-11:-1][:2]

@@ -1,0 +1,326 @@
+"""The sensitivity page on real small runs: the lab's states, sweeps and what is read from them, the queue."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cache
+from app.sensitivity import lab as view
+from app.sensitivity import views
+from core import lab, launch, runs, sweep, train
+from core.data import job, load
+from core.metrics import METRICS
+from core.runs import Run, RunConfig
+from core.surface import between, cells, matrix
+
+MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+
+
+@pytest.fixture
+def run_root(finished_runs: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two finished runs on a data set that the lab can train on at once; no worker is started."""
+    root = tmp_path / "runs"
+    shutil.copytree(finished_runs, root)
+    monkeypatch.setenv("MACL_RUN_ROOT", str(root))
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "none")
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    load("folder", tiny, image_size=view.SIZE)
+    return root
+
+
+def page(**query: str | list[str]) -> AppTest:
+    app = AppTest.from_file(MAIN, default_timeout=60)
+    for key, value in query.items():
+        app.query_params[key] = value
+    return app.switch_page("../pages/sensitivity.py").run()
+
+
+def sent(app: AppTest, kind: str) -> list[dict[str, Any]]:
+    """What the components of that kind were given."""
+    found = [node.proto for node in app.get("bidi_component") if node.proto.component_name.endswith(kind)]
+    return [dict(json.loads(one.json)) for one in found]
+
+
+def work(root: Path) -> list[Run]:
+    """What the lab's worker would do; the runs it trained."""
+    done = launch.queue(lab.folder(root))
+    for run in done:
+        assert train.run(run.path, submitted_only=True) == "finished", run.error
+    return done
+
+
+def asked(root: Path) -> list[RunConfig]:
+    return [run.config for run in launch.queue(lab.folder(root))]
+
+
+def texts(app: AppTest) -> str:
+    return " ".join(str(node.value) for node in [*app.markdown, *app.caption])
+
+
+def test_the_lab_trains_what_the_sliders_say_and_shows_nothing_stale(run_root: Path, tiny: Path) -> None:
+    app = page()
+    assert not app.exception
+    (first,) = asked(run_root)  # the baseline is what the sliders say
+    assert (first.loss, first.params["alpha"], first.data_root) == ("macl", 1.5, str(tiny))
+    assert [metric.value for metric in app.metric] == ["…"] * 7
+    assert "training" in sent(app, "macl_gallery")[0]["rows"][0]["note"]
+    work(run_root)
+    app.run()
+    assert not app.exception
+    run = lab.of(first, run_root)
+    scores = run.scores()["metrics"]
+    assert [metric.value for metric in app.metric] == [f"{100 * scores[key]:.1f}" for key in METRICS]
+    assert len(sent(app, "macl_gallery")[0]["rows"]) == 1
+    assert len(sent(app, "macl_heatmaps")[0]["maps"]) == 2
+
+    app.slider(key="m_alpha").set_value(3.0).run()
+    assert not app.exception
+    assert {config.params["alpha"] for config in asked(run_root)} == {3.0}
+    assert [metric.value for metric in app.metric] == ["…"] * 7
+    baseline, now = sent(app, "macl_gallery")[0]["rows"]
+    assert len(baseline["tiles"]) == 6
+    assert "training" in now["note"]
+    assert not now["tiles"]
+    work(run_root)
+    app.run()
+    moved = lab.of(first.model_copy(update={"params": {**first.params, "alpha": 3.0}}), run_root)
+    values = moved.scores()["metrics"]
+    for metric, key in zip(app.metric, METRICS, strict=True):
+        assert metric.value == f"{100 * values[key]:.1f}"
+        assert metric.delta == f"{100 * (values[key] - scores[key]):+.1f}"
+
+
+def test_a_newer_move_cancels_the_older_and_keeps_the_baseline(run_root: Path) -> None:
+    app = page()
+    for alpha in (0.5, 1.0, 2.0):
+        app.slider(key="m_alpha").set_value(alpha).run()
+    assert [config.params["alpha"] for config in asked(run_root)] == [1.5, 2.0]
+
+
+def test_more_seeds_follow_a_pause_and_colour_the_change(run_root: Path) -> None:
+    app = page(m_alpha="3")
+    work(run_root)
+    app.run()
+    repeats = asked(run_root)
+    assert sorted((c.seed, c.params["alpha"]) for c in repeats) == [(1, 1.5), (1, 3.0), (2, 1.5), (2, 3.0)]
+    app.slider(key="m_alpha").set_value(2.0).run()
+    assert [(c.seed, c.params["alpha"]) for c in asked(run_root)] == [(0, 2.0)]
+    app.slider(key="m_alpha").set_value(3.0).run()
+    work(run_root)
+    app.run()
+    assert not app.exception
+    changes = {key: [] for key in METRICS}
+    base = RunConfig.model_validate(repeats[0].model_dump())
+    for seed in range(3):
+        pair = [
+            lab.of(
+                base.model_copy(update={"seed": seed, "params": {**base.params, "alpha": alpha}}), run_root
+            ).scores()["metrics"]
+            for alpha in (3.0, 1.5)
+        ]
+        for key, change in changes.items():
+            change.append(100 * (pair[0][key] - pair[1][key]))
+    told = [caption.value for caption in app.caption if "3 seeds" in caption.value]
+    assert told == [
+        f"3 seeds: {np.mean(change):+.1f} ± {np.std(change, ddof=1):.1f}" for change in changes.values()
+    ]
+
+
+def button(app: AppTest, label: str) -> Any:
+    return next(one for one in app.button if one.label == label)
+
+
+def test_pin_strip_and_keep(run_root: Path) -> None:
+    app = page(m_alpha="3")
+    work(run_root)
+    app.run()
+    button(app, "Pin").click().run()
+    assert "against" not in texts(app)
+    app.slider(key="m_alpha").set_value(1.0).run()
+    assert "against the baseline MACL (α=3" in texts(app)
+    work(run_root)
+    app.run()
+    past = next(one for one in app.button if one.label.startswith("MACL (α=3"))
+    past.click().run()
+    assert app.slider(key="m_alpha").value == 3.0
+    before = len(runs.list_runs(run_root))
+    button(app, "Keep as a run").click().run()
+    assert not app.exception
+    found = runs.list_runs(run_root)
+    assert len(found) == before + 1
+    assert found[0].config.params["alpha"] == 3.0
+
+
+def test_every_open_point_and_loss_can_be_moved(run_root: Path) -> None:
+    app = page(m_loss="LProto")
+    app.run()
+    assert not app.exception
+    assert [config.loss for config in asked(run_root)] == ["lproto", "macl"]
+    app = page(m_denominator="own", m_use_w="false", m_normalize_w="true", m_rarity="min")
+    assert not app.exception
+    config = asked(run_root)[-1]
+    wanted = {"denominator": "own", "use_w": False, "normalize_w": True, "rarity": "min"}
+    assert (
+        wanted.items() <= next(c for c in asked(run_root) if c.params.get("rarity") == "min").params.items()
+    )
+    assert config is not None
+
+
+def test_a_failed_training_says_why(run_root: Path) -> None:
+    app = page()
+    (run,) = launch.queue(lab.folder(run_root))
+    run.unmark("submitted")
+    run.mark("error.txt", "training diverged at step 3")
+    app.run()
+    assert not app.exception
+    assert "diverged" in app.error[0].value
+
+
+def test_without_anything_the_lab_offers_the_demo_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "none")
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(job, "start", lambda *_: None)
+    monkeypatch.setattr(job, "status", lambda *_: job.Preparation("running", "drawing", 1, 10))
+    app = page()
+    assert not app.exception
+    app = page(s_view="Sweeps")
+    assert not app.exception
+    assert "No sweep yet" in app.info[0].value
+
+
+@pytest.fixture
+def swept(run_root: Path, tiny: Path) -> sweep.Sweep:
+    """A small α × β sweep over two seeds whose last run waits."""
+    fields = {
+        "dataset": "folder", "data_root": str(tiny), "image_size": 32, "batch_size": 16, "epochs": 1,
+    }  # fmt: skip
+    axes = {"alpha": (0.0, 1.0, 3.0), "beta": (0.0, 1.0), "seed": (0, 1)}
+    made = sweep.start(sweep.grid("small", "instant", fields, axes), run_root)
+    for run in launch.queue(run_root)[:-1]:
+        assert train.run(run.path, submitted_only=True) == "finished", run.error
+    return made
+
+
+def surface(root: Path, made: sweep.Sweep, metric: str = "map_medium") -> tuple[np.ndarray, np.ndarray]:
+    pairs = sweep.found(made, sweep.known(root))
+    scores = {run.id: run.scores()["metrics"] for _, run in pairs if run and run.state == "finished"}
+    return matrix(cells(pairs, scores, metric), "alpha", "beta", (0.0, 1.0, 3.0), (0.0, 1.0))
+
+
+def test_the_page_draws_the_runs_scores_and_reads_between_them(run_root: Path, swept: sweep.Sweep) -> None:
+    app = page(s_view="Sweeps")
+    assert not app.exception
+    means, _ = surface(run_root, swept)
+    drawn = [json.loads(data["spec"])["data"] for data in sent(app, "macl_steady_chart")]
+    solid = next(traces[0] for traces in drawn if traces[0]["type"] == "surface")
+    flat = next(traces[0] for traces in drawn if traces[0]["type"] == "contour")
+    for trace in (solid, flat):
+        np.testing.assert_allclose(np.array(trace["z"], float), means, rtol=0, atol=1e-12)
+    for alpha, beta in ((2.0, 0.5), (1.0, 1.0), (0.0, 0.0)):
+        app.slider(key="sw_at_alpha").set_value(alpha)
+        app.slider(key="sw_at_beta").set_value(beta).run()
+        value = between((0.0, 1.0, 3.0), (0.0, 1.0), means, alpha, beta)
+        assert f"**{value:.2f} %**" in texts(app)
+    assert "nearest trained: α 0, β 0" in texts(app)
+    assert len(sent(app, "macl_heatmaps")[0]["maps"]) == 2
+    assert app.session_state["sw_ms"] < 1000
+
+
+def test_progress_queue_pause_stop_and_continue(run_root: Path, swept: sweep.Sweep) -> None:
+    app = page(s_view="Sweeps", sweep=swept.id)
+    assert not app.exception
+    assert "0 running, 1 waiting" in texts(app)
+    button(app, "Pause").click().run()
+    assert launch.paused(run_root)
+    assert "**Paused**" in texts(app)
+    button(app, "Go on").click().run()
+    assert not launch.paused(run_root)
+    button(app, "Stop the rest").click().run()
+    assert launch.queue(run_root) == []
+    button(app, "Continue 1").click().run()
+    assert len(launch.queue(run_root)) == 1
+    (last,) = launch.queue(run_root)
+    last.unmark("submitted")
+    last.mark("error.txt", "no reason at all")
+    app.run()
+    assert "no reason at all" in texts(app)
+    button(app, "Try 1 failed again").click().run()
+    assert launch.queue(run_root) == [last]
+    shutil.rmtree(last.path)
+    app.run()
+    button(app, "Continue 1").click().run()
+    assert not app.exception
+    assert len(launch.queue(run_root)) == 1
+
+
+def test_a_sweep_that_is_gone_is_said(run_root: Path, swept: sweep.Sweep) -> None:
+    app = page(s_view="Sweeps", sweep="no-such-sweep")
+    assert not app.exception
+    assert "no-such-sweep" in app.warning[0].value
+    assert app.query_params["sweep"] in (swept.id, [swept.id])
+
+
+def test_csv_equals_the_runs(run_root: Path, swept: sweep.Sweep) -> None:
+    pairs = sweep.found(swept, sweep.known(run_root))
+    scores = {run.id: run.scores()["metrics"] for _, run in pairs if run and run.state == "finished"}
+    rows = list(csv.DictReader(io.StringIO(views.csv(swept, cells(pairs, scores, "map_sim")))))
+    assert len(rows) == 11
+    for row in rows:
+        run = runs.find(row["run"], run_root)
+        assert float(row["alpha"]) == run.config.params["alpha"]
+        assert int(row["seed"]) == run.config.seed
+        assert {key: float(row[key]) for key in METRICS} == run.scores()["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "kind"),
+    [
+        ({"alpha": (0.0, 0.5, 1.0, 2.0)}, "scatter"),
+        ({"denominator": ("paper", "own")}, "bar"),
+        ({"loss": ("macl", "wg_macl"), "lr": (0.01, 0.001)}, "bar"),
+        ({"alpha": (0.0, 1.0), "beta": (0.0, 1.0), "use_w": (True, False)}, "surface"),
+    ],
+)
+def test_every_kind_of_sweep_has_a_figure(
+    run_root: Path, tiny: Path, axes: dict[str, Any], kind: str
+) -> None:
+    fields = {"dataset": "folder", "data_root": str(tiny), "image_size": 32, "batch_size": 16, "epochs": 1}
+    sweep.start(sweep.grid("one", "instant", fields, axes), run_root)
+    for run in launch.queue(run_root):
+        assert train.run(run.path, submitted_only=True) == "finished", run.error
+    app = page(s_view="Sweeps")
+    assert not app.exception
+    drawn = [json.loads(data["spec"])["data"] for data in sent(app, "macl_steady_chart")]
+    assert any(trace["type"] == kind for traces in drawn for trace in traces)
+
+
+def test_a_study_and_a_grid_are_previewed_and_queued(run_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = page(s_view="Sweeps")
+    assert "49 runs" in texts(app)
+    assert "a guess" in texts(app)
+    button(app, "Queue 49 runs").click().run()
+    assert not app.exception
+    assert len(launch.queue(run_root)) == 49
+    assert "first run has not finished" in app.info[0].value
+    app.selectbox(key="sw_what").set_value("Your own grid").run()
+    assert not app.exception
+    app.text_input(key="sw_values_0_alpha").set_value("0, 9").run()
+    app.text_input(key="sw_values_1_beta").set_value("0.1").run()
+    assert "**2 runs**" in texts(app)
+    app.text_input(key="sw_fixed").set_value("epochs=3, gamma=1").run()
+    assert "gamma" in app.error[0].value
+    app.text_input(key="sw_fixed").set_value("epochs=3").run()
+    button(app, "Queue 2 runs").click().run()
+    newest = launch.queue(run_root)[-1].config
+    assert (newest.epochs, newest.params["alpha"]) == (3, 9.0)
