@@ -134,7 +134,7 @@ def row(
             f"AP {100 * answer.ap:.1f} %" if not math.isnan(answer.ap) else "no image shares a label"
         )
     elif tiles:
-        facts.append(f"cosine {answer.neighbours[0].cosine:.2f} to {answer.neighbours[-1].cosine:.2f}")
+        facts.append(f"cosine {answer.neighbours[0].cosine:.3f} to {answer.neighbours[-1].cosine:.3f}")
     if tiles and labelled:
         facts.append(f"precision@{len(tiles)} {100 * answer.precision:.0f} %")
         facts.append(f"mean Jaccard@{len(tiles)} {answer.jaccard:.2f}")
@@ -172,7 +172,7 @@ def tile(
         "name": name,
         "rank": rank,
         "jaccard": "" if unknown else f"{found.jaccard:.2f}",
-        "cosine": f"{found.cosine:.2f}",
+        "cosine": f"{found.cosine:.3f}",
         "color": UNKNOWN if unknown else jaccard_color(found.jaccard),
         "shared": shared,
         "missing": missing,

@@ -12,10 +12,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache, query
-from app.retrieval import find
-from core import runs, train
+from core import ask, runs, train
+from core.embedder import Embedder
 from core.labels import jaccard
 from core.losses import LOSSES
+from core.metrics import METRICS, per_query
 from core.runs import Run
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -35,6 +36,17 @@ def two(root: Path, finished_runs: Path) -> list[Run]:
     """MulSupCon and MACL, in the order of the losses."""
     shutil.copytree(finished_runs, root, dirs_exist_ok=True)
     return sorted(runs.list_runs(root), key=lambda run: run.config.loss, reverse=True)
+
+
+@pytest.fixture
+def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process answers; the test does (`answer_all`)."""
+    home = tmp_path / "embedder"
+    monkeypatch.setattr(ask, "ensure", lambda: None)
+    monkeypatch.setattr(ask, "home", lambda: home)
+    monkeypatch.setattr("core.embedder.home", lambda: home)
+    for name in ("questions", "answers"):
+        (home / name).mkdir(parents=True)
 
 
 @pytest.fixture(scope="module")
@@ -263,8 +275,212 @@ def test_default_runs_are_few_and_hold_macl_and_mulsupcon(two: list[Run], root: 
     assert order == sorted(order)
 
 
-def test_matching_needs_all_labels() -> None:
-    y = np.array([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 1, 1]])
-    assert find.matching(y, []) == [0, 1, 2, 3]
-    assert find.matching(y, [0]) == [0, 1, 3]
-    assert find.matching(y, [0, 2]) == [1, 3]
+def choose(page: AppTest, key: str, value: object) -> AppTest:
+    """Use the widget of that key."""
+    page.session_state[key]
+    widget = next(one for one in [*page.selectbox, *page.checkbox, *page.button_group] if one.key == key)
+    widget.set_value(value).run()
+    assert not page.exception
+    return page
+
+
+def answer_all(page: AppTest) -> AppTest:
+    """Let an embedder in this process answer what the page has asked, and draw the page with it."""
+    embedder = Embedder(0.0)
+    while embedder.next_one():
+        pass
+    page.run()
+    assert not page.exception
+    return page
+
+
+def test_rows_are_ordered_by_any_metric_of_this_query(two: list[Run]) -> None:
+    for metric in ("map_sim", "map_hard", "wap"):
+        page = open_page(runs=[run.id for run in two], by=metric)
+        values = [per_query(*run.embeddings())[metric] for run in two]
+        for row in (0, 3, 8):
+            page.selectbox(query.QUERY).set_value(two[0].splits()["test"][row]).run()
+            best = int(np.nan_to_num([value[row] for value in values], nan=-1).argmax())
+            rows = shown(page)["rows"]
+            assert rows[0]["key"] == two[best].id
+            if metric != "map_sim" and not np.isnan(values[best][row]):
+                assert rows[0]["facts"][0] == f"{METRICS[metric]} {100 * values[best][row]:.1f} %"
+
+
+def test_the_permalink_holds_gallery_filters_and_order(two: list[Run]) -> None:
+    page = open_page(runs=[run.id for run in two])
+    classes = page.multiselect(query.LABELS).options
+    page.multiselect(query.LABELS).set_value([classes[0]]).run()
+    choose(page, query.BY, "map_easy")
+    choose(page, query.RARITY, "few")
+    choose(page, query.ORDER, "lead")
+    link = dict(page.query_params)
+    assert (link["by"], link["rarity"], link["order"]) == ("map_easy", "few", "lead")
+    assert (link["of"], link["over"], link["labels"]) == (two[0].id, two[1].id, classes[0])
+    other = open_page(**link)
+    assert tiles(other) == tiles(page)
+    for key in (query.BY, query.RARITY, query.ORDER, query.OF, query.OVER, query.LABELS, query.QUERY):
+        assert other.session_state[key] == page.session_state[key]
+    assert dict(other.query_params) == link
+
+
+def test_a_link_with_values_that_do_not_exist_is_no_crash(two: list[Run]) -> None:
+    page = open_page(
+        runs=two[0].id, gallery="moon", by="luck", rarity="x", order="y", of="z", labels="nothing"
+    )
+    for word in ("moon", "luck", "rarity = x", "order = y", "of = z"):
+        assert word in page.warning[0].value
+    assert len(tiles(page)[0]) == 6
+    page = open_page(runs=two[0].id, order="lead", of=two[0].id, over=two[1].id)
+    assert len(tiles(page)[0]) == 6
+
+
+def test_the_worst_queries_of_a_run_come_first(two: list[Run]) -> None:
+    page = choose(open_page(runs=[run.id for run in two], by="map_easy"), query.ORDER, "worst")
+    choose(page, query.OF, two[1].id)
+    names = two[0].splits()["test"]
+    values = per_query(*two[1].embeddings())["map_easy"]
+    order = [names[i] for i in np.argsort(np.where(np.isnan(values), np.inf, values), kind="stable")]
+    assert shown(page)["query"]["name"] == order[0]
+    assert shown(press(page, "Next"))["query"]["name"] == order[1]
+    assert shown(press(page, "Next"))["query"]["name"] == order[2]
+    assert [option.split(" · ")[1] for option in page.selectbox(query.QUERY).options[:5]] == order[:5]
+
+
+def test_where_one_run_beats_the_other_most(two: list[Run]) -> None:
+    page = choose(open_page(runs=[run.id for run in two]), query.ORDER, "lead")
+    a, b = (per_query(*run.embeddings())["map_sim"] for run in two)
+    assert shown(page)["query"]["name"] == two[0].splits()["test"][int(np.nanargmax(a - b))]
+    choose(page, query.OF, two[1].id)  # the other then gives way
+    assert page.session_state[query.OVER] == two[0].id
+    assert shown(page)["query"]["name"] == two[0].splits()["test"][int(np.nanargmax(b - a))]
+
+
+def test_only_queries_with_exactly_these_labels(two: list[Run]) -> None:
+    page = open_page()
+    _, y = two[0].embeddings()
+    classes = list(page.multiselect(query.LABELS).options)
+    wanted = np.flatnonzero(y[4])
+    page.multiselect(query.LABELS).set_value([classes[i] for i in wanted]).run()
+    choose(page, query.EXACT, True)
+    names = [two[0].splits()["test"][i] for i in np.flatnonzero((y == y[4]).all(1))]
+    assert {option.split(" · ")[0] for option in page.selectbox(query.QUERY).options} == {
+        *names,
+        page.selectbox(query.QUERY).value,
+    }
+
+
+def test_all_splits_are_searched_and_training_images_marked(two: list[Run], still: None) -> None:
+    page = open_page(runs=[run.id for run in two], gallery="all", k="50")
+    assert [row["note"] for row in shown(page)["rows"]] == ["Computing …", "Computing …"]
+    answer_all(page)
+    for run, row in zip(two, shown(page)["rows"], strict=True):
+        splits, found = run.splits(), ask.look(cache.others(run)).arrays
+        names = [*splits["test"], *splits["train"], *splits["val"]]
+        z = np.vstack([run.embeddings()[0], found["z_train"], found["z_val"]]).astype(np.float64)
+        mine = names.index(shown(page)["query"]["name"])
+        order = [names[i] for i in np.argsort(-(z * z[mine]).sum(1), kind="stable") if i != mine]
+        assert [tile["name"] for tile in row["tiles"]] == order[:50]
+        for tile in row["tiles"]:
+            split = next(part for part in splits if tile["name"] in splits[part])
+            assert tile["split"] == {"train": "training", "val": "validation", "test": ""}[split]
+    choose(page, query.BY, "map_easy")
+    assert shown(page)["rows"][0]["facts"][0].startswith("mAP Easy")
+
+
+def test_another_seed_can_answer_from_all_splits(
+    two: list[Run], other_seed: Path, root: Path, still: None
+) -> None:
+    other = Run(Path(shutil.copytree(other_seed, root / other_seed.name)))
+    only = min(set(two[0].splits()["test"]) & set(other.splits()["train"]))
+    page = answer_all(open_page(runs=[two[0].id, other.id], gallery="all", query=only))
+    here, there = shown(page)["rows"]
+    assert len(here["tiles"]) == len(there["tiles"]) == 6
+    assert "the query is one of its training images" in there["about"]
+
+
+def test_a_run_without_weights_says_what_it_can_do(two: list[Run], still: None, tiny: Path) -> None:
+    (two[1].path / ask.WEIGHTS).unlink()
+    page = answer_all(open_page(runs=[run.id for run in two], gallery="all"))
+    assert shown(page)["rows"][0]["tiles"]
+    assert "came without its weights: only its test split" in shown(page)["rows"][1]["note"]
+    choose(page, query.GALLERY, "")
+    assert [row["why"] for row in shown(page)["rows"]] == [True, False]
+    page.file_uploader[0].upload("a.png", (tiny / "scene000.png").read_bytes(), "image/png").run()
+    assert "only its own test images can ask" in shown(answer_all(page))["rows"][1]["note"]
+
+
+def upload_file(page: AppTest, name: str, data: bytes) -> AppTest:
+    page.file_uploader[0].upload(name, data, "application/octet-stream").run()
+    assert not page.exception
+    return page
+
+
+def test_an_upload_asks_every_run(two: list[Run], still: None, tiny: Path) -> None:
+    """The file of a test image, under another name: each run finds it first, then what it finds for it."""
+    name = two[0].splits()["test"][2]
+    page = open_page(runs=[run.id for run in two], query=two[0].splits()["test"][7])
+    link = dict(page.query_params)
+    upload_file(page, r"C:\my photos\..\field.txt", (tiny / name).read_bytes())
+    assert [row["note"] for row in shown(page)["rows"]] == ["Computing …", "Computing …"]
+    answer_all(page)
+    data = shown(page)
+    assert data["query"]["name"] == "field.txt"
+    assert data["images"]["field.txt"].startswith("data:image/jpeg")
+    assert tiles(page) == [[name, *brute_force(run, name, 5)] for run in two]
+    assert data["rows"][0]["tiles"][0]["jaccard"] == ""
+    assert dict(page.query_params) == link  # a picture is nobody's link
+
+    classes = page.multiselect("retrieval_upload_labels").options
+    mine = two[0].embeddings()[1][2]
+    page.multiselect("retrieval_upload_labels").set_value([classes[i] for i in np.flatnonzero(mine)]).run()
+    assert shown(page)["rows"][0]["tiles"][0]["jaccard"] == "1.00"
+    assert any(fact.startswith("AP ") for fact in shown(page)["rows"][0]["facts"])
+
+    assert shown(press(page, "Back"))["query"]["name"] == two[0].splits()["test"][7]
+    assert shown(press(page, "Ask with it again"))["query"]["name"] == "field.txt"
+    assert shown(press(page, "Next"))["query"]["name"] == two[0].splits()["test"][8]
+
+
+def test_hostile_uploads_are_refused_in_words_and_the_page_goes_on(two: list[Run], still: None) -> None:
+    page = open_page(runs=two[0].id)
+    before = tiles(page)
+    for name, data, message in (
+        ("a.svg", b"<svg onload='alert(1)'/>", "a.svg: this is an SVG drawing"),
+        ("../../b.png", b"\x89PNG\r\n\x1a\n" + b"x" * 50, "b.png: "),
+        ("c.jpg", b"", "c.jpg: the file is empty"),
+        ("d<b>.jpg", b"GIF89a" + b"x" * 50, "this is a GIF"),
+    ):
+        upload_file(page, name, data)
+        assert message in page.error[0].value
+        assert tiles(page) == before
+        assert shown(page)["query"]["name"] != name
+
+
+def test_why_is_asked_once_and_drawn_when_it_is_there(two: list[Run], still: None) -> None:
+    page = open_page(runs=[run.id for run in two])
+    first, second = shown(page)["query"]["name"], tiles(page)[1][2]
+    page.session_state[query.WHY] = (two[1].id, second)
+    page.run()
+    assert len(page.get("bidi_component")) == 1
+    answer_all(page)
+    drawn = json.loads(page.get("bidi_component")[1].proto.json)
+    assert drawn["names"] == [f"Query: {first}", f"Result: {second}"]
+    found = ask.look(ask.Question("explain", str(two[1].path), first, second)).arrays
+    np.testing.assert_allclose(drawn["maps"][0], found["first"])
+    assert drawn["images"][0].startswith("data:image/jpeg")
+    z, names = two[1].embeddings()[0], two[1].splits()["test"]
+    assert drawn["cosine"] == pytest.approx(float(z[names.index(first)] @ z[names.index(second)]), abs=0.02)
+    page.session_state[query.WHY] = None
+    page.run()
+    assert len(page.get("bidi_component")) == 1
+
+
+def test_why_says_what_went_wrong(two: list[Run], still: None) -> None:
+    page = open_page(runs=two[0].id)
+    page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0])
+    path = two[0].path / ask.WEIGHTS
+    path.write_bytes(path.read_bytes()[:100])
+    page.run()
+    answer_all(page)
+    assert "train the run again" in page.error[0].value

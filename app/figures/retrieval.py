@@ -43,6 +43,10 @@ def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(title_text="images", rangemode="tozero")
+    plain = {"zeroline": False, "showline": False, "gridcolor": "rgba(128, 140, 150, 0.2)"}
+    figure.update_xaxes(**plain)
+    figure.update_yaxes(**plain)
+    figure.update_annotations(font_size=13)
     figure.update_yaxes(range=[-0.02, 1.04])
     figure.update_yaxes(tickformat=".0%", col=1)
     figure.update_layout(

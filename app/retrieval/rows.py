@@ -63,7 +63,7 @@ class Row:
     @property
     def color(self) -> str:
         """Of its loss, #rrggbb."""
-        return loss_color(cache.config(self.run).loss)
+        return str(self.drawn["color"])
 
 
 def of_runs(

@@ -13,7 +13,7 @@ from app.steady import steady_chart
 from app.thumbnails import Thumbnails
 from core.metrics import METRICS
 
-BY = {"": "as chosen", **METRICS}
+BY = {"": "Rows as chosen", **{key: f"Rows by {title}" for key, title in METRICS.items()}}
 
 
 def searched() -> None:
@@ -25,10 +25,16 @@ def searched() -> None:
         format_func=query.GALLERIES.__getitem__,
         on_change=query.moved,
         required=True,
-        help="All splits: the training and validation images too, marked as such.",
+        label_visibility="collapsed",
     )
     st.selectbox(
-        "Rows by", list(BY), key=query.BY, format_func=BY.__getitem__, on_change=query.moved, width=190
+        "Rows by",
+        list(BY),
+        key=query.BY,
+        format_func=BY.__getitem__,
+        on_change=query.moved,
+        label_visibility="collapsed",
+        width=240,
     )
 
 

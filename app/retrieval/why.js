@@ -1,5 +1,5 @@
 // Draws data = {images, names, alts, maps (2, H, W), pairs (HW, HW), cosine}; names only ever become text nodes.
-const AMBER = [255, 174, 0], BLUE = [40, 110, 230], STRONGEST = 0.78, NUMBERS = 36;
+const SHADE = [9, 20, 31], BLUE = [40, 110, 230], DARKEST = 0.86, NUMBERS = 36;
 
 const make = (tag, className, ...children) => {
   const node = document.createElement(tag);
@@ -9,12 +9,12 @@ const make = (tag, className, ...children) => {
 };
 
 // One pixel per region; the browser blends between them.
-const paint = (canvas, values, most) => {
+const paint = (canvas, values, low, high) => {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   values.forEach((value, i) => {
-    const share = most > 0 ? Math.min(1, Math.abs(value) / most) : 0;
-    pixels.data.set([...(value < 0 ? BLUE : AMBER), 255 * STRONGEST * share], 4 * i);
+    const clear = high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 1;
+    pixels.data.set([...(value < 0 ? BLUE : SHADE), 255 * DARKEST * (1 - clear)], 4 * i);
   });
   context.putImageData(pixels, 0, 0);
 };
@@ -23,27 +23,28 @@ export default function ({ data, parentElement }) {
   const root = parentElement.querySelector(".why");
   const [high, wide] = [data.maps[0].length, data.maps[0][0].length];
   const flat = data.maps.map((rows) => rows.flat());
-  const most = Math.max(...flat.flat().map(Math.abs));
-  const percent = (value) => `${(100 * value / data.cosine).toFixed(0)} %`;
+  const most = Math.max(...flat.flat()), least = Math.max(0, Math.min(...flat.flat()));
+  const percent = (value, digits = 0) => `${(100 * value / data.cosine).toFixed(digits)} %`;
   const canvases = [], cells = [[], []];
-  const legend = make("span", "");
+  const ends = [make("span", ""), make("span", "")];
 
-  const show = (side, values, largest) => {
-    paint(canvases[side], values, largest);
-    cells[side].forEach((node, i) => (node.textContent = high * wide <= NUMBERS ? percent(values[i]) : ""));
+  const show = (side, values, low, top, digits = 0) => {
+    paint(canvases[side], values, low, top);
+    cells[side].forEach((node, i) => (node.textContent = high * wide <= NUMBERS ? percent(values[i], digits) : ""));
   };
   const rest = () => {
-    [0, 1].forEach((side) => show(side, flat[side], most));
-    legend.textContent = `${percent(most)} of the cosine`;
+    [0, 1].forEach((side) => show(side, flat[side], least, most));
+    ends[0].textContent = percent(least);
+    ends[1].textContent = `${percent(most)} of the cosine; an even share would be ${percent(data.cosine / (high * wide))}`;
   };
   // What the region (side, at) adds together with each region of the other image.
   const pointAt = (side, at) => {
     const values = side === 0 ? data.pairs[at] : data.pairs.map((row) => row[at]);
-    const largest = Math.max(...values.map(Math.abs));
-    const alone = flat[side].map((value, i) => (i === at ? value : 0));
-    show(side, alone, most);
-    show(1 - side, values, largest);
-    legend.textContent = `${(100 * largest / data.cosine).toFixed(1)} % of the cosine`;
+    const [smallest, largest] = [Math.max(0, Math.min(...values)), Math.max(...values)];
+    paint(canvases[side], flat[side].map((_, i) => Number(i === at)), 0, 1);
+    show(1 - side, values, smallest, largest, 1);
+    ends[0].textContent = percent(smallest, 1);
+    ends[1].textContent = `${percent(largest, 1)} of the cosine, with this region of the other image`;
   };
 
   const figures = [0, 1].map((side) => {
@@ -72,7 +73,7 @@ export default function ({ data, parentElement }) {
     frame.append(canvas, grid);
     return make("figure", "", frame, make("figcaption", "", data.names[side]));
   });
-  root.replaceChildren(...figures, make("div", "scale", "0", make("i", ""), legend));
+  root.replaceChildren(...figures, make("div", "scale", ends[0], make("i", ""), ends[1]));
   rest();
   root.dataset.drawn = data.names[1];
 }

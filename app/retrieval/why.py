@@ -72,8 +72,8 @@ def _draw(
     high, wide = found["first"].shape
     st.caption(
         f"{run_label(run)} takes the two for similar: cosine {cosine:.3f}, a sum over the {high} × {wide} "
-        "regions of either image. The more amber a region, the more it adds; blue takes away. Point at a "
-        "region, or walk there with Tab, to see which regions of the other image it goes with."
+        "regions of either image. The brighter a region, the more it adds; blue takes away. Point at one, or "
+        "walk there with Tab, to see which regions of the other image it goes with."
     )
     _component(
         key="why",

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
 
 from core import launch
+from core.files import locked_by
 from core.runs import Run, RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -97,6 +98,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.kill(signal.SIGTERM)
     for about in launch.workers(running.run_root).values():
         os.kill(int(str(about["pid"])), signal.SIGKILL)
+    embedder = locked_by(Path(running.environment["MACL_CACHE"]) / "embedder" / "lock")
+    if embedder is not None:
+        os.kill(embedder, signal.SIGKILL)
     assert "Traceback" not in running.log(), running.log()
 
 
