@@ -127,9 +127,9 @@ def test_more_seeds_follow_a_pause_and_colour_the_change(run_root: Path) -> None
         ]
         for key, change in changes.items():
             change.append(100 * (pair[0][key] - pair[1][key]))
-    told = [caption.value for caption in app.caption if "3 seeds" in caption.value]
+    told = [caption.value.split("  \n")[0] for caption in app.caption if "3 seeds" in caption.value]
     assert told == [
-        f"3 seeds: {np.mean(change):+.1f} ± {np.std(change, ddof=1):.1f}" for change in changes.values()
+        f"3 seeds {np.mean(change):+.1f} ± {np.std(change, ddof=1):.1f}" for change in changes.values()
     ]
 
 
@@ -147,6 +147,10 @@ def test_pin_strip_and_keep(run_root: Path) -> None:
     assert "against the baseline MACL (α=3" in texts(app)
     work(run_root)
     app.run()
+    link = app.query_params["lab_base"]
+    again = page(lab_base=link, m_alpha="1")  # a reload
+    assert "against the baseline MACL (α=3" in texts(again)
+    assert not page(lab_base="[1,2").exception
     past = next(one for one in app.button if one.label.startswith("MACL (α=3"))
     past.click().run()
     assert app.slider(key="m_alpha").value == 3.0

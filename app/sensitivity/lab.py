@@ -1,5 +1,6 @@
 """The live lab: sliders that train. A worker trains the head at every move, the page shows what changed."""
 
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +16,9 @@ from app.sensitivity import maps
 from app.steady import steady_chart
 from app.thumbnails import Thumbnails
 from core import lab, launch
-from core.data import DATASETS
+from core.data import DATASETS, default_root
 from core.errors import MaclError
-from core.losses import Value
+from core.losses import LOSSES, Value, check_params
 from core.metrics import METRICS
 from core.retrieve import search
 from core.runs import INSTANT, Run, RunConfig
@@ -33,6 +34,7 @@ SHORT = {  # seven beside each other in half a screen
     "map_hard": "Hard", "ndcg": "nDCG", "wap": "wAP",
 }  # fmt: skip
 STRIP = 24
+USUAL: tuple[str, dict[str, Value]] = ("macl", {})
 
 
 def show() -> None:
@@ -77,7 +79,7 @@ def show() -> None:
 
 
 def sources() -> dict[str, str | None]:
-    """Data sets that can be trained on at once, by key, with their place; the newest run's comes first."""
+    """Data sets by key, with their place: those of runs, then what is prepared, then what is there."""
     found: dict[str, str | None] = {}
     for run in cache.finished_runs():
         config = cache.config(run)
@@ -86,7 +88,10 @@ def sources() -> dict[str, str | None]:
     for name in DATASETS:
         if name != "folder" and name not in found and _there(name, data_view.place(name)):
             found[name] = data_view.place(name)
-    return found or {"demo": None}
+    for name in DATASETS:  # the page prepares these
+        if name not in ("demo", "folder", *found) and (data_view.place(name) or default_root(name).exists()):
+            found[name] = data_view.place(name)
+    return {**found, "demo": None} if "demo" not in found else found
 
 
 def _there(name: str, place: str | None) -> bool:
@@ -108,17 +113,38 @@ def configured(name: str, place: str | None, key: str, params: Mapping[str, Valu
 
 
 def baseline() -> tuple[str, dict[str, Value]]:
-    """Loss and parameters of the pinned baseline; MACL as printed where none is pinned."""
-    kept = st.session_state.get(BASE)
-    if kept is None:
-        return "macl", {}
-    key, params = kept
+    """Loss and parameters of the pinned baseline, else of the permalink, else MACL as printed."""
+    if BASE not in st.session_state:
+        st.session_state[BASE] = _unpacked(st.query_params.get(BASE, ""))
+    key, params = st.session_state[BASE]
+    if (key, params) != USUAL and BASE not in st.query_params:
+        st.query_params[BASE] = _packed(key, params)
     return key, dict(params)
 
 
 def pin(config: RunConfig) -> None:
     """Make these settings the baseline."""
-    st.session_state[BASE] = (config.loss, dict(config.params))
+    defaults = {p.name: p.default for p in LOSSES[config.loss].parameters}
+    changed = {name: value for name, value in config.params.items() if value != defaults[name]}
+    st.session_state[BASE] = (config.loss, changed)
+    if (config.loss, changed) == USUAL:
+        st.query_params.pop(BASE, None)
+    else:
+        st.query_params[BASE] = _packed(config.loss, changed)
+
+
+def _packed(key: str, params: Mapping[str, Value]) -> str:
+    return json.dumps([key, params], separators=(",", ":"))
+
+
+def _unpacked(text: str) -> tuple[str, dict[str, Value]]:
+    """What an address says; the usual baseline if it is nothing sensible."""
+    try:
+        key, params = json.loads(text)
+        check_params(key, params)
+    except (ValueError, TypeError, AttributeError):
+        return USUAL
+    return key, params
 
 
 def go_to(config: RunConfig) -> None:
@@ -176,35 +202,45 @@ def _metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]]) -> None
         st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
     if _state(now) == "failed":
         st.error(now.error)
-    ready = _state(now) == "finished"
+        st.button("Try again", on_click=_again, args=(now,))
+    if _state(now) != "finished":
+        for cell, title in zip(st.columns(len(METRICS)), SHORT.values(), strict=True):
+            cell.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
+            cell.caption("training …  \n\u00a0" if _state(now) != "failed" else "failed  \n\u00a0")
+        return
     pairs = [pair for pair in [(now, before), *repeated] if all(_state(run) == "finished" for run in pair)]
-    complete = len(pairs) == SEEDS
     for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
+        values = [_value(run, metric) for run, _ in pairs]
+        changes = [value - _value(run, metric) for value, (_, run) in zip(values, pairs, strict=True)]
+        complete = len(pairs) == SEEDS
+        agree = complete and (min(changes) > 0 or max(changes) < 0)
         with cell:
-            if not ready:
-                st.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
-                continue
-            value = _value(now, metric)
-            changes = [_value(a, metric) - _value(b, metric) for a, b in pairs]
-            agree = complete and (min(changes) > 0 or max(changes) < 0)
             st.metric(
                 title,
-                f"{value:.1f}",
-                delta=None if same or not changes else f"{changes[0]:+.1f}",
+                f"{_value(now, metric):.1f}",
+                delta=" " if same or not changes else f"{changes[0]:+.1f}",
                 delta_color="normal" if agree else "off",
+                delta_arrow="off" if same or not changes else "auto",
                 help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
-            if complete and not same:
-                st.caption(
-                    f"{SEEDS} seeds: {statistics.fmean(changes):+.1f} ± {statistics.stdev(changes):.1f}"
-                )
-            elif not same:
-                st.caption("more seeds …" if changes else "…")
+            spread = (
+                f"{SEEDS} seeds {_spread(values if same else changes, same)}" if complete else "more seeds …"
+            )
+            st.caption(f"{spread}  \nchance {_value(now, metric, 'chance'):.1f}")
 
 
-def _value(run: Run, metric: str) -> float:
-    value = cache.scores(run)["metrics"][metric]
+def _spread(numbers: Sequence[float], absolute: bool) -> str:
+    mean = statistics.fmean(numbers)
+    return f"{mean:.1f}" * absolute + f"{mean:+.1f}" * (not absolute) + f" ± {statistics.stdev(numbers):.1f}"
+
+
+def _value(run: Run, metric: str, part: str = "metrics") -> float:
+    value = cache.scores(run)[part][metric]
     return float("nan") if value is None else 100 * float(value)
+
+
+def _again(run: Run) -> None:
+    launch.resume(run)
 
 
 def _keep(run: Run) -> None:
