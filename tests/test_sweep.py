@@ -311,6 +311,18 @@ def test_the_command_previews_queues_waits_and_continues(tiny: Path, root: Path)
     assert isinstance(invoke("sweep", "--study", "fig99", "--run-root", str(root)).exception, MaclError)
 
 
+def test_a_list_of_points_from_the_command_line(root: Path, idle: None) -> None:
+    points = ["--point", "alpha=1 beta=0", "--point", "alpha=2,beta=0.5"]
+    done = invoke("sweep", *points, "--seeds", "0-1", "--run-root", str(root))
+    assert done.exit_code == 0, done.output
+    waiting = [
+        (run.config.params["alpha"], run.config.params["beta"], run.config.seed) for run in launch.queue(root)
+    ]
+    assert sorted(waiting) == [(1.0, 0.0, 0), (1.0, 0.0, 1), (2.0, 0.5, 0), (2.0, 0.5, 1)]
+    (made,) = sweep.load(root)
+    assert made.shown == ["alpha", "beta"]
+
+
 def test_pause_and_unpause_from_the_command_line(root: Path, idle: None) -> None:
     assert invoke("pause", "--run-root", str(root)).exit_code == 0
     assert launch.paused(root)

@@ -1,5 +1,6 @@
 """What to sweep: a ready-made study or a person's own grid, previewed, then queued."""
 
+import shlex
 from typing import Any
 
 import streamlit as st
@@ -61,6 +62,8 @@ def form(among: Known) -> None:
         return
     if planned.note:
         st.caption(planned.note)
+    with st.popover("The same on the command line"):
+        st.code(command(planned, study, preset, fields, seeds), language="bash", wrap_lines=True)
     seen = duration.preview(planned, among)
     missing = seen.total - seen.there
     basis = (
@@ -86,6 +89,34 @@ def form(among: Known) -> None:
         on_click=_start,
         args=(planned,),
     )
+
+
+def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: str) -> str:
+    """The `macl sweep` that starts the same sweep."""
+    parts = ["macl", "sweep"]
+    first = planned.points[0].config
+    if study:
+        parts += ["--study", study]
+        same = st.session_state.get("sw_same", "")
+    else:
+        for name, values in planned.axes.items():
+            if name != "seed":
+                parts.append(f"{name}={','.join(map(_text, values))}")
+        parts += ["--loss", first.loss]
+        same = st.session_state.get("sw_fixed", "")
+    parts += ["--preset", preset, "--dataset", fields["dataset"]]
+    if fields["data_root"]:
+        parts += ["--data-root", fields["data_root"]]
+    for pair in same.split(","):
+        if pair.strip():
+            parts += ["--set", pair.strip()]
+    return shlex.join([*parts, "--seeds", seeds.replace(" ", "")])
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _shared(study: str) -> dict[str, Value]:
@@ -134,7 +165,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
             axes[name] = parse_axis(f"{name}={given}", loss)[1]
     if not axes:
         raise MaclError("choose at least one axis")
-    shared = {**fields, **({} if "loss" in axes else {"loss": loss}), **_pairs(text, loss)}
+    shared = {"loss": loss, **fields, **_pairs(text, loss)}
     about = [" × ".join(axes), "losses" if "loss" in axes else chosen, dataset_title(fields["dataset"])]
     title = " · ".join(about)
     return sweeps.grid(title, preset, shared, {**axes, "seed": seeds})

@@ -13,6 +13,7 @@ from core import sweep as sweeps
 from core.axes import parse_axis
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
 from core.errors import MaclError
+from core.losses import Value
 from core.metrics import METRICS
 from core.runs import PRESETS
 from core.studies import STUDIES
@@ -36,6 +37,10 @@ def sweep(
     ] = None,
     fix: Annotated[
         list[str] | None, typer.Option("--set", help="A field or parameter that all runs share: beta=0.1.")
+    ] = None,
+    point: Annotated[
+        list[str] | None,
+        typer.Option(help='A list instead of a grid: --point "alpha=1 beta=0" --point "alpha=2 beta=0.5".'),
     ] = None,
     seeds: Annotated[str, typer.Option(help="0 or 0,1,2 or 0-4.")] = "0",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
@@ -63,13 +68,18 @@ def sweep(
             raise MaclError(f"--study: need one of {', '.join(STUDIES)}, got {study!r}")
         usual = STUDIES[study].preset or "instant"
         planned = STUDIES[study].build(preset or usual, fields, [int(n) for n in numbers])
+    elif point:
+        places = [dict(_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
+        each = [{**place, "seed": number} for place in places for number in numbers]
+        planned = sweeps.listed(title or "list", preset or "instant", {"loss": loss, **fields}, each)
     else:
         given = dict(parse_axis(text, loss) for text in axes or [])
         if not given:
             raise MaclError("say what to vary, such as alpha=0:3:7 beta=0,0.1,1, or take a --study")
-        shared = {**fields, **({} if "loss" in given else {"loss": loss})}
         named = title or " × ".join(given)
-        planned = sweeps.grid(named, preset or "instant", shared, {"seed": numbers, **given})
+        planned = sweeps.grid(
+            named, preset or "instant", {"loss": loss, **fields}, {**given, "seed": numbers}
+        )
     among = sweeps.known(root)
     seen = duration.preview(planned, among)
     basis = "as finished runs like these took" if seen.measured else "a guess: no run like these has finished"
@@ -102,7 +112,7 @@ def unpause(run_root: RunRoot = None) -> None:
     out.print("goes on")
 
 
-def _one(text: str, loss: str) -> tuple[str, object]:
+def _one(text: str, loss: str) -> tuple[str, Value]:
     name, values = parse_axis(text, loss)
     if len(values) != 1:
         raise MaclError(f"--set {name}: need one value, got {len(values)}; to vary it, leave --set out")
