@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
 from app import names
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
+from core.losses import LOSSES
 from core.metrics import METRICS
-from core.report import Row, blocks
+from core.report import Row, blocks, pin, published
+from core.significance import Comparison, p_value
 
 DEFINITIONS = {
     "map_sim": "mean average precision over the first 5,000; relevant: at least one shared label (eq. 11)",
@@ -22,12 +25,41 @@ DEFINITIONS = {
     "wap": "at each relevant rank the mean Jaccard index so far, averaged over the relevant among the first "
     "100 (eq. 18); the oracle is no bound here: an exact match followed by irrelevant images scores higher",
 }
+DEFAULT = "map_easy"
+SIGNS = {  # of a comparison with the baseline: mark and words
+    "better": ("▲", "better"),
+    "worse": ("▼", "worse"),
+    "same": ("≈", "cannot be told apart"),
+    "unknown": ("?", "too few seeds in common"),
+}
+STYLE = """<style>
+.macl { position: relative; }  /* words for screen readers scroll with the table, not with the page */
+.macl .against, .macl .published { display: block; font-size: .92em; font-weight: 400; }
+.macl .better { color: color-mix(in srgb, #0f8a5f 62%, currentColor); font-weight: 600; }
+.macl .worse { color: color-mix(in srgb, #c7402d 62%, currentColor); font-weight: 600; }
+.macl .same, .macl .unknown, .macl .published { opacity: .75; }
+.macl .published { font-style: italic; }
+</style>"""
 WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
-def tables(found: Sequence[Sequence[Row]]) -> str:
-    """All blocks of `report.summary` as HTML."""
-    return page(*(block(rows) for rows in found))
+@dataclass(frozen=True)
+class View:
+    """What the person wants to see.
+
+    Attributes:
+        metric: Key of the metric of order, sentences and figures.
+        best_first: Rows by that metric instead of in the order of the losses.
+        by_method: One table per method instead of one per data set and protocol.
+        baseline: Label of the row to compare with; empty for none.
+        paper: With the published values.
+    """
+
+    metric: str = DEFAULT
+    best_first: bool = False
+    by_method: bool = False
+    baseline: str = ""
+    paper: bool = False
 
 
 def definitions() -> str:
@@ -43,28 +75,70 @@ def ordered(rows: Sequence[Row]) -> list[list[Row]]:
     return sorted(blocks(rows), key=lambda rows: (_all_recorded(rows), rows[0].dataset == "demo"))
 
 
-def links(found: Sequence[Sequence[Row]]) -> list[str]:
-    """A short name of each block: its data set, and its preset where that alone is not enough."""
-    titles = [title(rows) for rows in found]
-    return [
-        name if titles.count(name) == 1 else f"{name}, {rows[0].protocol}"
-        for name, rows in zip(titles, found, strict=True)
-    ]
+def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:
+    """Blocks in the order of the page, with their rows in the order of the view and the baseline pinned."""
+    found = []
+    for block in ordered(rows):
+        base = _baseline(block, view.baseline)
+        block = pin(block, base) if base else block
+        if view.best_first:
+            place = {"chance": 2, "oracle": 0}  # falling, the two references included
+            block = sorted(
+                block,
+                key=lambda row: (place.get(row.loss, 1), -row.values.get(view.metric, (-1.0, None))[0]),
+            )
+        found.append(block)
+    return found
 
 
-def block(rows: Sequence[Row]) -> str:
+def _baseline(block: Sequence[Row], name: str) -> Row | None:
+    """The row of that label; else the only one of its loss, such as its tuned variant in another study."""
+    methods = [row for row in block if not row.reference]
+    title = name.removesuffix(", recorded").partition(" (")[0]
+    alike = [row for row in methods if LOSSES[row.loss].title == title]
+    exact = [row for row in alike if label(row) == name]
+    return exact[0] if exact else alike[0] if len(alike) == 1 else None
+
+
+def by_method(found: Sequence[Sequence[Row]]) -> dict[str, list[Row]]:
+    """The rows of all blocks by their method: how one loss does on every data set."""
+    parts: dict[str, list[Row]] = {}
+    for row in sorted((row for rows in found for row in rows), key=lambda row: row.reference):
+        parts.setdefault(label(row).removesuffix(", recorded"), []).append(row)
+    return parts
+
+
+def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
     """The table of one data set and protocol.
 
     Args:
-        rows: One block of `report.summary`.
+        rows: One block of `arranged`.
+        view: What is marked in it.
+        caption: Instead of its own title; empty for none.
     """
-    head = ["Method", "Seeds"]
-    head += [_head(key) for key in METRICS]
-    lines = [
-        Line([_method(row), str(len(row.seeds)), *(_value(row, key) for key in METRICS)], row.reference)
-        for row in rows
-    ]
-    return table(title(rows), head, lines, range(1, len(head)), protocol(rows), WIDTHS)
+    noted = not _all_recorded(rows)  # where everything is recorded, the caption says so once
+    lines = [_line(row, _method(row, noted), view) for row in rows]
+    return _page(table(caption, _heads("Method", view), lines, range(1, 9), protocol(rows), WIDTHS))
+
+
+def methods(found: Sequence[Sequence[Row]], view: View) -> str:
+    """A table per method, with a row per data set and protocol."""
+    return _page(*(_of_method(name, rows, view) for name, rows in by_method(found).items()))
+
+
+def _of_method(name: str, rows: Sequence[Row], view: View) -> str:
+    lines = []
+    for row in rows:
+        notes = [row.protocol, *_notes(row)]
+        first = f'{escape(title([row]))} <span class="note">{escape(", ".join(notes))}</span>'
+        lines.append(_line(row, first, view))
+    return table(name, _heads("Data set", view), lines, range(1, 9), "", WIDTHS)
+
+
+def link(rows: Sequence[Row], found: Sequence[Sequence[Row]]) -> str:
+    """A short name of a block: its data set, and its protocol where that alone is not enough."""
+    titles = [title(other) for other in found]
+    return title(rows) if titles.count(title(rows)) == 1 else f"{title(rows)}, {rows[0].protocol}"
 
 
 def title(rows: Sequence[Row]) -> str:
@@ -81,7 +155,8 @@ def protocol(rows: Sequence[Row]) -> str:
     images = sorted({int(result.scores["images"]) for result in results if "images" in result.scores})
     devices = sorted({str(result.scores["device"]) for result in results if "device" in result.scores})
     many = len(seeds) > 1
-    parts = [rows[0].protocol, f"seeds {_span(seeds)}: mean ± std" if many else f"seed {seeds[0]}"]
+    parts = ["recorded"] if _all_recorded(rows) else []
+    parts += [rows[0].protocol, f"seeds {_span(seeds)}: mean ± std" if many else f"seed {seeds[0]}"]
     if images:
         parts.append(f"{'–'.join(str(n) for n in sorted({images[0], images[-1]}))} test images")
     if devices:
@@ -92,16 +167,21 @@ def protocol(rows: Sequence[Row]) -> str:
 
 
 def of_one_seed(rows: Sequence[Row]) -> list[str]:
-    """Runs to look at side by side: those of the seed that most rows have; a seed has its own test split."""
-    methods = [row for row in rows if not row.reference]
-    count = Counter(seed for row in methods for seed in row.seeds)
-    seed = min(count, key=lambda seed: (-count[seed], seed))
-    return [result.id for row in methods for result in row.results if result.config.seed == seed]
+    """Runs to look at side by side: those of the seed that most rows have; a seed has its own test split.
+
+    Empty where there are no run folders behind the rows.
+    """
+    found = [result for row in rows if not row.reference for result in row.results if result.folder]
+    count = Counter(result.config.seed for result in found)
+    seed = min(count, key=lambda seed: (-count[seed], seed), default=0)
+    return [result.id for result in found if result.config.seed == seed]
 
 
 def label(row: Row) -> str:
     """Method of a row in words, parameters by their symbols."""
-    return row.method if row.reference else names.method(row.results[0].config)
+    if row.reference:
+        return row.method
+    return names.method(row.results[0].config) + row.name.removeprefix(row.method)
 
 
 def color(row: Row) -> str:
@@ -109,19 +189,42 @@ def color(row: Row) -> str:
     return {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}.get(row.loss) or loss_color(row.loss)
 
 
-def _head(key: str) -> str:
-    words = escape(METRICS[key]).replace(" ", "&nbsp;").replace("@", "<wbr>@")
-    return f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{words}</abbr>'
+def _page(*parts: str) -> str:
+    return page(STYLE, *parts)
+
+
+def _heads(first: str, view: View) -> list[str]:
+    heads = []
+    for key in METRICS:
+        words = escape(METRICS[key]).replace(" ", "&nbsp;").replace("@", "<wbr>@")
+        falls = view.best_first and key == view.metric
+        arrow = '<span aria-hidden="true">▾ </span><span class="unseen">best first: </span>' if falls else ""
+        text = f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{words}</abbr>'
+        heads.append(arrow + text)
+    return [first, "Seeds", *heads]
+
+
+def _line(row: Row, first: str, view: View) -> Line:
+    known = published(row) if view.paper else {}
+    cells = [
+        _value(row, key) + (_against(row.against[key]) if key in row.against else "") + _published(known, key)
+        for key in METRICS
+    ]
+    return Line([first, str(len(row.seeds)), *cells], row.reference)
 
 
 def _all_recorded(rows: Sequence[Row]) -> bool:
     return all(result.recorded for row in rows for result in row.results)
 
 
-def _method(row: Row) -> str:
-    recorded = not row.reference and _all_recorded([row])
-    note = ' <span class="note">recorded</span>' if recorded else ""
-    return marked(color(row), escape(label(row)) + note)
+def _method(row: Row, noted: bool) -> str:
+    notes = [note for note in _notes(row) if noted or note != "recorded"]
+    note = f' <span class="note">{", ".join(notes)}</span>' if notes else ""
+    return marked(color(row), escape(label(row).removesuffix(", recorded")) + note)
+
+
+def _notes(row: Row) -> list[str]:
+    return [word for word, holds in (("recorded", row.recorded), ("baseline", row.baseline)) if holds]
 
 
 def _value(row: Row, key: str) -> str:
@@ -134,6 +237,26 @@ def _value(row: Row, key: str) -> str:
     elif row.rank.get(key) == 2:
         text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
     return text if spread is None else f'{text} <span class="spread">± {spread:.2f}</span>'
+
+
+def _against(found: Comparison) -> str:
+    """The difference with its mark; interval and p-value for those who point at it."""
+    sign, words = SIGNS[found.verdict]
+    if not found.seeds:
+        return '<span class="against unknown" title="no seed in common">–</span>'
+    about = f"{words}; seeds in common: {len(found.seeds)}"
+    if found.verdict != "unknown":
+        interval = f"{found.test.low:+.2f} to {found.test.high:+.2f}"
+        about += f"; 95 % interval {interval}, {p_value(found.holm)} after Holm"
+    points = f"{found.test.mean:+.2f}".replace("-", "−")
+    return (
+        f'<span class="against {found.verdict}" title="{escape(about)}">'
+        f'<span aria-hidden="true">{sign}</span> {points}<span class="unseen"> {words}</span></span>'
+    )
+
+
+def _published(known: dict[str, float], key: str) -> str:
+    return f'<span class="published">paper {known[key]:.2f}</span>' if known else ""
 
 
 def _span(seeds: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """The compare page on real small runs: the table, its files, filters, permalink and empty states."""
 
 import io
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -14,6 +15,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache, compare_table
+from app.compare import blocks as tables
+from app.compare import filters
+from app.compare_table import View
 from app.figures import scores
 from core import report, runs
 from core.metrics import METRICS
@@ -57,6 +61,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setenv("MACL_BENCHMARK_ROOT", str(tmp_path / "benchmarks"))
     return folder
 
 
@@ -91,8 +96,7 @@ def compare(**query: Any) -> AppTest:
 def table(page: AppTest) -> list[list[str]]:
     """Rows of all tables on the page."""
     bodies = [html.proto.body for html in page.get("html") if "<table" in html.proto.body]
-    assert len(bodies) == 1
-    return cells(bodies[0])
+    return cells("".join(bodies))
 
 
 @pytest.mark.usefixtures("root")
@@ -147,8 +151,9 @@ def test_filters_from_the_address(another: Callable[..., None]) -> None:
 @pytest.mark.usefixtures("two")
 def test_an_address_with_what_is_gone_says_so_and_shows_the_rest() -> None:
     page = compare(losses=["MACL", "Nonesuch"], metric="F1")
-    assert "Nonesuch" in page.warning[0].value
-    assert "F1" in page.warning[0].value
+    said = " ".join(warning.value for warning in page.warning)
+    assert "Nonesuch" in said
+    assert "F1" in said
     assert [row[0] for row in table(page)] == ["Method", "chance", "MACL", "oracle"]
 
 
@@ -174,12 +179,13 @@ def test_tables_by_data_set_and_protocol_and_names_of_folders_are_escaped(
     another("z1", data_root="/data/<b>mine</b>")
     another("z2", dataset="demo", data_root=None)
     page = compare()
-    (body,) = (html.proto.body for html in page.get("html") if "<table" in html.proto.body)
+    body = "".join(html.proto.body for html in page.get("html"))
     assert body.count("<table") == 3
     assert "<b>mine" not in body
     assert len(table(page)) == (1 + 4) + (1 + 3) + (1 + 3)
 
 
+@pytest.mark.usefixtures("two")
 def test_own_data_sets_come_before_the_demo_set_and_the_recorded() -> None:
     def changed(recorded: bool = False, **fields: object) -> list[report.Result]:
         return [
@@ -192,7 +198,7 @@ def test_own_data_sets_come_before_the_demo_set_and_the_recorded() -> None:
     blocks = compare_table.ordered(rows)
     assert [block[0].dataset for block in blocks] == ["dlrsd", "demo", "demo"]
     assert [block[0].results[0].recorded for block in blocks] == [False, False, True]
-    names = compare_table.links(blocks)
+    names = [compare_table.link(block, blocks) for block in blocks]
     assert len(set(names)) == len(names) == 3
 
 
@@ -206,7 +212,7 @@ def test_marks_can_be_heard_and_seen() -> None:
         )
         for i, value in enumerate(values)
     ]
-    html = compare_table.block(rows)
+    html = compare_table.block(rows, View(), "DLRSD")
     assert html.count("<strong>90.00") == html.count("80.00") == html.count("70.00") == len(METRICS)
     assert html.count("> best<") == html.count("> second<") == len(METRICS)
     assert html.count('scope="row"') == 3
@@ -239,3 +245,199 @@ def test_the_figure_holds_every_seed_and_both_lines(another: Callable[..., None]
     assert lines == pytest.approx(sorted(row.values["wap"][0] for row in rows if row.reference))
     ranges = [figure.layout.xaxis.range, figure.layout.xaxis2.range]
     assert all(any(low <= x <= high for low, high in ranges) for x in lines)
+
+
+def of(loss: str, seed: int, easy: float, **more: Any) -> report.Result:
+    """A result on DLRSD in which every metric has this value."""
+    fields = {key: more.pop(key) for key in ("params", "epochs") if key in more}
+    config = runs.RunConfig.build("instant", dataset="dlrsd", loss=loss, seed=seed, **fields)
+    scores = {"metrics": dict.fromkeys(METRICS, easy), "oracle": dict.fromkeys(METRICS, 1.0)}
+    scores |= {"chance": dict.fromkeys(METRICS, 0.1 + seed / 100), "images": 411, "train_images": 1475}
+    scores |= {"training_s": 1.5, "device": "cpu"}
+    return report.Result(f"{loss}-{seed}-{len(more)}", config, scores, **more)
+
+
+SEEDS = range(4)
+LOW = [of("macl", seed, 0.50 + seed / 1000) for seed in SEEDS]
+HIGH = [of("oml", seed, 0.80 + (seed % 2) / 1000) for seed in SEEDS]
+ALIKE = [of("lmsc", seed, 0.50 + (3 - seed) / 1000) for seed in SEEDS]
+
+
+def test_a_baseline_shows_differences_marks_and_what_they_mean() -> None:
+    (rows,) = compare_table.arranged(report.summary(LOW + HIGH + ALIKE), View(baseline="MACL"))
+    html = compare_table.block(rows, View(baseline="MACL"))
+    lines = {line[0]: line for line in cells(html)}
+    assert lines["OML"][2] == "80.05 ± 0.06▲ +29.90"
+    assert lines["LMsc"][2] == "50.15 ± 0.13≈ +0.00"
+    assert lines["MACL baseline"][2] == "50.15 ± 0.13"
+    assert html.count('class="against better"') == html.count('class="against same"') == len(METRICS)
+    assert "seeds in common: 4; 95 % interval +29." in html
+    assert html.count('<span class="unseen"> better</span>') == len(METRICS)
+
+
+def test_the_best_stand_first_between_oracle_and_chance() -> None:
+    (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(metric="wap", best_first=True))
+    assert [row.loss for row in rows] == ["oracle", "oml", "macl", "chance"]
+    assert compare_table.block(rows, View("wap", best_first=True)).count("best first: ") == 1
+
+
+def test_the_baseline_of_another_study_is_the_only_variant_of_its_loss() -> None:
+    tuned = [of("macl", seed, 0.6, params={"tau_scale": 0.5}, study="tuned") for seed in SEEDS]
+    tuned += [of("oml", seed, 0.6, study="tuned") for seed in SEEDS]
+    twice = [of("macl", seed, 0.6, params={"alpha": 3.0}, study="tuned") for seed in SEEDS]
+    name = "MACL"
+    assert [row.method for row in compare_table.arranged(report.summary(tuned), View(baseline=name))[0]][
+        2
+    ] == ("MACL (tau_scale=0.5)")
+    for results, pinned in ((tuned, 1), (tuned + twice, 0), (HIGH, 0)):
+        (rows,) = compare_table.arranged(report.summary(results), View(baseline=name))
+        assert sum(row.baseline for row in rows) == pinned
+
+
+def test_a_table_per_method() -> None:
+    other = [of("macl", seed, 0.4, epochs=3, recorded=True) for seed in SEEDS]
+    found = compare_table.arranged(report.summary(LOW + HIGH + other), View())
+    html = compare_table.methods(found, View())
+    assert re.findall("<caption>(.*?)</caption>", html) == ["OML", "MACL", "chance", "oracle"]
+    assert [line[0] for line in cells(html)].count("DLRSD instant") == 4
+    assert "DLRSD instant epochs=3, recorded" in [line[0] for line in cells(html)]
+
+
+def test_every_parameter_that_differs_is_a_filter() -> None:
+    results = [*LOW, *HIGH, of("macl", 0, 0.5, params={"alpha": 2.0}), of("oml", 0, 0.5, epochs=3)]
+    results.append(of("macl", 0, 0.5, recorded=True, study="τ tuned on validation"))
+    assert filters.differing(results) == [
+        *("epochs=3", "epochs=15", "MACL alpha=1.5", "MACL alpha=2"),
+        *("study=none", "study=τ tuned on validation", "origin=own", "origin=recorded"),
+    ]
+    assert filters.differing(LOW) == []
+
+
+def test_filters_of_seeds_and_parameters_are_in_the_address(another: Callable[..., None]) -> None:
+    (macl,) = (run.config for run in cache.finished_runs() if run.config.loss == "macl")
+    another("z1", seed=1)
+    another("z2", seed=0, params={**macl.params, "alpha": 2.0})
+    names = ["chance", "MulSupCon", "MACL", "MACL (α=2)", "oracle"]
+    assert [row[0] for row in table(compare())[1:]] == names
+    page = compare(where="MACL alpha=2")
+    assert [row[0] for row in table(page)[1:]] == ["chance", "MulSupCon", "MACL (α=2)", "oracle"]
+    assert not page.warning
+    page = compare(seeds="1")
+    assert [row[0] for row in table(page)[1:]] == ["chance", "MACL", "oracle"]
+    assert "MACL alpha=9" in compare(where="MACL alpha=9").warning[0].value
+
+
+def test_the_whole_view_comes_from_the_address(another: Callable[..., None]) -> None:
+    for seed in (1, 2):
+        another(f"z{seed}", seed=seed)
+    query = {"baseline": "MulSupCon", "order": "best first", "metric": "wAP@100", "figure": "All metrics"}
+    page = compare(**query)
+    rows = [row[0] for row in table(page)]
+    assert rows[1] == "oracle"
+    assert rows[-1] == "chance"
+    assert "MulSupCon baseline" in rows
+    assert any("wAP@100: nothing may be concluded" in text.value.replace("\\", "") for text in page.markdown)
+    (chart,) = page.get("plotly_chart")
+    assert "All seven metrics" in chart.proto.alt
+    assert len(table(compare(group="method"))) == 4 * 2
+    assert not page.warning
+    assert "OML" in compare(baseline="OML").warning[0].value
+
+
+@pytest.mark.parametrize("figure", ["One metric", "All metrics", "Labels", "Training time"])
+@pytest.mark.usefixtures("two")
+def test_every_figure_is_drawn_under_its_tab_alone(figure: str) -> None:
+    page = compare(figure=figure, baseline="MACL")
+    (chart,) = page.get("plotly_chart")
+    assert chart.proto.alt
+
+
+@pytest.mark.usefixtures("two")
+def test_queries_that_two_runs_answer_differently_lead_to_the_retrieval_page() -> None:
+    page = compare(figure="Queries", baseline="MACL", metric="mAP(sim)@5000")
+    links = [link.proto for link in page.get("page_link") if "query=" in str(link.proto)]
+    assert links
+    ids = [run.id for run in cache.finished_runs()]
+    assert all(link.page == "retrieval" and all(name in str(link) for name in ids) for link in links)
+    first, second = page.selectbox(key="first"), page.selectbox(key="second")
+    assert first.value.startswith("MulSupCon")
+    assert second.value.startswith("MACL")
+    wanted = r"mAP\(sim\)@5000 of each of \d+ queries: MulSupCon is better on \d+, MACL on \d+"
+    assert any(re.match(wanted, caption.value) for caption in page.caption)
+
+
+def test_runs_of_different_seeds_have_no_common_queries(another: Callable[..., None], two: Path) -> None:
+    another("z1", seed=1)
+    page = compare(figure="Queries", seeds="1")
+    assert any("Two finished runs" in info.value for info in page.info)
+
+
+@pytest.fixture
+def recorded(tmp_path: Path, root: Path) -> Path:
+    """A benchmark that came with the product: two losses on ML-AID and DLRSD, two seeds."""
+    lines = [
+        {
+            "run": f"{name}-{loss}-{seed}",
+            "preset": "instant",
+            "config": {"dataset": name, "loss": loss, "params": {}, "seed": seed},
+            "scores": of(loss, seed, 0.5 + seed / 10).scores
+            | {"label_ap": {"tree": 0.5, "ship": 0.25}, "label_counts": {"tree": 100, "ship": 9}},
+        }
+        for name in ("dlrsd", "ml_aid")
+        for loss in ("macl", "oml")
+        for seed in (0, 1)
+    ]
+    about = {"made": "2026-01-02", "command": "macl benchmark", "study": "", "versions": {"torch": "2.14.1"}}
+    about["notes"] = ["ML-AID: 150 px instead of 600.", "Two seeds only."]
+    folder = tmp_path / "benchmarks"
+    folder.mkdir()
+    (folder / "small.json").write_text(json.dumps({"about": about, "runs": lines}))
+    return folder
+
+
+@pytest.mark.usefixtures("recorded")
+def test_recorded_tables_stand_there_with_their_origin() -> None:
+    page = compare(published="true")
+    assert [row[0] for row in table(page)] == 2 * ["Method", "chance", "OML", "MACL", "oracle"]
+    body = "".join(html.proto.body for html in page.get("html"))
+    assert "recorded · instant · seeds 0, 1" in body
+    assert "paper 28.95" in body
+    said = [caption.value for caption in page.caption]
+    (ml_aid,) = (text for text in said if "150 px" in text)
+    assert "Two seeds only" in ml_aid
+    assert "Recorded on 2026-01-02 · `macl benchmark` · torch 2.14.1" in ml_aid
+    assert "Table 5 of the MACL paper" in ml_aid
+    assert sum("Two seeds only" in text for text in said) == 2
+    assert not page.get("page_link")
+
+
+@pytest.mark.usefixtures("recorded")
+def test_labels_of_recorded_tables() -> None:
+    page = compare(figure="Labels", datasets="DLRSD")
+    (chart,) = page.get("plotly_chart")
+    assert "on each label of DLRSD, percent" in chart.proto.alt
+    assert any("training images that hold them" in caption.value for caption in page.caption)
+
+
+@pytest.mark.usefixtures("recorded", "two")
+def test_own_runs_stand_beside_recorded_ones() -> None:
+    page = compare()
+    assert len(table(page)) == 3 * 4 + 3
+    assert table(page)[1][0] == "chance"
+    assert "your" in "".join(html.proto.body for html in page.get("html")).lower()
+
+
+def test_a_damaged_benchmark_is_named(two: Path) -> None:
+    folder = two / "benchmarks" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "summary.json").write_text("{")
+    assert "summary.json" in compare().error[0].value
+
+
+def test_notes_concern_their_data_set() -> None:
+    (rows,) = compare_table.arranged(report.summary(LOW), View())
+    assert not tables.provenance(rows, [])
+
+
+def test_markdown_leaves_names_as_they_are() -> None:
+    assert tables.plain("a_b *c* $x$ [d](e)") == r"a\_b \*c\* \$x\$ \[d\]\(e\)"

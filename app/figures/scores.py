@@ -1,4 +1,4 @@
-"""One metric of all compared methods as dots with their spread, chance and oracle as lines."""
+"""Scores of all compared methods as dots with their spread: one metric, all metrics, over training time."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row
 
-COLUMNS = 3  # panels beside each other before the next row begins
+COLUMNS = 4  # panels beside each other before the next row begins
 Naming = Callable[[Row], str]
 
 
@@ -29,16 +29,14 @@ def dots(
     """
     columns = min(COLUMNS, len(blocks))
     lines = -(-len(blocks) // columns)
-    place_of = {key: index for index, key in enumerate(LOSSES)}
-    methods = {label(row): place_of[row.loss] for rows in blocks for row in rows if not row.reference}
-    order = sorted(methods, key=lambda name: (methods[name], name))
+    order = _order(blocks, label)
     figure = make_subplots(
         rows=lines,
         cols=columns,
         shared_yaxes=True,
         subplot_titles=list(titles),
         horizontal_spacing=0.03,
-        vertical_spacing=0.3 / lines,
+        vertical_spacing=_apart(lines, 90 + 26 * max(3, len(order))),
     )
     for index, rows in enumerate(blocks):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
@@ -46,8 +44,8 @@ def dots(
         for row in rows:
             if key not in row.values:
                 continue
-            mean, spread = row.values[key]
             if row.reference:
+                mean, _ = row.values[key]
                 shade = CHANCE_COLOR if row.loss == "chance" else ORACLE_COLOR
                 side = "top right" if row.loss == "chance" else "top left"
                 figure.add_vline(
@@ -55,20 +53,7 @@ def dots(
                     annotation_position=side, annotation_font_size=11, exclude_empty_subplots=False, **place,
                 )  # fmt: skip
                 continue
-            name, shade = label(row), color(row)
-            numbers = [100 * result.scores["metrics"][key] for result in row.results]
-            figure.add_scatter(
-                x=numbers, y=[name] * len(numbers), mode="markers", showlegend=False,
-                marker={"color": shade, "size": 6, "opacity": 0.4},
-                customdata=list(row.seeds), hovertemplate="seed %{customdata}: %{x:.2f}<extra></extra>",
-                **place,
-            )  # fmt: skip
-            shown = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
-            figure.add_scatter(
-                x=[mean], y=[name], mode="markers", showlegend=False, marker={"color": shade, "size": 11},
-                error_x=None if spread is None else {"array": [spread], "color": shade, "thickness": 2},
-                hovertemplate=f"{name}: {shown}<extra></extra>", **place,
-            )  # fmt: skip
+            _method(figure, row, key, label(row), color(row), place)
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.3])
     figure.update_xaxes(showgrid=True, zeroline=False, ticksuffix=" %")
@@ -76,6 +61,136 @@ def dots(
     height = lines * (90 + 26 * max(3, len(order))) + 30
     figure.update_layout(height=height, margin={"l": 10, "r": 10, "t": 40})
     return figure
+
+
+def all_metrics(
+    blocks: Sequence[Sequence[Row]], titles: Sequence[str], label: Naming, color: Naming
+) -> go.Figure:
+    """A panel per block and metric, each with its own scale: who leads where.
+
+    Args:
+        blocks: Blocks of `report.summary`.
+        titles: Title of each block.
+        label: Name of a row.
+        color: Colour of a row.
+    """
+    order, lines = _order(blocks, label), len(blocks)
+    figure = make_subplots(
+        rows=lines, cols=len(METRICS), shared_yaxes=True, horizontal_spacing=0.012,
+        vertical_spacing=_apart(lines, 60 + 22 * max(3, len(order))),
+        column_titles=[title.replace("@", "<br>@") for title in METRICS.values()],
+    )  # fmt: skip
+    for line, rows in enumerate(blocks, start=1):
+        methods = [row for row in rows if not row.reference]
+        for column, key in enumerate(METRICS, start=1):
+            place: dict[str, Any] = {"row": line, "col": column}
+            figure.update_xaxes(range=_range(methods, key), nticks=4, **place)
+            for row in methods:
+                if key in row.values:
+                    _method(figure, row, key, label(row), color(row), place, size=8)
+        axis = figure.get_subplot(line, 1).yaxis
+        figure.add_annotation(
+            text=f"<b>{titles[line - 1]}</b>", x=0, xref="paper", y=axis.domain[1], yref="paper",
+            yanchor="bottom", xanchor="right", showarrow=False, xshift=-8, yshift=4,
+        )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
+    figure.update_yaxes(range=[-0.6, len(order) - 0.4])
+    figure.update_xaxes(showgrid=True, zeroline=False, tickfont_size=10)
+    figure.update_annotations(font_size=12)
+    figure.update_layout(
+        height=lines * (60 + 22 * max(3, len(order))) + 60, margin={"l": 10, "r": 10, "t": 60}
+    )
+    return figure
+
+
+def time(
+    blocks: Sequence[Sequence[Row]], key: str, titles: Sequence[str], label: Naming, color: Naming
+) -> go.Figure:
+    """Quality against training time, a panel per block; both as means over seeds.
+
+    Args:
+        blocks: Blocks of `report.summary`.
+        key: Metric.
+        titles: Title of each panel.
+        label: Name of a row.
+        color: Colour of a row.
+    """
+    columns = min(COLUMNS, len(blocks))
+    lines = -(-len(blocks) // columns)
+    figure = make_subplots(
+        rows=lines,
+        cols=columns,
+        subplot_titles=list(titles),
+        horizontal_spacing=0.06,
+        vertical_spacing=_apart(lines, 360),
+    )
+    seen: set[str] = set()
+    for index, rows in enumerate(blocks):
+        place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        for row in rows:
+            took = [r.scores["training_s"] for r in row.results if r.scores.get("training_s")]
+            if row.reference or key not in row.values or not took:
+                continue
+            name, (mean, spread) = label(row), row.values[key]
+            devices = "; ".join(sorted({str(r.scores.get("device", "")) for r in row.results}))
+            figure.add_scatter(
+                x=[sum(took) / len(took)], y=[mean], mode="markers", name=name, legendgroup=name,
+                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": _symbol(row)},
+                error_y=None if spread is None else {"array": [spread], "color": color(row), "thickness": 1},
+                hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
+            )  # fmt: skip
+            seen.add(name)
+    figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False}, ticksuffix=" s")
+    figure.update_xaxes(title_text="training time", row=lines)
+    figure.update_yaxes(ticksuffix=" %", zeroline=False)
+    figure.update_yaxes(title_text=METRICS[key], col=1)
+    figure.update_layout(height=lines * 360 + 60, margin={"l": 10, "r": 10, "t": 40})
+    figure.update_layout(legend={"orientation": "h", "y": -0.22 / lines, "yanchor": "top", "x": 0})
+    return figure
+
+
+def _apart(lines: int, height: int) -> float:
+    """Space between lines of panels of this many pixels: as much as title and axis need."""
+    return min(90 / (lines * height), 1 / lines)
+
+
+def _symbol(row: Row) -> str:
+    """Variants of a loss share its colour, not its shape."""
+    return "circle" if row.method == LOSSES[row.loss].title else "diamond"
+
+
+def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
+    """Names of all methods: in the order of the losses, but that of a single block is kept."""
+    if len(blocks) == 1:
+        return [label(row) for row in blocks[0] if not row.reference]
+    place_of = {key: index for index, key in enumerate(LOSSES)}
+    methods = {
+        label(row): (place_of[row.loss], row.method, row.recorded)
+        for rows in blocks
+        for row in rows
+        if not row.reference
+    }
+    return sorted(methods, key=lambda name: methods[name])
+
+
+def _method(
+    figure: go.Figure, row: Row, key: str, name: str, shade: str, place: dict[str, Any], size: int = 11
+) -> None:
+    """A method's seeds as small dots, its mean with its standard deviation as a large one."""
+    mean, spread = row.values[key]
+    runs = [r for r in row.results if r.scores["metrics"][key] is not None]
+    figure.add_scatter(
+        x=[100 * r.scores["metrics"][key] for r in runs], y=[name] * len(runs), mode="markers",
+        showlegend=False, marker={"color": shade, "size": size * 0.55, "opacity": 0.4},
+        customdata=[r.config.seed for r in runs], hovertemplate="seed %{customdata}: %{x:.2f}<extra></extra>",
+        **place,
+    )  # fmt: skip
+    shown = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
+    figure.add_scatter(
+        x=[mean], y=[name], mode="markers", showlegend=False, marker={"color": shade, "size": size},
+        error_x=None if spread is None else {"array": [spread], "color": shade, "thickness": 2, "width": 0},
+        hovertemplate=f"{name}: {shown}<extra></extra>", **place,
+    )  # fmt: skip
 
 
 def _range(rows: Sequence[Row], key: str) -> list[float]:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core import runs
 from core.metrics import METRICS
-from tests.e2e.conftest import PATIENCE_MS, Server
+from tests.e2e.conftest import PATIENCE_MS, Server, field
 
 OWN = "compare?datasets=Your+own+images"  # without the runs that came with the product
 
@@ -92,3 +92,25 @@ def test_light_and_dark_follow_the_theme(server: Server, browser: Browser) -> No
         context.close()
     assert colours[0] == "rgb(23, 34, 43)"
     assert colours[1] == "rgb(230, 237, 242)"
+
+
+def test_a_baseline_is_kept_over_a_reload_and_a_narrow_page_does_not_scroll_sideways(
+    server: Server, page: Page
+) -> None:
+    page.set_viewport_size({"width": 480, "height": 900})
+    page.goto(f"{server.url}/{OWN}")
+    seen(page)
+    field(page, "Compare with").click()
+    page.get_by_role("option", name="MulSupCon", exact=True).click()
+    page.wait_for_url(re.compile("baseline=MulSupCon"))
+    page.reload()
+    expect(page.locator("table .against").first).to_be_attached()
+    expect(page.get_by_text("nothing may be concluded about MulSupCon")).to_be_visible()
+    for tab in ("All metrics", "Labels"):
+        page.get_by_role("tab", name=tab).click()
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        page.locator(".js-plotly-plot .xtick").first.wait_for()
+        assert page.evaluate(
+            "() => { const main = document.querySelector('[data-testid=stMain]');"
+            " return main.scrollWidth <= main.clientWidth; }"
+        )

@@ -1,0 +1,130 @@
+"""The tables of the compare page, what may be concluded from each, where it comes from, and its files."""
+
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+from app import cache, compare_table, names
+from app.compare_table import View
+from core import report
+from core.benchmark import Benchmark
+from core.data import DATASETS
+from core.metrics import METRICS
+from core.report import Row
+from core.significance import conclusion, sentence
+
+OPEN = 3  # tables that are open on the first view; the others fold away below
+Blocks = Sequence[Sequence[Row]]
+
+
+def show(found: Blocks, view: View) -> None:
+    """All tables, the first ones open."""
+    if view.by_method:
+        st.html(compare_table.methods(found, view))
+    for place, rows in enumerate([] if view.by_method else found):
+        if len(found) <= OPEN + 1 or place < OPEN:
+            _one(rows, found, view, compare_table.title(rows))
+        else:
+            with st.expander(f"{compare_table.title(rows)} · {rows[0].protocol}"):
+                _one(rows, found, view, "")
+    legend = (
+        "Bold: best mean of its table; underlined: second. Grey: what a random order and a ranking by the "
+        "Jaccard index itself reach."
+    )
+    if view.baseline:
+        legend += (
+            " Below each mean the difference to the baseline in points: ▲ better, ▼ worse (5 % level, "
+            "Holm over the table), ≈ cannot be told apart, ? too few seeds in common."
+        )
+    st.caption(legend)
+
+
+def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
+    st.html(compare_table.block(rows, view, caption))
+    if view.baseline:
+        _words(rows, view)
+    notes = provenance(rows, cache.benchmarks())
+    if view.paper:
+        notes = [note for note in (report.warning(list(rows)), *notes) if note]
+    if notes:
+        st.caption("  \n".join(notes))
+    if runs := compare_table.of_one_seed(rows):
+        name = compare_table.link(rows, found)
+        with st.container(horizontal=True, gap="medium"):
+            st.page_link(
+                "../pages/retrieval.py", label=f"Images retrieved: {name}", query_params={"runs": runs}
+            )
+            st.page_link("../pages/train.py", label=f"Curves: {name}", query_params={"runs": runs})
+
+
+def _words(rows: Sequence[Row], view: View) -> None:
+    """What may be concluded, in plain sentences."""
+    compared = [
+        (compare_table.label(row), row.against[view.metric]) for row in rows if view.metric in row.against
+    ]
+    base = next((compare_table.label(row) for row in rows if row.baseline), "")
+    if not base:
+        st.caption(f"{view.baseline} is not in this table.")
+    elif compared:
+        st.markdown(plain(conclusion(base, METRICS[view.metric], compared)))
+        with st.expander(f"{METRICS[view.metric]}, method by method"):
+            sentences = [plain(sentence(name, base, found)) for name, found in compared]
+            st.markdown("\n".join(f"- {text}" for text in sentences))
+            st.caption(
+                "Cannot be told apart does not mean equal: more seeds may tell. The intervals are those of "
+                "each comparison alone; the p-values count all methods of the table."
+            )
+
+
+def plain(text: str) -> str:
+    """Text that Markdown leaves as it is."""
+    return "".join(rf"\{c}" if c in r"\`*_{}[]<>()#+!|~$@:" else c for c in text)
+
+
+def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str]:
+    """Where the rows of a benchmark come from: command, date, versions, and what is to be known of the data.
+
+    Args:
+        rows: One block.
+        benchmarks: All of them.
+    """
+    held = {result.id.split("/")[1] for row in rows for result in row.results if "/" in result.id}
+    lines = []
+    for found in benchmarks:
+        if found.name not in held:
+            continue
+        about, results = found.about, [r for row in rows for r in row.results if f"/{found.name}/" in r.id]
+        word = "Recorded" if results[0].recorded else "Measured"
+        versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
+        parts = [
+            f"{word} on {about.get('made', 'an unknown day')}",
+            f"`{about.get('command', '')}`",
+            versions,
+        ]
+        lines.append(" · ".join(part for part in parts if part.strip("`")))
+        lines += [plain(note) for note in about.get("notes", ()) if _concerns(note, rows[0])]
+    return lines
+
+
+def _concerns(note: str, row: Row) -> bool:
+    """Whether a note is about this data set: it names it, or no other."""
+    own = names.dataset_title(row.results[0].config.dataset)
+    others = [info.title for key, info in DATASETS.items() if info.title != own and key != "folder"]
+    return own in note or not any(title in note for title in others)
+
+
+def downloads(found: Blocks, view: View) -> None:
+    """The tables as they are shown, as files."""
+    rows = [row for block in found for row in block]
+    latex = report.to_latex(rows, view.paper)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        for title, text, name, kind in (
+            ("CSV", report.to_csv(rows, view.paper), "macl-lab-scores.csv", "text/csv"),
+            ("LaTeX", latex, "macl-lab-scores.tex", "application/x-tex"),
+            ("Markdown", report.to_markdown(rows, view.paper), "macl-lab-scores.md", "text/markdown"),
+        ):
+            st.download_button(title, text, name, kind, on_click="ignore")
+    with st.expander("What the metrics mean"):
+        st.html(compare_table.definitions())
+    with st.expander("LaTeX to copy"):
+        st.code(latex, language="latex")

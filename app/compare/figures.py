@@ -1,0 +1,82 @@
+"""The figures of the compare page, each under a tab that is drawn only while it is open."""
+
+from collections.abc import Callable
+from functools import partial
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app import compare_table, permalink
+from app.compare import labels, queries
+from app.compare_table import View
+from app.figures import scores
+from core.metrics import METRICS
+from core.report import Row
+
+Blocks = list[list[Row]]
+
+
+def show(found: Blocks, view: View) -> None:
+    """Tabs below the tables; one protocol at a time, so that panels beside each other can be compared."""
+    protocols = list(dict.fromkeys(rows[0].protocol for rows in found))
+    permalink.note_unknown(protocol=protocols, figure=list(FIGURES))
+    chosen = protocols[0]
+    if len(protocols) > 1:
+        chosen = st.selectbox("Figures of", protocols, key="protocol", bind="query-params", width=420)
+    drawn = [rows for rows in found if rows[0].protocol == chosen]
+    tabs = st.tabs(list(FIGURES), key="figure", bind="query-params", on_change="rerun")
+    for tab, draw in zip(tabs, FIGURES.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw(drawn, view)
+
+
+def _titles(found: Blocks) -> list[str]:
+    return [compare_table.title(rows) for rows in found]
+
+
+def _one(found: Blocks, view: View) -> None:
+    figure = scores.dots(found, view.metric, _titles(found), compare_table.label, compare_table.color)
+    _wide(
+        figure,
+        f"{METRICS[view.metric]} of each method, with its spread over seeds, between chance and oracle",
+    )
+
+
+def _all(found: Blocks, view: View) -> None:
+    figure = scores.all_metrics(found, _titles(found), compare_table.label, compare_table.color)
+    _wide(figure, "All seven metrics of each method on each data set, with their spread over seeds")
+    st.caption("In percent. Every panel has its own scale, from the worst to the best of the methods.")
+
+
+def _time(found: Blocks, view: View) -> None:
+    figure = scores.time(found, view.metric, _titles(found), compare_table.label, compare_table.color)
+    _wide(figure, f"{METRICS[view.metric]} of each method against its training time")
+    st.caption(
+        "Times are comparable only on one device with nothing else running; pointing at a dot names "
+        "its device."
+    )
+
+
+def _wide(figure: go.Figure, alt: str, name: str = "") -> None:
+    """A figure that needs some width: on a narrow screen it scrolls in its own box (style.css)."""
+    with st.container(key=f"wide_figure{name}"):
+        st.plotly_chart(figure, alt=alt)
+
+
+def _labels(found: Blocks, view: View) -> None:
+    for place, rows in enumerate(found):
+        labels.show(rows, partial(_wide, name=str(place)))
+
+
+def _queries(found: Blocks, view: View) -> None:
+    queries.show(found, view)
+
+
+FIGURES: dict[str, Callable[[Blocks, View], None]] = {
+    "One metric": _one,
+    "All metrics": _all,
+    "Labels": _labels,
+    "Training time": _time,
+    "Queries": _queries,
+}

@@ -1,0 +1,105 @@
+"""Which results are compared: data set, preset, loss, seed, any parameter that differs; in the address."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import streamlit as st
+
+from app import names, permalink
+from core.losses import LOSSES
+from core.report import Result
+from core.runs import PRESETS, RunConfig
+
+# fields that have a filter of their own, or change nothing of the outcome
+_ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken"}
+_FIELDS = [field for field in RunConfig.model_fields if field not in _ELSEWHERE]
+
+
+def choose(results: Sequence[Result]) -> list[Result]:
+    """The results that the link names and the filters leave."""
+    linked = {result.id for result in results} & set(st.query_params.get_all("runs"))
+    permalink.note_unknown(runs=[result.id for result in results])
+    if linked:
+        every, results = len(results), [result for result in results if result.id in linked]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{len(linked)} of {every} runs, those of the link.", width="content")
+            st.page_link("../pages/compare.py", label="Show all runs", query_params={})
+    sets = sorted({names.dataset_title(result.config.dataset) for result in results})
+    presets = [key for key in PRESETS if any(result.config.preset == key for result in results)]
+    losses = [spec.title for key, spec in LOSSES.items() if any(r.config.loss == key for r in results)]
+    seeds = [str(seed) for seed in sorted({result.config.seed for result in results})]
+    facts = {result.id: set(facets(result)) for result in results}
+    options = differing(results)
+    permalink.note_unknown(datasets=sets, presets=presets, losses=losses, seeds=seeds, where=options)
+    left, middle, right, more = st.columns([3, 2, 4, 2], vertical_alignment="bottom")
+    in_sets = _among(left, "Data sets", sets, "datasets")
+    in_presets = _among(middle, "Presets", presets, "presets")
+    in_losses = _among(right, "Losses", losses, "losses")
+    with more.popover("More filters", width="stretch"):
+        in_seeds = _among(st, "Seeds", seeds, "seeds")
+        where = _among(
+            st,
+            "Parameters",
+            options,
+            "where",
+            "What differs among these runs. Of one parameter any of the chosen values will do; a parameter "
+            "of a loss leaves the other losses alone.",
+        )
+    wanted = defaultdict(set)
+    for option in where:
+        wanted[option.partition("=")[0]].add(option)
+    return [
+        result
+        for result in results
+        if (not in_sets or names.dataset_title(result.config.dataset) in in_sets)
+        and (not in_presets or result.config.preset in in_presets)
+        and (not in_losses or LOSSES[result.config.loss].title in in_losses)
+        and (not in_seeds or str(result.config.seed) in in_seeds)
+        and all(_fits(facts[result.id], name, values) for name, values in wanted.items())
+    ]
+
+
+def facets(result: Result) -> Iterator[str]:
+    """`name=value` of everything about a result that may tell it from others."""
+    config, title = result.config, LOSSES[result.config.loss].title
+    for field in _FIELDS:
+        if field != "data_root" or config.dataset == "folder":  # elsewhere the place of the same images
+            yield f"{field}={_short(getattr(config, field))}"
+    for name, value in config.params.items():
+        yield f"{title} {name}={_short(value)}"
+    yield f"study={result.study or 'none'}"
+    yield f"origin={'recorded' if result.recorded else 'own'}"
+
+
+def differing(results: Sequence[Result]) -> list[str]:
+    """The facets of which there is more than one value, in the order of the configuration."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for result in results:
+        for facet in facets(result):
+            found[facet.partition("=")[0]][facet] = None
+    return [facet for values in found.values() if len(values) > 1 for facet in sorted(values, key=_natural)]
+
+
+def _fits(facts: set[str], name: str, values: set[str]) -> bool:
+    """Whether a result has one of the values, or has no such parameter at all."""
+    return bool(facts & values) or not any(fact.partition("=")[0] == name for fact in facts)
+
+
+def _among(place: object, label: str, options: list[str], key: str, help: str | None = None) -> list[str]:
+    chosen: list[str] = place.multiselect(  # type: ignore[attr-defined]
+        label, options, key=key, bind="query-params", placeholder="all", help=help
+    )
+    return chosen
+
+
+def _natural(facet: str) -> tuple[float, str]:
+    """Numbers by their size, words by their letters."""
+    value = facet.partition("=")[2]
+    try:
+        return float(value), facet
+    except ValueError:
+        return float("inf"), facet
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
