@@ -6,9 +6,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from core import report, runs
+from core import benchmark, report, runs
 from core.cli.console import RunRoot, err, out, root_of
 from core.errors import MaclError
+from core.metrics import METRICS
+from core.report import Row
+from core.significance import conclusion
 
 
 def table(
@@ -17,9 +20,25 @@ def table(
     markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
     preset: Annotated[str | None, typer.Option(help="Only this preset.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare with this loss (a key, or a method as the table names it): corrected resampled "
+            "t-test over seeds, Holm over the methods of a table."
+        ),
+    ] = None,
+    metric: Annotated[str, typer.Option(help=f"Metric of the sentences: {', '.join(METRICS)}.")] = "map_easy",
+    published: Annotated[
+        bool, typer.Option("--published", help="Put the paper's values into the files.")
+    ] = False,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Add the benchmark that came with the program.")
+    ] = False,
     run_root: RunRoot = None,
 ) -> None:
     """Compare finished runs: the 7 metrics in percent, mean ± std over seeds, with chance and oracle."""
+    if metric not in METRICS:
+        raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
     finished = []
     for run in runs.list_runs(root_of(run_root)):
         try:
@@ -27,15 +46,38 @@ def table(
                 finished.append(report.read(run))
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
+    if recorded:
+        finished += [result for found in benchmark.recorded() for result in found.results]
     rows = report.summary(finished, dataset=dataset, preset=preset)
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
+    if baseline:
+        rows = pinned(rows, baseline)
     for path, text in (
         (csv, report.to_csv),
         (latex, report.to_latex),
         (markdown, report.to_markdown),
     ):
         if path is not None:
-            path.write_text(text(rows))
+            path.write_text(text(rows, published))
             err.print(f"wrote {path}")
     out.print(report.to_text(rows), markup=False)
+    for block in report.blocks(rows):
+        if sentence := said(block, metric):
+            out.print(f"\n{block[0].dataset}, {block[0].protocol}: {sentence}", markup=False)
+
+
+def pinned(rows: list[Row], name: str) -> list[Row]:
+    """The rows with every block that has it compared with the baseline; MaclError if no block has it."""
+    found = [(block, report.named(block, name)) for block in report.blocks(rows)]
+    if all(base is None for _, base in found):
+        names = dict.fromkeys(row.name for row in rows if not row.reference)
+        raise MaclError(f"--baseline: need one of {', '.join(names)} or a key of these losses, got {name!r}")
+    return [row for block, base in found for row in (report.pin(block, base) if base else block)]
+
+
+def said(block: list[Row], metric: str) -> str:
+    """What may be concluded from a block with a baseline; empty without one."""
+    base = next((row.name for row in block if row.baseline), "")
+    compared = [(row.name, row.against[metric]) for row in block if metric in row.against]
+    return conclusion(base, METRICS[metric], compared) if compared else ""

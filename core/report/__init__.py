@@ -1,6 +1,6 @@
 """The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
 
-from core.report.baseline import pin
+from core.report.baseline import named, pin
 from core.report.files import cell, to_csv, to_latex, to_markdown, to_text
 from core.report.paper import published, warning
 from core.report.rows import (
@@ -23,6 +23,7 @@ __all__ = [
     "cell",
     "dataset_name",
     "method_name",
+    "named",
     "pin",
     "protocol_name",
     "published",

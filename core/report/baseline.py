@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report.rows import Result, Row
 from core.significance import Comparison, compare
@@ -44,6 +45,14 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
         else replace(row, against=next(filled))
         for row in block
     ]
+
+
+def named(block: Sequence[Row], name: str) -> Row | None:
+    """The row of that name, or of that key of a loss with default parameters; None if the block has none."""
+    methods = [row for row in block if not row.reference]
+    exact = [row for row in methods if row.name == name]
+    plain = [row for row in methods if row.loss == name and row.method == LOSSES[name].title]
+    return next(iter(exact or sorted(plain, key=lambda row: row.recorded)), None)
 
 
 def _pairs(baseline: Row, row: Row, key: str) -> list[Pair]:
