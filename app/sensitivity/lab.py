@@ -25,7 +25,7 @@ from core.runs import INSTANT, Run, RunConfig
 
 SIZE = int(INSTANT["image_size"])
 TOP = 6
-TICK, SLOW_TICK = 0.15, 0.6  # seconds between looks while the head or its repetitions are trained
+TICK, SLOW_TICK = 0.25, 0.75  # seconds between looks while the head or its repetitions are trained
 SEEDS = 3  # trained in all, once the person pauses
 BASE, QUERY, ASKED = "lab_base", "lab_query", "lab_asked"
 ACTIVE = ("queued", "running")

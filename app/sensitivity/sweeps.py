@@ -90,6 +90,9 @@ def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Count
     ]
     if now["missing"]:
         words.append(f"{now['missing']} not there")
+    if now["finished"] == total:
+        st.caption(words[0])
+        return
     left, right = st.columns([5, 2], vertical_alignment="center")
     left.progress(now["finished"] / max(1, total), " · ".join(words))
     with right.container(horizontal=True, horizontal_alignment="right"):

@@ -152,7 +152,7 @@ def surface(root: Path, archive: str) -> bool:
 
 def killed(server: Server) -> bool:
     """Full training of a small ResNet-18; the page that is open starts what is needed."""
-    fields = {"dataset": "demo", "image_size": 32, "epochs": 1, "loss": "macl"}
+    fields = {"dataset": "demo", "image_size": 32, "epochs": 1, "loss": "macl", "precision": "float32"}
     axes = {"alpha": (0.0, 0.75, 1.5, 2.25, 3.0), "beta": (0.0, 0.25, 0.5, 0.75, 1.0)}
     began = time.perf_counter()
     made = sweep.start(sweep.grid("5 × 5", "quick", fields, axes), server.run_root)
