@@ -1,8 +1,9 @@
 """Everything that the pages read from disk, cached; the only place with st.cache_*."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import streamlit as st
@@ -18,6 +19,7 @@ from core.errors import MaclError
 from core.retrieve import Gallery
 from core.runs import Run, RunConfig
 
+Found = TypeVar("Found")
 RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or launch.PROJECT / "assets" / "recorded")
 
 
@@ -77,6 +79,26 @@ def history(run: Run) -> list[dict[str, float]]:
 def scores(run: Run) -> dict[str, Any]:
     """metrics, chance and oracle of a finished run."""
     return _scores(str(run.path))
+
+
+def frames(run: Run) -> list[int]:
+    """Epochs after which a finished run's test embeddings were saved, ascending."""
+    return _frames(str(run.path))
+
+
+def frame(run: Run, epoch: int) -> np.ndarray:
+    """Test embeddings (n, D) of a finished run after an epoch; MaclError if they cannot be read."""
+    return _frame(str(run.path), epoch)
+
+
+def remembered(key: str, compute: Callable[[], Found]) -> Found:
+    """What `compute` gives, once for every key; the key has to name everything that it depends on."""
+    return cast(Found, _remembered(key, compute))
+
+
+def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str:
+    """A sheet of these images of a data set; few are kept, each is large."""
+    return _sprite(data, names, compute)
 
 
 def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -265,6 +287,26 @@ def _splits(path: str) -> dict[str, list[str]]:
 @st.cache_resource(show_spinner=False, max_entries=200)
 def _test_rows(path: str) -> dict[str, int]:
     return {name: row for row, name in enumerate(_splits(path)["test"])}
+
+
+@st.cache_resource(show_spinner=False, max_entries=200)
+def _frames(path: str) -> list[int]:
+    return Run(Path(path)).frames()
+
+
+@st.cache_resource(show_spinner=False, max_entries=400)
+def _frame(path: str, epoch: int) -> np.ndarray:
+    return Run(Path(path)).frame(epoch)
+
+
+@st.cache_resource(show_spinner=False, max_entries=600)
+def _remembered(key: str, _compute: Callable[[], Any]) -> Any:
+    return _compute()
+
+
+@st.cache_data(show_spinner=False, max_entries=12)
+def _sprite(data: str, names: tuple[str, ...], _compute: Callable[[], str]) -> str:
+    return _compute()
 
 
 @st.cache_resource(show_spinner=False, max_entries=100)

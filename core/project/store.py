@@ -85,6 +85,11 @@ def layout(step: Step) -> NDArray[np.float32] | None:
     return read(step.key)
 
 
+def there(step: Step) -> bool:
+    """Whether `layout` has something to give."""
+    return _result(step.key).exists()
+
+
 def request(steps: Sequence[Step]) -> str:
     """Ask for layouts, the first ones first; returns at once.
 

@@ -1,0 +1,256 @@
+"""The embeddings page below its widgets: pictures, what a lasso finds, numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app import cache, gallery, names
+from app.embeddings import colors, layouts, points, scatter, selection
+from app.embeddings.colors import Coloring
+from app.embeddings.numbers import numbers
+from app.embeddings.settings import Settings
+from app.figures import embeddings as figures
+from app.palette import loss_color
+from app.retrieval import waiting
+from app.thumbnails import Thumbnails
+from core import ask, project, space
+from core.errors import MaclError
+from core.metrics import METRICS
+from core.retrieve import Gallery
+from core.runs import Run
+
+METRIC = "map_medium"  # what the colour "average precision" means
+MOST_QUERIES = 2000  # scored in the page: a second
+_HOVER = "embeddings_hover"
+
+
+def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[Gallery]]:
+    """Runs whose images can be shown, and these; the page says why others cannot, or are being computed."""
+    shown, found, waits, why = [], [], [], []
+    for run, title in zip(chosen, names.short_labels(list(chosen)), strict=True):
+        try:
+            gallery = cache.gallery(run, everything and ask.can_answer(run))
+            if everything and not ask.can_answer(run):
+                why.append(f"{title}: only its test split, it came without weights.")
+            elif gallery is None:
+                reply = ask.ask(cache.others(run))
+                if reply.state == "failed":
+                    why.append(f"{title}: only its test split. {reply.error}")
+                else:
+                    waits.append(cache.others(run))
+            shown.append(run)
+            found.append(gallery or cache.gallery(run))
+        except (MaclError, OSError) as error:
+            why.append(f"{title}: {error}")
+    if why:
+        st.warning("\n\n".join(why))
+    waiting.progress(waits)
+    return shown, [gallery for gallery in found if gallery is not None]
+
+
+def show(
+    chosen: Sequence[Run], found: Sequence[Gallery], settings: Settings, images: Thumbnails | None
+) -> None:
+    """Everything below the widgets."""
+    classes = gallery.class_names(chosen[0], images)
+    numbered = points.number(found, settings.only)
+    if not numbered.names:
+        st.info("No image holds all of these labels: take one away.")
+        return
+    dims = settings.umap.dims
+    spaces = layouts.moments(chosen, found, settings.umap, settings.training)
+    pictures = layouts.pictures(spaces, found, settings.method, dims)
+    if settings.method == "umap" and any(picture.method == "pca" for picture in pictures):
+        _wait([moment.step for of_run in spaces for moment in of_run])
+    coloring = _coloring(chosen, found, numbered, settings, classes)
+    titles = names.short_labels(list(chosen))
+    shades = [loss_color(cache.config(run).loss) for run in chosen]
+    trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
+    heads = [
+        scatter.panel(title, shade, _note(settings, picture, trust, cache.frames(run)))
+        for run, title, shade, picture, trust in zip(chosen, titles, shades, pictures, trusts, strict=True)
+    ]
+    selection.numbered(numbered)
+    data = scatter.drawing(numbered, heads, pictures, coloring)
+    _explore(
+        data,
+        numbered,
+        coloring,
+        classes,
+        images,
+        [run.id for run in chosen],
+        _notes(chosen, found, numbered, settings),
+    )
+    rows = [
+        (title, shade, trust, _measured(run, one), _score(run))
+        for run, one, title, shade, trust in zip(chosen, found, titles, shades, trusts, strict=True)
+    ]
+    st.html(numbers(rows, dims))
+    if settings.training:
+        _by_epoch(chosen, titles)
+
+
+@st.fragment
+def _explore(
+    data: dict[str, Any],
+    numbered: points.Points,
+    coloring: Coloring,
+    classes: Sequence[str],
+    images: Thumbnails | None,
+    runs: Sequence[str],
+    notes: Sequence[np.ndarray],
+) -> None:
+    """Pictures and selection; hovering and lassos run this part alone."""
+    state = st.session_state
+    scatter.show(data, selection.take, _hovered)
+    chosen = numbered.where(state.get(selection.NAMES, ()))
+    pictures = [_picture(row, name, numbered, classes, images, notes) for row, name in state.get(_HOVER, [])]
+    scatter.tell(numbered.version, int(state.get(selection.SEQ, 0)), points.to_bits(chosen), pictures)
+    amount = int(chosen.sum())
+    if not amount:
+        st.caption(
+            "Draw around points to see their images, here and in every other picture. Point at one to see it "
+            "alone; click a colour of the legend to take all of it."
+        )
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{amount:,} of {len(numbered.names):,} images**", width="content")
+        st.download_button(
+            "Names as CSV", selection.to_csv(numbered, chosen, classes), "macl-lab-selection.csv", "text/csv",
+            on_click="ignore",
+        )  # fmt: skip
+    selection.show(numbered, chosen, coloring, classes, images, runs)
+
+
+def _hovered(said: dict[str, Any]) -> None:
+    st.session_state[_HOVER] = selection.names_of(said)
+
+
+def _picture(
+    row: int,
+    name: str,
+    numbered: points.Points,
+    classes: Sequence[str],
+    images: Thumbnails | None,
+    notes: Sequence[np.ndarray],
+) -> dict[str, Any]:
+    if row >= len(numbered.names) or numbered.names[row] != name:  # asked before other runs were chosen
+        return {"row": -1, "name": "", "labels": [], "uri": "", "notes": []}
+    return {
+        "row": row,
+        "name": name,
+        "labels": gallery.held(numbered.y[row], classes),
+        "uri": images.uri(name) if images else "",
+        "notes": ["" if math.isnan(part[row]) else f"AP Medium {100 * part[row]:.0f} %" for part in notes],
+    }
+
+
+def _wait(steps: Sequence[project.Step]) -> None:
+    """Ask for layouts and draw the page anew whenever one has come; PCA is there meanwhile."""
+    try:
+        name = project.request(steps)
+    except MaclError as error:
+        st.warning(f"PCA only: {error}")
+        return
+    if name:
+        there = sum(project.layout(step) is not None for step in steps)
+        _progress(name, there, steps)
+
+
+@st.fragment(run_every=0.5)
+def _progress(name: str, there: int, steps: Sequence[project.Step]) -> None:
+    about = project.progress(name)
+    if about.state == "failed":
+        st.warning(f"PCA only: UMAP could not be computed: {about.error}")
+        return
+    if about.state != "running" or sum(project.there(step) for step in steps) > there:
+        st.rerun()
+    share = about.done / about.total if about.total else 0.0
+    done = (there + min(share, 1.0)) / len(steps)
+    st.progress(min(done, 1.0), f"PCA for now; {about.what} is being computed in the background")
+
+
+def _coloring(
+    chosen: Sequence[Run],
+    found: Sequence[Gallery],
+    numbered: points.Points,
+    settings: Settings,
+    classes: Sequence[str],
+) -> Coloring:
+    if settings.mode == "one":
+        return colors.by_one(numbered, classes, settings.label)
+    if settings.mode == "count":
+        return colors.by_count(numbered)
+    if settings.mode == "rarity":
+        return colors.by_rarity(numbered)
+    if settings.mode == "split":
+        return colors.by_split(
+            [[one.splits[row] for row in own] for one, own in zip(found, numbered.own, strict=True)]
+        )
+    if settings.mode == "ap":
+        each = [_quality(run, one)[own] for run, one, own in zip(chosen, found, numbered.own, strict=True)]
+        return colors.by_quality(each, METRICS[METRIC].replace("mAP", "AP"))
+    return colors.by_label(numbered, classes)
+
+
+def _quality(run: Run, one: Gallery) -> np.ndarray:
+    """AP of each image of a gallery as query in the test split; nan for images of other splits."""
+    quality = np.full(len(one.names), np.nan)
+    tested = [row for row, split in enumerate(one.splits) if split == "test"]
+    if len(tested) <= MOST_QUERIES:
+        quality[tested] = cache.query_scores(run)[METRIC]
+    return quality
+
+
+def _notes(
+    chosen: Sequence[Run], found: Sequence[Gallery], numbered: points.Points, settings: Settings
+) -> list[np.ndarray]:
+    """What hover says of each point in each picture (n,), where the colour does: the AP of its run."""
+    notes = []
+    for run, one, own, rows in zip(chosen, found, numbered.own, numbered.rows, strict=True):
+        note = np.full(len(numbered.names), np.nan)
+        if settings.mode == "ap":
+            note[rows] = _quality(run, one)[own]
+        notes.append(note)
+    return notes
+
+
+def _note(settings: Settings, picture: layouts.Picture, trust: float, frames: Sequence[int]) -> str:
+    """What stands beside a picture's title."""
+    method = {"umap": "UMAP", "pca": "PCA"}[picture.method]
+    if settings.method == "umap" and picture.method == "pca":
+        method = "PCA until UMAP is there"
+    trusted = "" if math.isnan(trust) else f" · trustworthiness {trust:.2f}"
+    saved = "" if not settings.training or frames else " · saved no epochs"
+    return f"{method}{trusted}{saved}"
+
+
+def _measured(run: Run, one: Gallery) -> space.Numbers:
+    return cache.remembered(f"space {run.path} {len(one.names)}", lambda: space.measure(one.z, one.y))
+
+
+def _score(run: Run) -> float:
+    value = cache.scores(run)["metrics"].get(METRIC)
+    return math.nan if value is None else float(value)
+
+
+def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:
+    """How the numbers of the space went through training."""
+    lines = []
+    for run, title in zip(chosen, titles, strict=True):
+        epochs = cache.frames(run)
+        if epochs:
+            of = [_after(run, epoch) for epoch in epochs]
+            lines.append(figures.Line(title, cache.config(run).loss, epochs, of))
+    if lines:
+        st.plotly_chart(
+            figures.by_epoch(lines), alt="Alignment, uniformity, effective rank and hubness by epoch"
+        )
+
+
+def _after(run: Run, epoch: int) -> space.Numbers:
+    key = f"space {run.path} after {epoch}"
+    return cache.remembered(key, lambda: space.measure(cache.frame(run, epoch), cache.embeddings(run)[1]))

@@ -1,0 +1,54 @@
+"""The numbers of embedding spaces through training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from app.figures.curves import DASHES
+from app.palette import loss_color
+from core.space import Numbers
+
+TITLES = {
+    "alignment": "Alignment (lower: closer)",
+    "uniformity": "Uniformity (lower: more even)",
+    "effective_rank": "Effective rank",
+    "hubness": "Hubness",
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One run: its numbers after each epoch."""
+
+    title: str
+    loss: str
+    epochs: Sequence[int]
+    numbers: Sequence[Numbers]
+
+
+def by_epoch(lines: Sequence[Line]) -> go.Figure:
+    """Four small panels beside each other, a line per run; runs of one loss differ in their dash."""
+    figure = make_subplots(
+        rows=1, cols=len(TITLES), subplot_titles=list(TITLES.values()), horizontal_spacing=0.05
+    )
+    seen: dict[str, int] = {}
+    for line in lines:
+        dash = DASHES[seen.get(line.loss, 0) % len(DASHES)]
+        seen[line.loss] = seen.get(line.loss, 0) + 1
+        for column, key in enumerate(TITLES, start=1):
+            figure.add_scatter(
+                x=list(line.epochs), y=[getattr(number, key) for number in line.numbers],
+                mode="lines+markers", name=line.title, legendgroup=line.title, showlegend=column == 1,
+                line={"color": loss_color(line.loss), "width": 2, "dash": dash}, marker={"size": 5},
+                hovertemplate="epoch %{x}: %{y:.3f}<extra>%{fullData.name}</extra>", row=1, col=column,
+            )  # fmt: skip
+    figure.update_annotations(font_size=13)
+    figure.update_xaxes(title_text="epoch", rangemode="tozero")
+    figure.update_layout(
+        height=290,
+        margin={"l": 10, "r": 10, "t": 40, "b": 10},
+        legend={"orientation": "h", "x": 0, "y": -0.35},
+    )
+    return figure

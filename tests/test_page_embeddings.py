@@ -1,0 +1,282 @@
+"""The embeddings page on real small runs: what is drawn, lassos after filters and other runs, UMAP."""
+
+import base64
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import cache
+from app.embeddings import points, selection, settings, view
+from core import project, runs, train
+from core.project import Step, Umap, store
+from core.runs import Run
+
+MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
+    monkeypatch.setattr(store, "_wake", lambda: None)  # UMAP itself is tested elsewhere
+    return folder
+
+
+@pytest.fixture
+def two(root: Path, finished_runs: Path) -> list[Run]:
+    shutil.copytree(finished_runs, root, dirs_exist_ok=True)
+    return sorted(runs.list_runs(root), key=lambda run: run.config.loss, reverse=True)
+
+
+@pytest.fixture(scope="module")
+def framed(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run with another seed, and so another test split, that has saved its way."""
+    config = next(run.config for run in runs.list_runs(finished_runs) if run.config.loss == "mulsupcon")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
+        changed = config.model_copy(update={"seed": 1, "embed_every": 1, "epochs": 3})
+        run = runs.create(changed, tmp_path_factory.mktemp("framed"))
+        assert train.run(run.path) == "finished"
+        yield run.path
+
+
+def open_page(**parameters: Any) -> AppTest:
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for key, value in parameters.items():
+        page.query_params[key] = value
+    page.switch_page("../pages/embeddings.py").run()
+    deadline = time.monotonic() + 60
+    while page.get("bidi_component") and any("Preparing" in str(bar) for bar in page.get("progress")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        page.run()
+    assert not page.exception
+    return page
+
+
+def component(page: AppTest, part: str) -> dict[str, Any]:
+    """What the component with this field draws."""
+    found = [json.loads(one.proto.json) for one in page.get("bidi_component")]
+    (data,) = [one for one in found if part in one]
+    return dict(data)
+
+
+def places(page: AppTest, panel: int, frame: int = 0) -> np.ndarray:
+    data = component(page, "panels")
+    raw = np.frombuffer(base64.b64decode(data["panels"][panel]["frames"][frame]["at"]), "<u2")
+    return raw.reshape(-1, data["dims"]) / 32767.5 - 1
+
+
+def dots(page: AppTest, panel: int) -> list[str]:
+    """Image name of each dot of a picture, by what the component was sent and the server has numbered."""
+    data = component(page, "panels")
+    names = page.session_state[selection.NUMBERED][data["version"]]
+    assert len(names) == data["n"]
+    rows = base64.b64decode(data["panels"][panel]["rows"])
+    order = np.frombuffer(rows, "<i4").tolist() if rows else range(len(names))
+    return [names[row] for row in order]
+
+
+def lasso(page: AppTest, panel: int, chosen: list[int]) -> AppTest:
+    """Tell the server what the browser would after a lasso around these dots of a picture."""
+    data = component(page, "panels")
+    rows = base64.b64decode(data["panels"][panel]["rows"])
+    order = np.frombuffer(rows, "<i4") if rows else np.arange(data["n"])
+    bits = np.zeros(data["n"], bool)
+    bits[order[chosen]] = True
+    said = {"version": data["version"], "seq": 1, "bits": points.to_bits(bits)}
+    answer(page, said)
+    page.run()
+    assert not page.exception
+    return page
+
+
+def answer(page: AppTest, said: dict[str, Any]) -> None:
+    """Give the page a message of the component, as `selection.take` does."""
+    names = selection.chosen_names(said, page.session_state[selection.NUMBERED])
+    if names is not None:
+        page.session_state[selection.NAMES], page.session_state[selection.SEQ] = names, said["seq"]
+
+
+def test_without_runs_the_page_leads_to_training(root: Path) -> None:
+    page = open_page()
+    assert "No finished run yet" in page.info[0].value
+    assert page.get("page_link")
+
+
+def test_every_dot_is_where_pca_puts_its_image(two: list[Run]) -> None:
+    page = open_page(projection="PCA", runs=[run.id for run in two])
+    data = component(page, "panels")
+    assert [panel["title"] for panel in data["panels"]] == ["MulSupCon", "MACL"]
+    onto = None
+    for number, run in enumerate(two):
+        z, _ = run.embeddings()
+        names = run.splits()["test"]
+        assert dots(page, number) == names
+        x = project.align(project.pca(z, 2), onto)
+        onto = x if onto is None else onto
+        drawn = places(page, number)
+        # the same picture but for one shift and one scale
+        drawn, x = drawn - drawn.mean(0), x - x.mean(0)
+        scale = (drawn * x).sum() / (x * x).sum()
+        np.testing.assert_allclose(drawn, scale * x, atol=2e-4)
+    assert len(page.get("bidi_component")) == 2
+
+
+@pytest.mark.parametrize("mode", ["One label", "Number of labels", "Rarity of its labels", "Split"])
+def test_colours(two: list[Run], mode: str) -> None:
+    legend = component(open_page(projection="PCA", color=mode, dims="3-D"), "panels")["legend"]
+    assert legend["title"]
+    if legend["kind"] == "groups":
+        assert sum(item[2] for item in legend["items"]) <= 32
+
+
+def test_the_colour_of_quality_is_that_of_each_run(two: list[Run]) -> None:
+    page = open_page(projection="PCA", color="Average precision as query", runs=[run.id for run in two])
+    data = component(page, "panels")
+    assert not data["values"]
+    for panel, run in zip(data["panels"], two, strict=True):
+        sent = np.frombuffer(base64.b64decode(panel["values"]), np.uint8)
+        ap = cache.query_scores(run)[view.METRIC]
+        known = ~np.isnan(ap)
+        assert (sent[~known] == 255).all()
+        np.testing.assert_allclose(sent[known] / 254, ap[known], atol=0.003)
+
+
+def test_a_lasso_finds_the_same_images_in_every_picture(two: list[Run], framed: Path, root: Path) -> None:
+    shutil.copytree(framed, root / framed.name)
+    other = Run(root / framed.name)
+    page = open_page(projection="PCA", runs=[two[0].id, other.id])
+    shared = [name for name in dots(page, 1) if name in dots(page, 0)]
+    assert 0 < len(shared) < len(dots(page, 1))
+    chosen = [3, 5, 9]
+    expected = {dots(page, 1)[dot] for dot in chosen}
+    lasso(page, 1, chosen)
+    grid = component(page, "items")
+    assert {item["name"] for item in grid["items"]} == expected
+    assert grid["total"] == 3
+    bits = points.from_bits(component(page, "bits")["bits"], component(page, "panels")["n"])
+    names = page.session_state[selection.NUMBERED][component(page, "panels")["version"]]
+    assert {names[i] for i in np.flatnonzero(bits)} == expected
+    labels = {item["name"]: item["labels"] for item in grid["items"]}
+    for run in (two[0], other):
+        _, y = run.embeddings()
+        for row, name in enumerate(run.splits()["test"]):
+            if name in labels:
+                held = [label for label, has in zip(run.classes(), y[row], strict=True) if has]
+                assert labels[name] == held
+
+
+def test_a_lasso_is_right_after_filtering_and_after_another_run_is_chosen(
+    two: list[Run], framed: Path, root: Path
+) -> None:
+    shutil.copytree(framed, root / framed.name)
+    page = open_page(projection="PCA", runs=[two[0].id])
+    _, y = two[0].embeddings()
+    names, classes = two[0].splits()["test"], two[0].classes()
+    label = int(y.sum(0).argmax())
+    page.multiselect(settings.KEYS["only"]).set_value([classes[label]]).run()
+    fitting = [name for name, row in zip(names, y, strict=True) if row[label]]
+    assert dots(page, 0) == fitting
+    assert 3 < len(fitting) < len(names)
+    before = places(page, 0)
+
+    lasso(page, 0, [0, 2])
+    assert {item["name"] for item in component(page, "items")["items"]} == {fitting[0], fitting[2]}
+
+    page.multiselect(settings.KEYS["only"]).set_value([]).run()  # the same images, other numbers
+    assert {item["name"] for item in component(page, "items")["items"]} == {fitting[0], fitting[2]}
+    bits = points.from_bits(component(page, "bits")["bits"], len(names))
+    assert np.flatnonzero(bits).tolist() == sorted(names.index(fitting[i]) for i in (0, 2))
+    assert before.shape == (len(fitting), 2)
+
+    page.multiselect(settings.RUNS).set_value([framed.name]).run()
+    theirs = Run(root / framed.name).splits()["test"]
+    assert dots(page, 0) == theirs
+    lasso(page, 0, [1])
+    assert [item["name"] for item in component(page, "items")["items"]] == [theirs[1]]
+
+
+def test_a_late_message_is_read_with_the_numbers_it_was_sent_for(two: list[Run]) -> None:
+    page = open_page(projection="PCA", runs=[two[0].id])
+    data = component(page, "panels")
+    names = two[0].splits()["test"]
+    bits = np.zeros(data["n"], bool)
+    bits[7] = True
+    said = {"version": data["version"], "seq": 4, "bits": points.to_bits(bits)}
+    _, y = two[0].embeddings()
+    label = two[0].classes()[int(np.flatnonzero(y[7])[0])]
+    page.multiselect(settings.KEYS["only"]).set_value([label]).run()  # before the lasso arrives
+    answer(page, said)
+    page.run()
+    assert [item["name"] for item in component(page, "items")["items"]] == [names[7]]
+    assert selection.chosen_names(said | {"version": "of nobody"}, {}) is None
+
+
+def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
+    page = open_page(runs=[run.id for run in two], umap_seed=7)
+    first = component(page, "panels")
+    assert all("PCA until UMAP" in panel["note"] for panel in first["panels"])
+    (_, steps), *more = store.waiting()
+    assert not more
+    z = [run.embeddings()[0] for run in two]
+    begin = Step(z[0], Umap(seed=7))
+    then = Step(z[1], begin.umap, begin, np.arange(len(z[1])))
+    assert [step["key"] for step in steps] == [begin.key, then.key]
+    for step, shift in ((begin, 0.0), (then, 1.0)):
+        store.write(step.key, step.z[:, :2] + np.float32(shift))
+    page.run()
+    assert all("UMAP · trust" in panel["note"] for panel in component(page, "panels")["panels"])
+    again = open_page(runs=[run.id for run in two], umap_seed=7)
+    assert component(again, "panels") == component(page, "panels")
+    for name, _ in store.waiting():
+        store.drop(name)
+
+
+def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page(runs=[two[0].id], umap_seed=8)
+    ((name, _),) = store.waiting()
+    store.tell(name, state="failed", error="no memory")
+    store.drop(name)
+    monkeypatch.setattr(project, "request", lambda steps: name)
+    page.run()
+    assert "no memory" in page.warning[0].value
+    assert component(page, "panels")["n"] == 32
+
+
+def test_through_training(two: list[Run], framed: Path, root: Path) -> None:
+    shutil.copytree(framed, root / framed.name)
+    shutil.rmtree(two[0].path / "frames")
+    page = open_page(projection="PCA", runs=[framed.name, two[0].id], training="true")
+    panels = component(page, "panels")["panels"]
+    assert [frame["epoch"] for frame in panels[0]["frames"]] == [0, 1, 2, 3]
+    assert len(panels[1]["frames"]) == 1
+    assert "saved no epochs" in panels[1]["note"]
+    assert page.get("plotly_chart")
+    final = open_page(projection="PCA", runs=[framed.name])
+    x, still = places(page, 0, 3), places(final, 0)
+    x, still = x - x.mean(0), still - still.mean(0)
+    np.testing.assert_allclose(x / np.abs(x).max(), still / np.abs(still).max(), atol=1e-3)
+
+
+def test_permalink_names_what_is_gone(two: list[Run]) -> None:
+    page = open_page(projection="PCA", runs=[two[1].id, "lost"], color="One label", label="no such")
+    said = " ".join(warning.value for warning in page.warning)
+    assert "lost" in said
+    assert "no such" in said
+    assert page.multiselect(settings.RUNS).value == [two[1].id]
+
+
+def test_runs_without_weights_show_their_test_split_alone(two: list[Run]) -> None:
+    (two[0].path / "model.safetensors").unlink()
+    page = open_page(projection="PCA", runs=[two[0].id], images="All splits")
+    assert component(page, "panels")["n"] == 32
