@@ -23,7 +23,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from core.data.prepared import cache_root, make_folder
-from core.files import locked_by, write_atomic
+from core.errors import MaclError
+from core.files import locked_by
 from core.runs import Run
 
 VERSION = 1  # of the answers: raise it when the same question gets another one
@@ -88,7 +89,7 @@ def ask(question: Question) -> Reply:
         make_folder(folder)
         waiting = folder / f"{URGENCY[question.kind]}-{question.key}.json"
         if not waiting.exists():
-            write_atomic(waiting, json.dumps(asdict(question)))
+            put(waiting, json.dumps(asdict(question)).encode())
         ensure()
     return reply
 
@@ -110,6 +111,23 @@ def look(question: Question) -> Reply:
         return Reply("waiting", {})
 
 
+def put(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all; not flushed to the disk: a crash costs a repetition.
+
+    Raises:
+        MaclError: If the cache cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise MaclError(
+            f"cannot write to {path.parent} ({error.strerror or error}): "
+            "make room or point MACL_CACHE to another folder"
+        ) from error
+
+
 def again(question: Question) -> None:
     """Forget that a question failed, so that it can be put again."""
     answer_path(question.key).with_suffix(".txt").unlink(missing_ok=True)
@@ -127,7 +145,7 @@ def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
     """
     make_folder(home() / "pictures")
     arrays = {str(size): np.ascontiguousarray(array) for size, array in sizes.items()}
-    write_atomic(picture_path(key), save(arrays))
+    put(picture_path(key), save(arrays))
 
 
 def picture(key: str) -> dict[int, np.ndarray]:

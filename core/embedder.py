@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save
 
-from core.ask import PICTURE, URGENCY, Question, answer_path, home, picture
+from core.ask import PICTURE, URGENCY, Question, answer_path, home, look, picture, put
 from core.data import Dataset, load
 from core.data.prepared import make_folder, prepared_size
 from core.errors import MaclError
-from core.files import lock, unlock, write_atomic
+from core.files import lock, unlock
 from core.runs import Run
 
 if TYPE_CHECKING:
@@ -100,12 +100,12 @@ class Embedder:
         self.urgency, outer = URGENCY[question.kind], self.urgency
         place = answer_path(question.key)
         try:
-            if not place.exists():
-                write_atomic(place, save(self.answer(question)))
+            if look(question).state != "ready":
+                put(place, save(self.answer(question)))
         except Exception as error:  # whatever it is, the next question can be answered
             known = isinstance(error, MaclError)
             told = str(error) if known else f"{type(error).__name__}: {error}"
-            write_atomic(place.with_suffix(".txt"), told)
+            put(place.with_suffix(".txt"), told.encode())
             if not known:
                 traceback.print_exception(error)
         path.unlink(missing_ok=True)
@@ -233,7 +233,7 @@ class Embedder:
     def _say(self, what: str, done: int = 0, total: int = 0) -> None:
         self.told = time.monotonic()
         about = {"pid": os.getpid(), "ready": what != STARTING, "what": what, "done": done, "total": total}
-        write_atomic(self.home / "doing.json", json.dumps(about))
+        put(self.home / "doing.json", json.dumps(about).encode())
 
     def _warm_up(self) -> None:
         """Run once what the first question would otherwise wait for."""

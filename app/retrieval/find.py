@@ -92,7 +92,8 @@ def tools(
             f"Worst and lead go by {METRICS[metric]} on the test split; “Rows by” chooses another metric."
         )
     order, values = _order(runs, names, metric)
-    rows = [row for row in order if row in set(fitting)]
+    wanted = set(fitting)
+    rows = [row for row in order if row in wanted]
     offered = [names[row] for row in rows]
     if state.pop(query.JUMP, False) and offered:
         query.go(offered[0])

@@ -13,7 +13,7 @@ def progress(waits: Sequence[ask.Question]) -> None:
         _look(list(waits))
 
 
-@st.fragment(run_every=0.15)
+@st.fragment(run_every=0.1)
 def _look(waits: list[ask.Question]) -> None:
     if any(ask.look(question).state != "waiting" for question in waits):
         st.rerun()
