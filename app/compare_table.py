@@ -12,6 +12,7 @@ from app.tables import Line, marked, page, table
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row, blocks, pin, published
+from core.runs import PRESETS
 from core.significance import Comparison, p_value
 
 DEFINITIONS = {
@@ -71,8 +72,14 @@ def definitions() -> str:
 
 
 def ordered(rows: Sequence[Row]) -> list[list[Row]]:
-    """Blocks of `report.summary`: a person's own before those that are recorded or of the demo set."""
-    return sorted(blocks(rows), key=lambda rows: (_all_recorded(rows), rows[0].dataset == "demo"))
+    """Blocks of `report.summary`: a person's own first, the demo set and special studies last."""
+
+    def place(rows: Sequence[Row]) -> tuple[bool, bool, int, bool]:
+        first = rows[0].results[0]
+        preset = list(PRESETS).index(first.config.preset)
+        return _all_recorded(rows), bool(first.study), preset, rows[0].dataset == "demo"
+
+    return sorted(blocks(rows), key=place)
 
 
 def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:

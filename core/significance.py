@@ -174,8 +174,7 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
         if names := groups[verdict]:
             parts.append(f"{_listed(names)} {_is(names)} {verdict} than {baseline}")
     if names := groups["same"]:
-        it = baseline if not parts else "it"
-        parts.append(f"{_listed(names)} cannot be told from {it}")
+        parts.append(f"{_listed(names)} cannot be told from {baseline}")
     if names := groups["unknown"]:
         parts.append(f"about {_listed(names)} nothing may be concluded (fewer than {ENOUGH} seeds in common)")
     return f"{metric}, on these {seeds} seeds: " + "; ".join(parts) + "."

@@ -40,7 +40,7 @@ def test_a_baseline_by_key_or_name(root: Path, capsys: pytest.CaptureFixture[str
     for name in ("macl", LOSSES["macl"].title):
         table(root, "--recorded", "--baseline", name, "--metric", "wap")
         said = capsys.readouterr().out
-        verdict = "OML is better than MACL; LBase cannot be told from it."
+        verdict = "OML is better than MACL; LBase cannot be told from MACL."
         assert f"dlrsd, instant: wAP@100, on these 4 seeds: {verdict}" in said
 
 

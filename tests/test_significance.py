@@ -142,7 +142,7 @@ def test_one_plain_sentence_for_a_table() -> None:
     found += [("MulSupCon", a(0.1, -1, 1, 0.8))]
     assert conclusion("MACL", "wAP@100", found) == (
         "wAP@100, on these 10 seeds: LMsc and LProto are better than MACL; OML is worse than MACL; "
-        "MulSupCon cannot be told from it."
+        "MulSupCon cannot be told from MACL."
     )
     assert conclusion("MACL", "wAP@100", found[3:]) == (
         "wAP@100, on these 10 seeds: MulSupCon cannot be told from MACL."

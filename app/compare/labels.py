@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -9,7 +10,7 @@ from app import cache, compare_table
 from app.figures import label_quality
 from core.errors import MaclError
 from core.report import Result, Row
-from core.report.labels import Quality, label_table
+from core.report.labels import LabelTable, Quality, label_table
 
 
 def show(rows: Sequence[Row], draw: Callable[[go.Figure, str], None]) -> None:
@@ -22,7 +23,8 @@ def show(rows: Sequence[Row], draw: Callable[[go.Figure, str], None]) -> None:
     title = compare_table.title(rows)
     st.subheader(title)
     results = [result for row in rows if not row.reference for result in row.results]
-    quality = {result.id: found for result in results if (found := _quality(result))}
+    with st.spinner("Looking at every label …"):
+        quality = {result.id: found for result in results if (found := _quality(result))}
     counts, of = _counts(results, quality)
     table = label_table(rows, quality, counts)
     if not table.rows:
@@ -37,8 +39,19 @@ def show(rows: Sequence[Row], draw: Callable[[go.Figure, str], None]) -> None:
     pinned = "" if base else " Compare with a baseline above to see differences."
     st.caption(
         f"Mean average precision of each label (its images ask, images that hold it are relevant), {what}, "
-        f"mean over seeds. Labels from frequent to rare; in brackets the {of} that hold them.{pinned}"
+        f"mean over seeds. Labels from frequent to rare; in brackets the {of} that hold them. "
+        f"{_rare(table)}{pinned}"
     )
+
+
+def _rare(table: LabelTable) -> str:
+    """Who is best on the rare third of the labels; a description, not a test."""
+    tail = table.groups["tail"]
+    if np.isnan(tail).all():
+        return ""
+    best = int(np.nanargmax(tail))
+    value = f"{tail[best]:+.1f} points" if table.difference else f"{tail[best]:.1f} %"
+    return f"Highest on the rare third: {compare_table.label(table.rows[best])}, {value}."
 
 
 def _quality(result: Result) -> Quality | None:

@@ -194,9 +194,12 @@ def _method(
 
 
 def _range(rows: Sequence[Row], key: str) -> list[float]:
-    """From the lowest to the highest value of a panel, spread included, with a margin."""
-    found = [row.values[key] for row in rows if key in row.values] or [(0.0, None), (100.0, None)]
-    low = min(mean - (spread or 0) for mean, spread in found)
-    high = max(mean + (spread or 0) for mean, spread in found)
+    """From the lowest to the highest value of a panel, spread and seeds included, with a margin."""
+    found = [row.values[key] for row in rows if key in row.values]
+    ends = [mean + sign * (spread or 0) for mean, spread in found for sign in (-1, 1)]
+    results = [result for row in rows if not row.reference for result in row.results]
+    values = [result.scores["metrics"][key] for result in results]
+    ends += [100 * value for value in values if value is not None]
+    low, high = min(ends, default=0.0), max(ends, default=100.0)
     margin = max(0.05 * (high - low), 0.5)
     return [low - margin, high + margin]
