@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHES = ("losses", "metrics", "prepare", "step", "demo", "retrieval", "pages", "quickstart")
+BENCHES = ("losses", "metrics", "prepare", "step", "demo", "retrieval", "pages", "quickstart", "sensitivity")
 
 
 def main() -> int:

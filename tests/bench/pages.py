@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from core import runs
+from core import lab, runs
 from core.data import load
 from core.files import lock
 from core.losses import LOSSES
@@ -33,6 +33,7 @@ PAGES = {  # with what shows that a page is more than its title
     "compare": "plotly_chart",
     "retrieval": "bidi_component",
     "mechanism": "bidi_component",
+    "sensitivity": "bidi_component",
 }
 SWITCH_BAR, REFRESH_BAR = 400.0, 30.0  # milliseconds
 SWITCHES, REFRESHES = 12, 60
@@ -51,7 +52,9 @@ def main() -> int:
         for source in sorted((ROOT / "assets" / "recorded").iterdir()):
             copy = shutil.copytree(source, root / source.name.replace("recorded", "copied"))
             (copy / "recorded").unlink()
-        lock(root / ".worker-auto.lock")  # this process passes for the worker: none is to be started
+        lab.folder(root).mkdir()
+        for place in (root, lab.folder(root)):
+            lock(place / ".worker-auto.lock")  # this process passes for the worker: none is to be started
         lengthy = [long_run(root, loss, LINES) for loss in list(LOSSES)[:TRACES]]
         lock(lengthy[0].path / "lock")  # and for the process that trains this run
         held = [switches(name, lengthy) for name in PAGES]

@@ -15,7 +15,7 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
 
-from core import launch
+from core import lab, launch
 from core.files import locked_by
 from core.runs import Run, RunConfig
 

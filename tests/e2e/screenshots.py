@@ -17,12 +17,12 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from app.palette import LOSS_COLORS, jaccard_color
-from core import launch, runs
+from core import lab, launch, runs
 from core.data import load
 from core.runs import RunConfig
 from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
 
-PAGES = ("", "data", "train", "compare", "retrieval", "mechanism")
+PAGES = ("", "data", "train", "compare", "retrieval", "mechanism", "sensitivity")
 WIDTHS = (1280, 1920)
 README = ROOT / "assets" / "screenshots"
 README_PAGES = {  # at most so many bytes, and what has to be there
@@ -55,8 +55,9 @@ def main() -> int:
             else:
                 shoot(browser, server, state, query, out)
             server.kill(signal.SIGTERM)
-            for about in launch.workers(server.run_root).values():
-                os.kill(int(str(about["pid"])), signal.SIGKILL)
+            for root in (server.run_root, lab.folder(server.run_root)):
+                for about in launch.workers(root).values():
+                    os.kill(int(str(about["pid"])), signal.SIGKILL)
         browser.close()
     print(out)
     return 0

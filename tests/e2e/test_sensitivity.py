@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,11 @@ from tests.e2e.conftest import PATIENCE_MS, Server, wait
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _runs(server: Server, finished_runs: Path, tiny: Path) -> Iterator[None]:
+def _runs(server: Server, finished_runs: Path, tiny: Path) -> None:
     shutil.copytree(finished_runs, server.run_root, dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", server.environment["MACL_CACHE"])
         load("folder", tiny, image_size=SIZE)
-    yield
-    for about in launch.workers(lab.folder(server.run_root)).values():
-        os.kill(int(str(about["pid"])), signal.SIGKILL)
 
 
 def going(server: Server) -> list[Run]:
