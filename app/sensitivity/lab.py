@@ -250,10 +250,10 @@ def _keep(run: Run) -> None:
 def _rows(now: Run, before: Run, images: Thumbnails, place: st.delta_generator.DeltaGenerator) -> None:
     """The query's nearest images under the baseline and under the settings."""
     reference = next((run for run in (now, before) if _state(run) == "finished"), None)
+    shown = [before] if now.path == before.path else [before, now]
     if reference is None:
-        gallery.show(
-            gallery.query("", []), [_waiting(before), _waiting(now)], images.uri, TOP, ask, key="lab_gallery"
-        )
+        rows = [_waiting(run) for run in shown]
+        gallery.show(gallery.query("", []), rows, images.uri, TOP, ask, key="lab_gallery")
         return
     names, (_, y) = cache.test_names(reference), cache.embeddings(reference)
     classes = gallery.class_names(reference, images)
@@ -265,7 +265,6 @@ def _rows(now: Run, before: Run, images: Thumbnails, place: st.delta_generator.D
     query: str = st.session_state[QUERY]
     if st.query_params.get("lab_query") != query:
         st.query_params["lab_query"] = query
-    shown = [before] if now.path == before.path else [before, now]
     rows = [
         _row(run, before, query, names, classes) if _state(run) == "finished" else _waiting(run)
         for run in shown

@@ -45,6 +45,7 @@ class Server:
             "MACL_RUN_ROOT": str(self.run_root),
             "MACL_CACHE": str(cache),
             "MACL_DATA_ROOT": str(home / "data"),
+            "MACL_PROJECT_IDLE_SECONDS": "5",  # the process that computes UMAP ends soon after its last test
         }
         with socket.socket() as free:
             free.bind(("localhost", 0))
@@ -96,8 +97,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.start()
     yield running
     running.kill(signal.SIGTERM)
-    for about in launch.workers(running.run_root).values():
-        os.kill(int(str(about["pid"])), signal.SIGKILL)
+    for root in (running.run_root, lab.folder(running.run_root)):
+        for about in launch.workers(root).values():
+            os.kill(int(str(about["pid"])), signal.SIGKILL)
     embedder = locked_by(Path(running.environment["MACL_CACHE"]) / "embedder" / "lock")
     if embedder is not None:
         os.kill(embedder, signal.SIGKILL)
