@@ -187,6 +187,17 @@ def test_a_failed_training_says_why(run_root: Path) -> None:
     assert "diverged" in app.error[0].value
 
 
+def test_a_run_that_made_room_for_others_is_trained_again(run_root: Path) -> None:
+    app = page()
+    (run,) = work(run_root)
+    app.run()
+    shutil.rmtree(run.path)
+    app.run()
+    assert not app.exception
+    assert [metric.value for metric in app.metric] == ["…"] * 7
+    assert launch.queue(lab.folder(run_root)) == [run]
+
+
 def test_without_anything_the_lab_offers_the_demo_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

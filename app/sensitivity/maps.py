@@ -18,7 +18,7 @@ KEPT = "lab_batch"
 
 def show(now: Run, before: Run, config: RunConfig, images: Thumbnails) -> None:
     """Maps of the settings at once; they need labels alone, so they do not wait for the training."""
-    known = next((run for run in (now, before) if cache.state(run) == "finished"), None)
+    known = next((run for run in (now, before) if run.state == "finished"), None)
     if known is None:
         return
     source = batch_of(known, config, images)
