@@ -18,9 +18,10 @@ from app import cache, compare_table
 from app.compare import blocks as tables
 from app.compare import filters
 from app.compare_table import View
-from app.figures import scores
+from app.figures import label_quality, scores
 from core import report, runs
 from core.metrics import METRICS
+from core.report.labels import label_table
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -445,3 +446,37 @@ def test_notes_concern_their_data_set() -> None:
 
 def test_markdown_leaves_names_as_they_are() -> None:
     assert tables.plain("a_b *c* $x$ [d](e)") == r"a\_b \*c\* \$x\$ \[d\]\(e\)"
+
+
+def test_all_metrics_have_a_panel_for_each_table_with_every_seed_inside() -> None:
+    far = [of("lmsc", seed, 0.1 if seed == 3 else 0.9) for seed in SEEDS]
+    found = compare_table.arranged(report.summary(LOW + HIGH + far), View())
+    figure = scores.all_metrics(found, ["DLRSD"], compare_table.label, compare_table.color)
+    axes = [figure.layout[f"xaxis{n or ''}"] for n in (0, *range(2, 8))]
+    assert len(figure.data) == 2 * 3 * len(METRICS)
+    for axis in axes:
+        low, high = axis.range
+        assert low < 10 < 90 < high
+    assert [a.text for a in figure.layout.annotations][:2] == ["mAP(sim)<br>@5000", "nDCG(sim)<br>@100"]
+
+
+def test_quality_against_time() -> None:
+    untimed = [replace(r, scores={**r.scores, "training_s": None}) for r in ALIKE]
+    found = compare_table.arranged(report.summary(LOW + HIGH + untimed), View())
+    figure = scores.time(found, "wap", ["DLRSD"], compare_table.label, compare_table.color)
+    drawn = {trace.name: (trace.x[0], trace.y[0]) for trace in figure.data}
+    assert drawn == {"MACL": (1.5, pytest.approx(50.15)), "OML": (1.5, pytest.approx(80.05))}
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_heat_map_holds_the_table(dark: bool) -> None:
+    quality = {r.id: {"tree": 0.5 if r.config.loss == "macl" else 0.8, "ship": None} for r in LOW + HIGH}
+    (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(baseline="MACL"))
+    table = label_table(rows, quality, {"tree": 10, "ship": 2})
+    figure = label_quality.heat_map(table, compare_table.label, dark)
+    labels, groups = figure.data
+    assert list(labels.x) == ["tree (10)", "ship (2)"]
+    assert list(labels.y) == ["OML"]
+    assert labels.z[0][0] == pytest.approx(30.0)
+    assert labels.zmin == -labels.zmax
+    assert groups.z[0][0] == pytest.approx(30.0)

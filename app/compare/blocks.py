@@ -33,8 +33,8 @@ def show(found: Blocks, view: View) -> None:
     )
     if view.baseline:
         legend += (
-            " Below each mean the difference to the baseline in points: ▲ better, ▼ worse (5 % level, "
-            "Holm over the table), ≈ cannot be told apart, ? too few seeds in common."
+            " Below each mean the difference to the baseline on common seeds, in points: ▲ better, ▼ worse "
+            "(5 % level, Holm over the table), ≈ cannot be told apart, ? too few seeds in common."
         )
     st.caption(legend)
 
