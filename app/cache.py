@@ -20,6 +20,8 @@ from core.ask import Question, answer_path, look
 from core.benchmark import Benchmark, summary
 from core.data import Dataset, Report, check, load
 from core.data import is_prepared as is_prepared_now
+from core.data.duplicates import Pair
+from core.data.duplicates import result as duplicates_of
 from core.errors import MaclError
 from core.retrieve import Gallery
 from core.runs import Run, RunConfig
@@ -221,6 +223,11 @@ def label_sets(data: Dataset) -> int:
     return _label_sets(data.name, data.key, len(data), data)
 
 
+def duplicates(key: str) -> list[Pair]:
+    """Pairs that show the same place among the images of that key; MaclError before they were looked for."""
+    return _duplicates(key)
+
+
 def is_open(run_config: RunConfig) -> bool:
     """The pictures of this data set were opened before, so that `thumbnails` answers at once."""
     return _place(run_config) in _opened()
@@ -394,6 +401,11 @@ def _chance(name: str, key: str, images: int, seed: int, _data: Dataset) -> dict
 @st.cache_resource(show_spinner=False, max_entries=50)
 def _label_sets(name: str, key: str, images: int, _data: Dataset) -> int:
     return len(labels.distinct(_data.labels)[0])
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _duplicates(key: str) -> list[Pair]:
+    return duplicates_of(key)
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,18 +1,14 @@
-"""Parts of the data page: which data sets there are, the chosen one's place and state, and its pictures."""
+"""Which data sets there are, the chosen one's place and state, and preparing it."""
 
 from html import escape
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 
 from app import cache, tables
-from app.figures import labels
-from core.data import DATASETS, Dataset, default_root, job, preview
+from core.data import DATASETS, Dataset, default_root, job
 from core.errors import MaclError
-from core.metrics import METRICS
 
-EXAMPLES = 12  # images of a label
 _HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
 EVERY = 0.5  # seconds between two looks at a process
 
@@ -177,73 +173,3 @@ def facts(data: Dataset) -> None:
     }
     for column, (title, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
         column.metric(title, value)
-
-
-def together(data: Dataset) -> None:
-    """Which labels appear together, as counts or as conditional shares."""
-    st.markdown("**Labels that appear together**")
-    count, share = "number of images", "P(row | column), %"
-    kind = st.segmented_control(
-        "Co-occurrence",
-        (count, share),
-        default=count,
-        required=True,
-        key="together",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
-    dark = st.context.theme.type == "dark"
-    figure = labels.cooccurrence(data.labels, data.classes, kind == share, dark)
-    st.plotly_chart(figure, alt=f"Labels that appear together: {kind}")
-
-
-def chance(data: Dataset, seed: int) -> str:
-    """Chance of each metric on the test split as HTML."""
-    expected = cache.chance(data, seed)
-    lines = [tables.Line([escape(METRICS[key]), _percent(value)]) for key, value in expected.items()]
-    note = f"test split of seed {seed}, {len(data.splits['test']):,} images"
-    return tables.page(tables.table("Chance", ["Metric", "Percent"], lines, (1,), note))
-
-
-def _percent(value: float) -> str:
-    return "–" if np.isnan(value) else f"{100 * value:.2f}"
-
-
-def examples(data: Dataset, label: str, seed: int) -> list[int]:
-    """Rows of some images that hold a label, other ones for another seed; shown with all their labels."""
-    rows = np.flatnonzero(data.labels[:, data.classes.index(label)])
-    if len(rows) > EXAMPLES:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, EXAMPLES, replace=False))
-    held = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
-    with st.container(key="examples"):  # a grid of style.css
-        for row, text in zip(rows, held, strict=True):
-            st.image(np.asarray(data.images[row]), text, width="stretch", alt=f"{data.names[row]}: {text}")
-    return [int(row) for row in rows]
-
-
-def augmented(name: str, root: str | None, data: Dataset, size: int, seed: int, rows: list[int]) -> None:
-    """One of the images as evaluated and as augmented in training; drawn by another process."""
-    chosen = st.selectbox("Image", [data.names[row] for row in rows], width=260)
-    row = data.names.index(chosen)
-    where = (data.key, size, seed, row)
-    about = preview.status(*where)
-    if about.state == "none":
-        preview.start(name, root, *where)
-        about = preview.status(*where)
-    if about.state == "done":
-        held = ", ".join(np.array(data.classes)[data.labels[row] > 0])
-        path = str(preview.path(*where))
-        st.image(path, width="stretch", alt=f"{data.names[row]} ({held}) and 7 augmented versions of it")
-        st.caption("Left: as evaluated. The others: crops, flips, turns and colours as training draws them.")
-    elif about.state == "failed":
-        st.warning(f"The augmented versions could not be drawn: {about.error}")
-        st.button("Draw again", on_click=preview.start, args=(name, root, *where))
-    else:
-        _drawing(where)
-
-
-@st.fragment(run_every=EVERY)
-def _drawing(where: tuple[str, int, int, int]) -> None:
-    if preview.status(*where).state != "running":
-        st.rerun()
-    st.caption("Drawing the augmented versions …")

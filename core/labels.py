@@ -1,4 +1,4 @@
-"""Counts, co-occurrence, overlap and distinct sets of labels. numpy only; (rows, L) in {0, 1}."""
+"""Counts, co-occurrence, overlap and distinct sets of labels; (rows, L) in {0, 1}."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +30,52 @@ def cooccurrence(y: ArrayLike) -> Ints:
     """Images that hold both labels: (N, L) -> (L, L), label counts on the diagonal."""
     y = np.asarray(y).astype(np.float64)
     return np.asarray(np.rint(y.T @ y), dtype=np.int64)
+
+
+def conditional(y: ArrayLike) -> NDArray[np.float64]:
+    """P(row | column), the share of the images with one label that hold another: (N, L) -> (L, L).
+
+    nan in the column of a label that no image holds.
+    """
+    both = cooccurrence(y).astype(np.float64)
+    held = both.diagonal()
+    return np.asarray(np.divide(both, held, out=np.full_like(both, np.nan), where=held > 0))
+
+
+def lift(y: ArrayLike) -> NDArray[np.float64]:
+    """How much oftener two labels meet than if they were independent, N n_ij / (n_i n_j): (N, L) -> (L, L).
+
+    1: as often as by chance, 0: never; nan for a label that no image holds.
+    """
+    share = np.asarray(y).astype(bool).mean(axis=0)[:, None]  # (L, 1)
+    unknown = np.full((len(share), len(share)), np.nan)
+    return np.asarray(np.divide(conditional(y), share, out=unknown, where=share > 0))
+
+
+def clustered(y: ArrayLike) -> Ints:
+    """Labels in an order that puts together what appears together: (N, L) -> (L,).
+
+    Average linkage of the Jaccard distance of the sets of images that hold two labels, leaves ordered so that
+    neighbours are close (Bar-Joseph et al., 2001).
+    """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    columns = np.asarray(y).astype(bool).T  # (L, N)
+    if len(columns) < 3:
+        return np.arange(len(columns))
+    distance = 1 - jaccard(columns, columns)
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), method="average", optimal_ordering=True)
+    return np.asarray(leaves_list(tree), dtype=np.int64)
+
+
+def combinations(y: ArrayLike) -> tuple[NDArray[np.uint8], Ints]:
+    """Distinct label sets (S, L) from the most to the least frequent, and the images that hold each, (S,)."""
+    sets, inverse = distinct(y)
+    images = np.bincount(inverse, minlength=len(sets)).astype(np.int64)
+    order = np.argsort(-images, kind="stable")
+    return sets[order], images[order]
 
 
 def distinct(y: ArrayLike) -> tuple[NDArray[np.uint8], Ints]:

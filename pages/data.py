@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import data_view, names, permalink
-from app.figures import labels
+from app.data import duplicates, images, labels, paper, together
 from core.data import DATASETS
 from core.errors import MaclError
 
@@ -14,7 +14,6 @@ st.caption(
 titles = {names.dataset_title(name): name for name in DATASETS}
 sizes = ["96", "128", "256"]
 permalink.note_unknown(dataset=list(titles), size=sizes)
-table = st.container()
 which, side, split, where = st.columns([3, 3, 2, 6], vertical_alignment="bottom")
 with which:
     title = st.selectbox("Data set", titles, key="dataset", bind="query-params")
@@ -35,36 +34,33 @@ with split:
     seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params"))
 with where:
     root = data_view.root_input(name)
-table.html(data_view.overview(size, name, root))
-
+table = st.container()
 try:
     data = data_view.prepared(name, root, size, seed)
 except MaclError as error:
     st.error(str(error))
-    st.stop()
+    data = None
+with table.expander("All data sets, and how to get them", expanded=data is None):
+    st.html(data_view.overview(size, name, root))
 if data is None:
     st.stop()
 
-y = data.labels
 st.subheader(f"{title}: {len(data):,} images, {len(data.classes)} labels")
 data_view.facts(data)
-wide, narrow = st.columns([3, 1], gap="medium")
-wide.markdown("**Images by label and split**")
-wide.plotly_chart(labels.counts(y, data.splits, data.classes), alt="Images per label, most frequent first")
-narrow.markdown("**Images by number of labels**")
-narrow.plotly_chart(labels.set_sizes(y), alt="Number of images by their number of labels")
-
-wide, narrow = st.columns([3, 1], gap="medium")
-with wide:
-    data_view.together(data)
-narrow.html(data_view.chance(data, seed))
-narrow.caption("What a random order of the gallery scores: a metric says little before it is far above this.")
-
-st.markdown("**Examples**")
-ordered = [data.classes[label] for label in labels.by_frequency(y) if y[:, label].any()]
-permalink.note_unknown(label=ordered)
-label = st.selectbox("Label", ordered, key="label", bind="query-params", width=260)
-rows = data_view.examples(data, label, seed)
-st.markdown("**Augmentation, as trained**")
-data_view.augmented(name, root, data, size, seed, rows)
+views = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]
+tabs = st.tabs(views, key="view", on_change="rerun", bind="query-params")
+for tab, view in zip(tabs, views, strict=True):
+    if not tab.open:  # only what is looked at is computed
+        continue
+    with tab:
+        if view == "Labels":
+            labels.show(data, seed)
+        elif view == "Together":
+            together.show(data)
+        elif view == "Images":
+            images.show(name, root, data, size, seed)
+        elif view == "Near-duplicates":
+            duplicates.show(name, root, data, size)
+        else:
+            paper.show(name, root, data)
 st.page_link("../pages/train.py", label="Train on this data set", query_params={"dataset": title})

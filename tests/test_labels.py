@@ -77,3 +77,44 @@ def test_nothing_at_all():
 def test_loads_without_torch():
     code = "import sys, core.labels; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_conditional_and_lift_equal_the_counts() -> None:
+    rng = np.random.default_rng(5)
+    y = (rng.random((60, 5)) < 0.4).astype(np.uint8)
+    y[:, 4] = 0  # a label that no image holds
+    share, lift = labels.conditional(y), labels.lift(y)
+    for i in range(4):
+        for j in range(4):
+            both = sum(1 for row in y if row[i] and row[j])
+            assert share[i, j] == pytest.approx(both / y[:, j].sum(), rel=1e-14)
+            assert lift[i, j] == pytest.approx(
+                60 * both / (int(y[:, i].sum()) * int(y[:, j].sum())), rel=1e-14
+            )
+    np.testing.assert_array_equal(share[:, 4], np.nan)
+    np.testing.assert_array_equal(share[4, :4], 0)
+    assert np.isnan(lift[4]).all()
+    assert np.isnan(lift[:, 4]).all()
+
+
+def test_independent_labels_have_a_lift_of_one() -> None:
+    y = np.array([[a, b] for a in (0, 1) for b in (0, 0, 1)])
+    np.testing.assert_allclose(labels.lift(y), [[2, 1], [1, 3]])
+
+
+def test_clustered_puts_together_what_appears_together() -> None:
+    rng = np.random.default_rng(0)
+    group = rng.integers(2, size=200)
+    y = np.stack([group == c % 2 for c in range(6)], axis=1) & (rng.random((200, 6)) < 0.8)
+    order = labels.clustered(y)
+    assert sorted(order) == list(range(6))
+    assert len({label % 2 for label in order[:3]}) == 1
+    assert labels.clustered(y[:, :2]).tolist() == [0, 1]
+    assert sorted(labels.clustered(np.zeros((4, 5)))) == list(range(5))  # labels that no image holds
+
+
+def test_combinations_from_frequent_to_rare() -> None:
+    y = np.array([[1, 0, 0], [0, 1, 1], [1, 0, 0], [1, 1, 0], [0, 1, 1], [1, 0, 0]])
+    sets, images = labels.combinations(y)
+    assert sets.tolist() == [[1, 0, 0], [0, 1, 1], [1, 1, 0]]
+    assert images.tolist() == [3, 2, 1]

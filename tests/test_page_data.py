@@ -1,20 +1,33 @@
 """The data page: what is here, preparing in the background, and what the prepared images show."""
 
 import base64
+import csv
+import io
 import json
+import re
 import time
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import cache, data_view
-from app.figures import labels
+from app import cache
+from app.data import duplicates as twins
+from app.data import images, paper, together
+from app.figures import labels as figures
 from core import data, metrics
-from core.data import DATASETS, Dataset, job, preview
+from core import labels as core_labels
+from core.data import DATASETS, Dataset, duplicates, job, preview
+from core.data.duplicates import Pair
+from core.data.paper import PAPER, Published
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 SIZE = 96
@@ -112,7 +125,7 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
     page.run()
     assert "160 images, 17 labels" in page.subheader[0].value
-    assert len(page.get("plotly_chart")) == 3
+    assert len(page.get("plotly_chart")) == 2
 
 
 def test_broken_images_are_named_and_can_be_left_out(
@@ -157,23 +170,132 @@ def test_the_figures_show_the_data(tiny: Path, prepared: Dataset) -> None:
 
 @pytest.mark.usefixtures("prepared")
 def test_examples_hold_the_label_of_the_address(tiny: Path) -> None:
-    page = own(tiny, label="cars")
-    assert page.selectbox(key="label").value == "cars"
+    page = own(tiny, view="Images", labels="cars")
+    assert page.multiselect(key="labels").value == ["cars"]
     captions = [image.proto.imgs[0].caption for image in page.get("image") if image.proto.imgs[0].caption]
-    assert 0 < len(captions) <= data_view.EXAMPLES
+    assert 0 < len(captions) <= images.SHOWN[0]
     assert all("cars" in caption.split(", ") for caption in captions)
+
+
+def test_a_combination_leads_to_its_images(tiny: Path, prepared: Dataset) -> None:
+    page = own(tiny, view="Together", seed="2")
+    sets, count = core_labels.combinations(prepared.labels)
+    links = re.findall(r'href="\?([^"]*)"[^>]*>([^<]*)</a></th><td class="number">([\d,]+)</td>', html(page))
+    assert [int(found) for *_, found in links] == count[::-1][: together.COMBINATIONS].tolist()
+    address, names, found = links[-1]
+    query = parse_qs(unescape(address))
+    assert query["labels"] == [name for name, has in zip(prepared.classes, sets[-15], strict=True) if has]
+    assert (query["view"], query["seed"], query["exactly"]) == (["Images"], ["2"], ["true"])
+    page = page_of(**{key: value if key == "labels" else value[0] for key, value in query.items()})
+    captions = [image.proto.imgs[0].caption for image in page.get("image") if image.proto.imgs[0].caption]
+    assert captions == [names] * int(found)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_no_image_of_a_combination_is_said(tiny: Path) -> None:
+    page = own(tiny, view="Images", labels=["airplane", "mobile home", "dock"], exactly="true")
+    assert "No image holds just these labels" in page.info[0].value
+
+
+def test_images_of_a_label_of_a_combination_and_of_a_split() -> None:
+    y = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 1]], np.uint8)
+    splits = {"train": np.array([0, 1]), "val": np.array([2]), "test": np.array([3])}
+    made = Dataset("made", np.zeros((4, 1, 1, 3)), y, ("a", "b", "c"), tuple("wxyz"), splits, 0, "key")
+    assert images.matching(made, ["a", "b"], False, "all").tolist() == [0, 2]
+    assert images.matching(made, ["a", "b"], True, "all").tolist() == [0]
+    assert images.matching(made, ["a"], False, "train").tolist() == [0, 1]
+    assert images.matching(made, [], True, "all").tolist() == [0, 1, 2, 3]
+    assert images.sample(np.arange(9), 12, 0).tolist() == list(range(9))
+    few = [images.sample(np.arange(100), 12, seed).tolist() for seed in (0, 0, 1)]
+    assert few[0] == few[1] != few[2]
+    assert len(set(few[0])) == 12
+
+
+def test_the_papers_tables_from_the_data(tiny: Path, prepared: Dataset) -> None:
+    text = html(own(tiny, view="Paper"))
+    assert all(f"Table {number}" in text for number in (1, 2, 3))
+    held = prepared.labels.sum(axis=0)
+    parts = [prepared.labels[prepared.splits[split]].sum(axis=0) for split in ("train", "val", "test")]
+    for label, name in enumerate(prepared.classes):
+        cells = "".join(f'<td class="number">{row[label]}</td>' for row in (held, *parts))
+        assert f'<th scope="row">{name}</th>{cells}</tr>' in text
+    assert '<td class="number">112</td><td class="number">16</td><td class="number">32</td>' in text
+
+
+def test_the_papers_numbers_stand_beside_the_own(prepared: Dataset) -> None:
+    published = Published(
+        160, 160, "1", "here", 2020, (112, 16, 32), tuple(prepared.labels.sum(axis=0).tolist())
+    )
+    assert "<strong>" not in paper._third(prepared, published)
+    other = replace(published, counts=(published.counts[0] + 1, *published.counts[1:]))
+    found = re.findall(r"<strong>(\d+)</strong>", paper._third(prepared, other))
+    assert found == [str(published.counts[0])]
+    rows = list(csv.reader(io.StringIO(paper._csv(prepared, other))))
+    assert rows[0] == ["Label", "Images", "Training", "Validation", "Test", "Paper"]
+    assert [int(row[-1]) for row in rows[1:]] == list(other.counts)
+
+
+def test_the_papers_tables_agree_with_themselves() -> None:
+    for name, published in PAPER.items():
+        info = DATASETS[name]
+        assert len(published.counts) == info.labels
+        assert published.splits == (info.train, info.val, info.test)
+        assert sum(published.splits) == published.images == info.images
+
+
+def test_near_duplicates_are_looked_for_on_request(tiny: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.zip"
+    with zipfile.ZipFile(mine, "w") as archive:
+        for file in sorted(tiny.iterdir()):
+            number = file.stem.removeprefix("scene")
+            content = file.read_bytes()
+            if number in ("100", "101", "102", "103"):  # mirrored copies take the place of four scenes
+                original = Image.open(tiny / file.name.replace("scene10", "scene00"))
+                mirrored = io.BytesIO()
+                original.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(mirrored, "PNG")
+                content = mirrored.getvalue()
+            archive.writestr(file.name, content)
+    copied = data.load("folder", str(mine), image_size=SIZE)
+    key, names = copied.key, copied.names
+    page = own(mine, view="Near-duplicates", pairs="all")
+    (button,) = page.button
+    assert duplicates.status(key).state == "none"
+    assert button.label == "Look for near-duplicates"
+    button.click().run()
+    assert not page.exception
+    wait(lambda: duplicates.status(key).state != "running")
+    assert duplicates.status(key) == job.Preparation("done")
+    page.run()
+    assert not page.exception
+    pairs = duplicates.result(key)
+    assert {(names[p.a], names[p.b]) for p in pairs if p.similarity > 0.9} == {
+        (f"scene00{copy}.png", f"scene10{copy}.png") for copy in range(4)
+    }
+    text = html(page)
+    assert text.count("<figure>") == sum(p.similarity >= duplicates.SAME for p in pairs)
+    assert text.count('<img src="data:image/jpeg') == 2 * text.count("<figure>")
+    assert "mirrored" in text
+    assert "4 pairs" in "".join(part.value for part in page.markdown)
+
+
+def test_pairs_as_csv_open_no_formula(prepared: Dataset) -> None:
+    names = ("=1+1.png", *prepared.names[1:])
+    risky = replace(prepared, names=names)
+    held = duplicates.split_of(risky.splits)
+    rows = list(csv.reader(io.StringIO(twins._csv(risky, [Pair(0, 1, 0.9, 0.5, 4)], held))))
+    assert rows[1] == ["'=1+1.png", held[0], names[1], held[1], "0.9", "0.5", "mirrored"]
 
 
 @pytest.mark.usefixtures("prepared")
 def test_what_the_address_names_wrongly_is_dropped_with_a_note(tiny: Path) -> None:
-    page = own(tiny, label="unicorn", seed="many")
+    page = own(tiny, view="Images", labels="unicorn", seed="many")
     assert "unicorn" in page.warning[0].value
     assert not page.exception
     assert "Nowhere" in page_of(dataset="Nowhere").warning[0].value
 
 
 def test_the_augmented_image_appears_when_it_is_drawn(tiny: Path, prepared: Dataset) -> None:
-    page = own(tiny, label="trees")
+    page = own(tiny, view="Images", labels="trees")
     row = prepared.names.index(next(box.value for box in page.selectbox if box.label == "Image"))
     place = (prepared.key, SIZE, 0, row)
     assert preview.status(*place).state in ("running", "done")
@@ -186,14 +308,27 @@ def test_the_augmented_image_appears_when_it_is_drawn(tiny: Path, prepared: Data
 def test_cooccurrence_by_hand() -> None:
     """Labels a, b, c on 4 images; b is the most frequent, then a, then c."""
     y = np.array([[1, 1, 0], [1, 1, 0], [0, 1, 1], [0, 1, 0]], np.uint8)
-    count = labels.cooccurrence(y, ["a", "b", "c"], conditional=False, dark=False).data[0]
+    order, names = figures.by_frequency(y), ["a", "b", "c"]
+    count, share, lift = (figures.cooccurrence(y, names, kind, True, order).data[0] for kind in figures.KINDS)
     assert list(count.x) == list(count.y) == ["b", "a", "c"]
     np.testing.assert_array_equal(count.z, [[4, 2, 1], [2, 2, 0], [1, 0, 1]])
-    share = labels.cooccurrence(y, ["a", "b", "c"], conditional=True, dark=True).data[0]
     np.testing.assert_array_equal(share.z, [[100, 100, 100], [50, 100, 0], [25, 0, 100]])  # row given column
+    np.testing.assert_array_equal(lift.customdata, [[np.nan, 1, 1], [1, np.nan, 0], [1, 0, np.nan]])
+    np.testing.assert_array_equal(lift.z, [[np.nan, 0, 0], [0, np.nan, -3], [0, -3, np.nan]])  # log2, cut
+    assert [list(row) for row in lift.text] == [["", "1.0", "1.0"], ["1.0", "", "0.0"], ["1.0", "0.0", ""]]
 
 
 def test_numbers_in_cells_only_where_they_can_be_read() -> None:
-    few, many = (np.eye(count, dtype=np.uint8) for count in (31, 32))
-    assert labels.cooccurrence(few, [str(i) for i in range(31)], False, False).data[0].texttemplate
-    assert not labels.cooccurrence(many, [str(i) for i in range(32)], False, False).data[0].texttemplate
+    for count in (31, 32):
+        y = np.eye(count, dtype=np.uint8)
+        figure = figures.cooccurrence(y, [str(i) for i in range(count)], "count", False, np.arange(count))
+        assert bool(figure.data[0].texttemplate) == (count == 31)
+
+
+@pytest.mark.usefixtures("prepared")
+def test_every_view_of_the_labels_together(tiny: Path, prepared: Dataset) -> None:
+    for together_, order in (("number of images", "clustered"), ("P(row | column), %", "by frequency")):
+        (chart,) = drawn(own(tiny, view="Together", together=together_, order=order), "appear together")
+        ordered = {"clustered": core_labels.clustered, "by frequency": figures.by_frequency}[order]
+        assert chart["x"] == [prepared.classes[label] for label in ordered(prepared.labels)]
+    assert drawn(own(tiny, view="Together", together="lift"), "lift")[0]["zmax"] == figures.LIFT_RANGE

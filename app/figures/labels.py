@@ -69,36 +69,53 @@ def set_sizes(y: np.ndarray) -> go.Figure:
     return figure
 
 
-def cooccurrence(y: np.ndarray, classes: Sequence[str], conditional: bool, dark: bool) -> go.Figure:
-    """Which labels appear together, most frequent first.
+KINDS = {  # what a cell of the co-occurrence says; format of its number, and what hovering says
+    "count": ("number of images", ".0f", "%{y} and %{x}: %{z} images"),
+    "conditional": ("P(row | column), %", ".0f", "of the images with %{x}, %{z:.1f} % hold %{y}"),
+    "lift": ("lift", ".1f", "%{y} and %{x} meet %{customdata:.2f} times as often as by chance"),
+}
+LIFT_RANGE = 3  # colours of the lift end at an eighth and at eight times
+_LIFT = {False: ("#e3b591", "#f6f5f3", "#4d9fbb"), True: ("#6e4526", "#1d2227", "#2f86a6")}
+
+
+def cooccurrence(
+    y: np.ndarray, classes: Sequence[str], kind: str, dark: bool, order: np.ndarray
+) -> go.Figure:
+    """Which labels appear together.
 
     Args:
         y: (N, L).
         classes: L names.
-        conditional: Share of the images with the column's label that hold the row's label too, in percent,
-            instead of the number of images with both.
+        kind: Of KINDS: the number of images with both labels; the share of the images with the column's label
+            that hold the row's label too, in percent; or how often they meet, by chance being 1.
         dark: Drawn on a dark page.
+        order: Labels from left to right, (L,).
     """
-    order = by_frequency(y)
     names = [classes[label] for label in order]
-    both = labels.cooccurrence(y)[np.ix_(order, order)].astype(float)  # (L, L)
-    held = both.diagonal()
-    shown = 100 * both / np.maximum(held, 1) if conditional else both
-    apart = shown[~np.eye(len(shown), dtype=bool)]
+    both = _cells(y, kind)[np.ix_(order, order)]  # (L, L)
+    apart = both[~np.eye(len(both), dtype=bool)]
     low, high, ink = _RAMP[dark]
-    unit = " %" if conditional else ""
+    title, digits, hover = KINDS[kind]
+    bar: dict[str, object] = {"thickness": 8, "len": 0.6, "outlinewidth": 0}
+    if kind == "lift":
+        np.fill_diagonal(both, np.nan)  # with itself: how rare the label is, not what it meets
+        shown = np.clip(np.log2(np.maximum(both, 2.0**-99)), -LIFT_RANGE, LIFT_RANGE)
+        zmin, zmax = -LIFT_RANGE, LIFT_RANGE
+        scale = list(zip((0, 0.5, 1), _LIFT[dark], strict=True))
+        bar |= {"tickvals": [-3, -1, 0, 1, 3], "ticktext": ["⅛", "½", "1", "2", "8"]}
+    else:
+        shown, zmin = both, 0
+        zmax = 100 if kind == "conditional" else max(1, apart.max(initial=0))
+        scale = [(0, low), (1, high)]
+        bar |= {"ticksuffix": " %" if kind == "conditional" else ""}
+    text = [["" if np.isnan(cell) else format(cell, digits) for cell in row] for row in both]
     figure = go.Figure(
         go.Heatmap(
-            z=shown, x=names, y=names, zmin=0, zmax=100 if conditional else max(1, apart.max(initial=0)),
-            colorscale=[(0, low), (1, high)], xgap=1, ygap=1,
-            texttemplate="%{z:.0f}" if len(names) < TEXT_LIMIT else None,
-            textfont={"size": 10, "color": ink},
-            colorbar={"thickness": 8, "len": 0.6, "outlinewidth": 0, "ticksuffix": unit},
-            hovertemplate=(
-                "of the images with %{x}, %{z:.1f} % hold %{y}<extra></extra>"
-                if conditional
-                else "%{y} and %{x}: %{z} images<extra></extra>"
-            ),
+            z=shown, customdata=both, x=names, y=names, zmin=zmin, zmax=zmax, colorscale=scale,
+            xgap=1, ygap=1, text=text,
+            texttemplate="%{text}" if len(names) < TEXT_LIMIT else None,
+            textfont={"size": 10, "color": ink}, colorbar=bar, name=title, hoverongaps=False,
+            hovertemplate=f"{hover}<extra></extra>",
         )
     )  # fmt: skip
     side = 130 + 25 * max(6, len(names))
@@ -106,3 +123,9 @@ def cooccurrence(y: np.ndarray, classes: Sequence[str], conditional: bool, dark:
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
     figure.update_xaxes(tickangle=-45, automargin=True, showgrid=False, ticks="")
     return figure
+
+
+def _cells(y: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "conditional":
+        return 100 * labels.conditional(y)
+    return labels.lift(y) if kind == "lift" else labels.cooccurrence(y).astype(float)

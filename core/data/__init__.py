@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from core.data import dlrsd, folder, ml_aid, whdld
 from core.data.download import fetch_archive
@@ -36,8 +40,11 @@ __all__ = [
     "fetch",
     "is_prepared",
     "load",
+    "sides",
     "split",
 ]
+
+SAMPLE = 20  # files that `sides` opens
 
 DEMO = DatasetInfo(
     name="demo",
@@ -173,6 +180,22 @@ def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128
         return False
     files = [found.files[i] for i in _usable(found)[1]]
     return bool(files) and all_remembered(files) and is_kept(key_of(checksums(files), size))
+
+
+def sides(name: str, root: str | Path | None = None) -> list[tuple[int, int]]:
+    """Width and height of the original images, most frequent first, of a sample; none for the drawn ones.
+
+    Raises:
+        MaclError: If the data set is not there.
+    """
+    if name == "demo":
+        return []
+    files = find(name, root).files
+    seen: Counter[tuple[int, int]] = Counter()
+    for file in files[:: max(1, len(files) // SAMPLE)]:
+        with contextlib.suppress(Exception):  # a damaged file is reported elsewhere
+            seen[Image.open(io.BytesIO(file.read())).size] += 1
+    return [size for size, _ in seen.most_common()]
 
 
 def check(

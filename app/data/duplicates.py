@@ -1,0 +1,156 @@
+"""Near-duplicates: images of the same place in different splits, side by side."""
+
+import csv
+import io
+from html import escape
+
+import numpy as np
+import streamlit as st
+
+from app import cache, tables, thumbnails
+from app.figures.labels import SPLITS
+from core.data import Dataset, duplicates
+from core.data.duplicates import Pair
+
+PAGE = 12  # pairs side by side
+EVERY = 0.5  # seconds between two looks at a process
+SCOPES = ("in different splits", "all")
+TURNS = ("", *["turned"] * 3, "mirrored", *["mirrored, turned"] * 3)
+HOW = f"""Every image is compared with every other by **phase correlation**, which finds a copy also when
+it is moved, brighter or compressed again; mirrored and turned copies are looked for too. What looks promising
+at 32 and 64 pixels is compared at full size: the **similarity** of a pair is the correlation of their fine
+structure where the two overlap, at least {100 * duplicates.LEAST_OVERLAP:.0f} % of the image.
+
+Copies saved again as JPEG of quality 50 mostly reach 0.9, overlapping crops 0.75 and more. Between
+{duplicates.KEPT} and 0.7 lie pictures of one place taken at different times (stadiums in ML-AID), but also
+stretches of the same runway with the same markings (DLRSD): look at a pair before you leave an image out.
+Water and fields without structure can be missed."""
+
+
+def show(name: str, root: str | None, data: Dataset, size: int) -> None:
+    """The pairs, or a button that lets another process look for them."""
+    st.markdown(
+        "**Images of the same place.** Where one is trained on and its twin is tested on, the test is easier "
+        "than it looks."
+    )
+    about = duplicates.status(data.key)
+    if about.state == "running":
+        _progress(data.key)
+        return
+    if about.state != "done":
+        if about.state == "failed":
+            st.error(f"The search ended early: {about.error}")
+        st.button(
+            "Look for near-duplicates", type="primary", on_click=duplicates.start,
+            args=(name, root, data.key, size),
+            help="Half a minute for 2,000 images, two for 5,000; the result is kept",
+        )  # fmt: skip
+    else:
+        _found(data)
+    with st.expander("How it is done, and what the threshold means"):
+        st.markdown(HOW)
+
+
+@st.fragment(run_every=EVERY)
+def _progress(key: str) -> None:
+    about = duplicates.status(key)
+    if about.state != "running":
+        st.rerun()
+    share = min(about.done / about.total, 1.0) if about.total else 0.0
+    count = f" {about.done:,} of {about.total:,}" if about.total else ""
+    st.progress(share, f"{about.what or 'Starting'} …{count}")
+
+
+def _found(data: Dataset) -> None:
+    known = cache.duplicates(data.key)
+    held = duplicates.split_of(data.splits)
+    if not known:
+        st.success(f"No two of the {len(data):,} images show the same place.")
+        return
+    left, right = st.columns([2, 3], gap="large")
+    with right:
+        least = st.slider(
+            "Similarity from", duplicates.KEPT, 0.95, duplicates.SAME, 0.05, key="similarity",
+            bind="query-params",
+        )  # fmt: skip
+        scope = st.segmented_control(
+            "Pairs", SCOPES, default=SCOPES[0], required=True, key="pairs", bind="query-params"
+        )
+        pairs = [pair for pair in known if pair.similarity >= least]
+        st.download_button(
+            "All pairs as CSV", _csv(data, pairs, held), f"{data.name}-duplicates.csv", "text/csv",
+            on_click="ignore",
+        )  # fmt: skip
+    crossing = [pair for pair in pairs if held[pair.a] != held[pair.b]]
+    leaked, tested = duplicates.leaked(pairs, data.splits), len(data.splits["test"])
+    with left:
+        st.markdown(
+            f"**{len(pairs):,} pairs** show the same place, {len(crossing):,} of them in different splits of "
+            f"this seed. **{leaked:,} of {tested:,} test images** ({100 * leaked / tested:.1f} %) have a "
+            "twin in the training split."
+        )
+        st.html(_table(data, pairs))
+    shown = crossing if scope == SCOPES[0] else pairs
+    pages = max(1, -(-len(shown) // PAGE))
+    first = 0
+    if pages > 1:
+        page = st.number_input(f"Page of {pages}", 1, pages, 1, key="pairs_page", width=160)
+        first = PAGE * (int(page) - 1)
+    st.html(_side_by_side(data, shown[first : first + PAGE], held))
+
+
+def _table(data: Dataset, pairs: list[Pair]) -> str:
+    found = duplicates.across(pairs, data.splits)
+    title = {split: name for split, (name, _) in SPLITS.items()}
+    lines = [
+        tables.Line(
+            [f"{title[a]} and {title[b]}" if a != b else f"both {title[a]}", f"{count:,}"], grey=a == b
+        )
+        for (a, b), count in sorted(found.items(), key=lambda item: item[0][0] == item[0][1])
+    ]
+    return tables.page(tables.table("", ["The two images are in", "Pairs"], lines, (1,)))
+
+
+def _side_by_side(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str:
+    """Two thumbnails of each pair with what is known of it, as HTML."""
+    figures = []
+    for pair in pairs:
+        images = "".join(
+            f'<div><img src="{thumbnails.encode(np.asarray(data.images[row]))}" '
+            f'alt="{escape(data.names[row])}"><br>{escape(_short(data.names[row]))}'
+            f'<br><span class="note">{escape(SPLITS[held[row]][0])}</span></div>'
+            for row in (pair.a, pair.b)
+        )
+        facts = [
+            f"similarity {pair.similarity:.2f}",
+            f"{100 * pair.overlap:.0f} % in common",
+            TURNS[pair.turn],
+        ]
+        differ = int((data.labels[pair.a] != data.labels[pair.b]).sum())
+        facts.append(
+            f"{differ} labels differ" if differ > 1 else "1 label differs" if differ else "same labels"
+        )
+        figures.append(
+            f'<figure><div class="two">{images}</div>{escape(", ".join(filter(None, facts)))}</figure>'
+        )
+    return f'<div class="twins">{"".join(figures)}</div>'
+
+
+def _short(name: str) -> str:
+    """Without the folders, which the split and the label say already."""
+    return name.rsplit("/", 1)[-1]
+
+
+def _csv(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str:
+    file = io.StringIO()
+    rows = csv.writer(file)
+    rows.writerow(["image_a", "split_a", "image_b", "split_b", "similarity", "overlap", "turn"])
+    for pair in pairs:
+        names = [(_safe(data.names[row]), held[row]) for row in (pair.a, pair.b)]
+        rows.writerow([*names[0], *names[1], pair.similarity, pair.overlap, TURNS[pair.turn]])
+    return file.getvalue()
+
+
+def _safe(name: str) -> str:
+    """A file name that no spreadsheet takes for a formula."""
+    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name

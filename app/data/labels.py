@@ -1,0 +1,36 @@
+"""How often each label occurs, in which split, and what a random order scores on such labels."""
+
+from html import escape
+
+import numpy as np
+import streamlit as st
+
+from app import cache, tables
+from app.figures import labels
+from core.data import Dataset
+from core.metrics import METRICS
+
+
+def show(data: Dataset, seed: int) -> None:
+    """Counts by label and split, sizes of the label sets, and chance."""
+    wide, narrow = st.columns([3, 1], gap="medium")
+    wide.markdown("**Images by label and split**")
+    wide.plotly_chart(
+        labels.counts(data.labels, data.splits, data.classes), alt="Images per label, most frequent first"
+    )
+    narrow.markdown("**Images by number of labels**")
+    narrow.plotly_chart(labels.set_sizes(data.labels), alt="Number of images by their number of labels")
+    st.html(_chance(data, seed))
+    st.caption(
+        "What a random order of the gallery scores on these labels, in closed form: the more labels the "
+        "images share, the higher. A metric says little before it is far above this."
+    )
+
+
+def _chance(data: Dataset, seed: int) -> str:
+    expected = cache.chance(data, seed)
+    head = ["", *(escape(title) for title in METRICS.values())]
+    cells = ["Chance, %", *("–" if np.isnan(v) else f"{100 * v:.2f}" for v in expected.values())]
+    note = f"test split of seed {seed}, {len(data.splits['test']):,} images"
+    numbers = tuple(range(1, len(head)))
+    return tables.page(tables.table("Chance", head, [tables.Line(cells)], numbers, note))

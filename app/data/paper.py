@@ -1,0 +1,97 @@
+"""The paper's Tables 1 to 3, computed from the data at hand, beside what the paper prints."""
+
+import csv
+import io
+from html import escape
+
+import numpy as np
+import streamlit as st
+
+from app import cache, tables
+from core import labels
+from core.data import DATASETS, Dataset, sides
+from core.data.paper import PAPER, Published
+
+SPLITS = ("train", "val", "test")
+
+
+def show(name: str, root: str | None, data: Dataset) -> None:
+    """The three tables and Table 3 as CSV."""
+    published = PAPER.get(name)
+    if published:
+        st.caption("Computed from the images and labels here; in grey what the paper prints.")
+    else:
+        st.caption("The paper's tables for this data set, which is not among its three.")
+    st.html(tables.page(_first(name, root, data, published), _second(data, published)))
+    st.html(tables.page(_third(data, published)))
+    if published:
+        different = [data.classes[i] for i in np.flatnonzero(labels.counts(data.labels) != published.counts)]
+        st.caption(
+            f"The counts differ from the paper's for {', '.join(different)}." if different else
+            "All counts are those of the paper."
+        )  # fmt: skip
+    st.download_button(
+        "Table 3 as CSV", _csv(data, published), f"{name}-labels.csv", "text/csv", on_click="ignore"
+    )
+
+
+def _first(name: str, root: str | None, data: Dataset, published: Published | None) -> str:
+    size = cache.remembered(f"sides {name} {root} {data.key}", lambda: _sides(name, root))
+    here = ["here", str(len(data.classes)), f"{len(data):,}", size, "–", escape(DATASETS[name].title), "–"]
+    lines = [tables.Line(here)]
+    if published:
+        known = [f"{published.images:,}", f"{published.side} × {published.side}", published.resolution]
+        lines.append(
+            tables.Line(
+                ["paper", str(len(published.counts)), *known, published.source, str(published.year)],
+                grey=True,
+            )
+        )
+    head = ["", "Labels", "Images", "Image size", "Resolution, m", "Source", "Year"]
+    return tables.table("Table 1", head, lines, (1, 2, 3, 4, 6), "summary")
+
+
+def _second(data: Dataset, published: Published | None) -> str:
+    lines = [tables.Line(["here", *(f"{len(data.splits[split]):,}" for split in SPLITS)])]
+    if published:
+        lines.append(tables.Line(["paper", *(f"{count:,}" for count in published.splits)], grey=True))
+    return tables.table("Table 2", ["", "Training", "Validation", "Test"], lines, (1, 2, 3), "splits")
+
+
+def _third(data: Dataset, published: Published | None) -> str:
+    lines = []
+    for cells in _rows(data, published):
+        name, here, *rest = cells
+        marked = f"<strong>{here}</strong>" if published and here != rest[-1] else here
+        lines.append(tables.Line([escape(name), marked, *rest]))
+    return tables.table("Table 3", _head(published), lines, (1, 2, 3, 4, 5), "images per label")
+
+
+def _head(published: Published | None) -> list[str]:
+    return ["Label", "Images", "Training", "Validation", "Test", *(["Paper"] if published else [])]
+
+
+def _rows(data: Dataset, published: Published | None) -> list[list[str]]:
+    counts = [
+        labels.counts(data.labels),
+        *(labels.counts(data.labels[data.splits[split]]) for split in SPLITS),
+    ]
+    if published:
+        counts.append(np.array(published.counts))
+    return [[name, *map(str, row)] for name, row in zip(data.classes, np.stack(counts, axis=1), strict=True)]
+
+
+def _csv(data: Dataset, published: Published | None) -> str:
+    file = io.StringIO()
+    rows = csv.writer(file)
+    rows.writerow(_head(published))
+    rows.writerows(
+        ["'" + name if name[:1] in "=+-@" else name, *rest] for name, *rest in _rows(data, published)
+    )
+    return file.getvalue()
+
+
+def _sides(name: str, root: str | None) -> str:
+    found = sides(name, root)
+    named = [f"{width} × {height}" for width, height in found[:2]] + (["others"] if len(found) > 2 else [])
+    return " or ".join(named) or "drawn at any size"
