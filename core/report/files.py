@@ -8,6 +8,7 @@ from core.metrics import METRICS
 from core.report.paper import published
 from core.report.rows import Row, blocks
 
+LONG = 24  # characters of a method
 TEST = "corrected resampled t-test over seeds, Holm, 5 %"
 
 
@@ -65,23 +66,26 @@ def _latex(block: list[Row], paper: bool) -> str:
     caption += r" Best mean bold, second underlined."
     if base:
         caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)})."
+    # long names take a second line, so that the table fits between the margins
+    first = "l" if max(len(row.name) for row in block) <= LONG else "p{31mm}"
     lines = [
         f"% {name}, {over}; needs \\usepackage{{booktabs}}",
         r"\begin{table*}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{caption}}}",
-        r"\begin{tabular}{l" + "r" * len(METRICS) + "}",
+        rf"\begin{{tabular}}{{{first}" + "r" * len(METRICS) + "}",
         r"\toprule",
-        " & ".join(["Method", *(_tex(title) for title in METRICS.values())]) + r" \\",
+        " & ".join(["Method", *(_head(title) for title in METRICS.values())]) + r" \\",
         r"\midrule",
     ]
     for row in block:
         cells = [_tex(row.name)]
         for key in METRICS:
-            text = cell(row, key).replace("±", r"$\pm$").replace("–", "--")
-            marks = {1: rf"\textbf{{{text}}}", 2: rf"\underline{{{text}}}"}
+            mean, _, spread = cell(row, key).replace("–", "--").partition(" ± ")
+            marks = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}
             sign = {"better": "$^{+}$", "worse": "$^{-}$"}.get(_verdict(row, key), "")
-            cells.append(marks.get(row.rank.get(key, 0), text) + sign)
+            small = rf"{{\scriptsize$\,\pm\,${spread}}}" if spread else ""
+            cells.append(marks.get(row.rank.get(key, 0), mean) + sign + small)
         lines.append(" & ".join(cells) + r" \\")
         if paper and (known := published(row)):
             lines.append(
@@ -89,6 +93,12 @@ def _latex(block: list[Row], paper: bool) -> str:
             )
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
     return "\n".join(lines) + "\n"
+
+
+def _head(title: str) -> str:
+    """Title of a column in two lines: the table has to fit on a page."""
+    name, at, cut = title.partition("@")
+    return rf"\shortstack[r]{{{_tex(name)}\\{_tex(at + cut)}}}"
 
 
 def to_text(rows: list[Row]) -> str:
