@@ -50,6 +50,7 @@ uri = upload.uri(images.uri if images else None)
 with tools:
     view.downloads(shown, asked, held, classes, images)
 waiting.progress([question for row in shown for question in row.waits])
+waiting.retry([question for row in shown for question in row.failed])
 gallery.show(
     gallery.query(asked.name, held, query.earlier(names)),
     [row.drawn for row in shown],

@@ -476,6 +476,16 @@ def test_why_is_asked_once_and_drawn_when_it_is_there(two: list[Run], still: Non
     assert len(page.get("bidi_component")) == 1
 
 
+def test_what_failed_can_be_tried_again(two: list[Run], still: None) -> None:
+    question = cache.others(two[0])
+    ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"the archive was away")
+    page = open_page(runs=two[0].id, gallery="all")
+    assert shown(page)["rows"][0]["note"] == "the archive was away"
+    press(page, "Try again what failed")
+    assert shown(answer_all(page))["rows"][0]["tiles"]
+    assert not [button for button in page.button if button.label.startswith("Try again")]
+
+
 def test_why_says_what_went_wrong(two: list[Run], still: None) -> None:
     page = open_page(runs=two[0].id)
     page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0])

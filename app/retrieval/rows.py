@@ -46,6 +46,7 @@ class Row:
         gallery: What was searched.
         order: Value of the metric that rows are ordered by, nan where it has none.
         waits: What the embedder has still to answer.
+        failed: What it could not answer.
         z: Embedding (D,) of the query.
         place: The query's own row of the gallery, None where it is not in it.
     """
@@ -57,6 +58,7 @@ class Row:
     gallery: Gallery | None = None
     order: float = math.nan
     waits: list[ask.Question] = field(default_factory=list)
+    failed: list[ask.Question] = field(default_factory=list)
     z: np.ndarray | None = None
     place: int | None = None
 
@@ -101,10 +103,15 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
     try:
         place = cache.gallery(run, everything)
         waits = [embedding(run, asked)] if asked.upload else []
-        replies = [ask.ask(question) for question in (waits if place else [*waits, cache.others(run)])]
-        failed = [reply.error for reply in replies if reply.state == "failed"]
+        questions = waits if place else [*waits, cache.others(run)]
+        replies = [ask.ask(question) for question in questions]
+        failed = {
+            q: reply.error for q, reply in zip(questions, replies, strict=True) if reply.state == "failed"
+        }
         if failed:
-            return without(failed[0])
+            row = without(next(iter(failed.values())))
+            row.failed = list(failed)
+            return row
         place = place or cache.gallery(run, everything)
         if place is None or any(reply.state == "waiting" for reply in replies):
             return without("Computing …", *waits, *([] if place else [cache.others(run)]))

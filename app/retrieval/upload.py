@@ -21,7 +21,7 @@ _LAST = "retrieval_file_last"
 def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
     """The place to drop a picture; it becomes the query when it is one."""
     state = st.session_state
-    with st.popover("Your own image", on_change="rerun", key="retrieval_own") as place:
+    with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as place:
         if place.open:
             ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
         file = st.file_uploader("Image that asks", key=FILE, max_upload_size=MAX_BYTES // 10**6)

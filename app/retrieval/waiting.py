@@ -13,6 +13,17 @@ def progress(waits: Sequence[ask.Question]) -> None:
         _look(list(waits))
 
 
+def retry(failed: Sequence[ask.Question]) -> None:
+    """A way to ask again what could not be answered, once its cause is mended."""
+    if failed:
+        st.button("Try again what failed", on_click=_again, args=(list(failed),))
+
+
+def _again(failed: list[ask.Question]) -> None:
+    for question in failed:
+        ask.again(question)
+
+
 @st.fragment(run_every=0.1)
 def _look(waits: list[ask.Question]) -> None:
     if any(ask.look(question).state != "waiting" for question in waits):

@@ -106,7 +106,7 @@ def browser_ms(
             tiles.nth(len(shown) * query.TOP - 1).wait_for()
             grid = page.locator(".gallery")
             clicks = [grid.evaluate(CLICK, (7 * n) % (len(shown) * query.TOP)) for n in range(CLICKS)]
-            page.get_by_role("button", name="Your own image").click()
+            page.get_by_role("button", name="Upload an image").click()
             while not ask.doing().get("ready"):
                 time.sleep(0.1)
             first, last = [], []

@@ -1,4 +1,4 @@
-"""The retrieval page in a real browser: click, keys, history, a permalink in another browser."""
+"""The retrieval page in a real browser: click, keys, history, own images, regions, a link elsewhere."""
 
 import shutil
 import time
@@ -7,11 +7,13 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from core import runs, train
 from core.runs import Run, RunConfig
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import PATIENCE_MS, Server
+from tests.test_upload import png_bomb
 
 
 def brute_force(run: Run, name: str, k: int = 6) -> list[str]:
@@ -117,6 +119,84 @@ def test_the_query_stays_in_sight_beside_many_rows(server: Server, page: Page, t
     page.locator(".tile").last.scroll_into_view_if_needed()
     expect(page.locator(".query > img")).to_be_in_viewport()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def memory(server: Server) -> float:
+    """Most that the server has held, MB."""
+    assert server.process is not None
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def test_an_own_image_asks_and_hostile_files_are_refused_in_words(
+    server: Server, page: Page, two: list[Run], tiny: Path
+) -> None:
+    """Recognised by content, whatever the name says; a refused file leaves page and server as they are."""
+    names = two[0].splits()["test"]
+    page.goto(address(server, two, names[0]))
+    expect_rows(page, two, names[0])
+    page.get_by_role("button", name="Upload an image").click()
+    field = page.locator('input[type="file"]')
+    photo, before = (tiny / names[3]).read_bytes(), memory(server)
+
+    for name, data, message in [
+        ("bomb.png", png_bomb(30_000, 30_000), "bomb.png: 30,000 × 30,000 pixels are too many"),
+        ("cut.png", photo[: len(photo) // 2], "cut.png: truncated or damaged"),
+        ("drawing.png", b"<svg xmlns='x' onload='alert(1)'/>", "drawing.png: this is an SVG drawing"),
+        ("page.jpg", b"%PDF-1.7 " + photo, "page.jpg: this is a PDF"),
+        ("../../etc/cron.tif", b"no image at all", "cron.tif: this is no image"),
+    ]:
+        field.set_input_files({"name": name, "mimeType": "image/png", "buffer": data})
+        expect(page.get_by_text(message)).to_be_visible()
+        expect(page.locator(f'.query[data-name="{names[0]}"]')).to_be_attached()
+    assert memory(server) - before < 150
+
+    polyglot = photo + b"PK\x03\x04<script>alert(1)</script>"
+    field.set_input_files({"name": "mine.txt", "mimeType": "text/plain", "buffer": polyglot})
+    expect(page.locator('.query[data-name="mine.txt"]')).to_be_attached()
+    for row, run in zip(page.locator(".row").all(), two, strict=True):
+        expect(row.locator(".tile")).to_have_count(6, timeout=PATIENCE_MS)
+        found = [tile.get_attribute("data-name") for tile in row.locator(".tile").all()]
+        assert found == [names[3], *brute_force(run, names[3], 5)]
+    assert "mine" not in page.url
+    page.keyboard.press("Escape")
+    page.locator(".tile").nth(1).click()
+    expect(page.locator(f'.query[data-name="{brute_force(two[0], names[3])[0]}"]')).to_be_visible()
+
+
+def test_why_is_it_similar(server: Server, page: Page, two: list[Run]) -> None:
+    query = two[0].splits()["test"][4]
+    page.goto(address(server, two, query))
+    expect_rows(page, two, query)
+    page.locator(".tile").nth(7).focus()
+    page.keyboard.press("w")
+    second = brute_force(two[1], query)[1]
+    drawn = page.locator(f'.why[data-drawn="Result: {second}"]')
+    expect(drawn).to_be_visible(timeout=PATIENCE_MS)  # a process starts first
+    expect(page.get_by_text("takes the two for similar: cosine")).to_be_visible()
+    alts = drawn.locator("canvas").evaluate_all("all => all.map(one => one.getAttribute('aria-label'))")
+    assert [alt.split(":")[0] for alt in alts] == [query, second]
+    region = drawn.locator("figure").first.locator(".cells button").first
+    region.hover()
+    expect(drawn.get_by_text("with this region of the other image")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(drawn).to_have_count(0)
+    expect(page.locator(f'.query[data-name="{query}"]')).to_be_visible()
+
+
+def test_picture_and_table_of_the_grid(server: Server, page: Page, two: list[Run]) -> None:
+    query = two[0].splits()["test"][4]
+    page.goto(address(server, two, query) + "&k=8")
+    expect(page.locator(".tile img")).to_have_count(16)
+    with page.expect_download() as picture:
+        page.get_by_role("button", name="PNG", exact=True).click()
+    with Image.open(picture.value.path()) as image:
+        assert image.width > 8 * 64
+    with page.expect_download() as ranking:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    lines = ranking.value.path().read_text().splitlines()
+    assert len(lines) == 1 + 2 * (len(two[0].splits()["test"]) - 1)
+    assert lines[1].split(",")[4] == brute_force(two[0], query)[0]
 
 
 def test_real_dlrsd_in_two_browsers(server: Server, page: Page, browser: Browser, archives: Path) -> None:
