@@ -4,6 +4,8 @@ import itertools
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -321,6 +323,16 @@ def test_a_list_of_points_from_the_command_line(root: Path, idle: None) -> None:
     assert sorted(waiting) == [(1.0, 0.0, 0), (1.0, 0.0, 1), (2.0, 0.5, 0), (2.0, 0.5, 1)]
     (made,) = sweep.load(root)
     assert made.shown == ["alpha", "beta"]
+
+
+def test_nothing_of_sweeps_and_lab_imports_torch() -> None:
+    code = (
+        "import sys, core.sweep, core.studies, core.surface, core.axes, core.duration, core.lab\n"
+        "import core.cli.sweep\n"
+        "print([m for m in ('torch', 'timm', 'streamlit', 'plotly') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_pause_and_unpause_from_the_command_line(root: Path, idle: None) -> None:
