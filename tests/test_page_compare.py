@@ -367,6 +367,22 @@ def test_queries_that_two_runs_answer_differently_lead_to_the_retrieval_page() -
     assert any(re.match(wanted, caption.value) for caption in page.caption)
 
 
+def test_labels_of_runs_whose_images_are_gone(another: Callable[..., None]) -> None:
+    another("z1", data_root="/gone", seed=7)
+    page = compare(figure="Labels", seeds="7")
+    assert len(page.get("plotly_chart")) == 1
+    assert any("test images that hold them" in caption.value for caption in page.caption)
+
+
+def test_a_run_whose_embeddings_are_gone_is_left_out_of_the_labels(two: Path) -> None:
+    for run in cache.finished_runs():
+        (run.path / "embeddings.safetensors").unlink()
+    page = compare(figure="Labels")
+    assert any("No run with test embeddings" in info.value for info in page.info)
+    page = compare(figure="Queries")
+    assert "cannot be read" in page.error[0].value
+
+
 def test_runs_of_different_seeds_have_no_common_queries(another: Callable[..., None], two: Path) -> None:
     another("z1", seed=1)
     page = compare(figure="Queries", seeds="1")

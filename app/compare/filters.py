@@ -11,7 +11,7 @@ from core.report import Result
 from core.runs import PRESETS, RunConfig
 
 # fields that have a filter of their own, or change nothing of the outcome
-_ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken"}
+_ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken", "embed_every"}
 _FIELDS = [field for field in RunConfig.model_fields if field not in _ELSEWHERE]
 
 

@@ -1,6 +1,7 @@
 """Who wins on rare labels: quality label by label, against the baseline where one is pinned."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import plotly.graph_objects as go
@@ -76,10 +77,11 @@ def _counts(results: Sequence[Result], quality: Mapping[str, Quality]) -> tuple[
             continue
         (run,) = cache.by_id([result.id])
         config = result.config
-        if cache.is_prepared(config.dataset, config.data_root, config.image_size):
-            data = cache.dataset(config)
-            held = data.labels[data.splits["train"]].sum(axis=0).tolist()
-            return dict(zip(data.classes, held, strict=True)), "training images"
+        with suppress(MaclError):  # the images may be gone; how often each label was asked for is known
+            if cache.is_prepared(config.dataset, config.data_root, config.image_size):
+                data = cache.dataset(config)
+                held = data.labels[data.splits["train"]].sum(axis=0).tolist()
+                return dict(zip(data.classes, held, strict=True)), "training images"
         held = cache.embeddings(run)[1].sum(axis=0).tolist()
         return dict(zip(quality[result.id], held, strict=True)), "test images"
     return {}, "images"
