@@ -18,7 +18,7 @@ from app.thumbnails import Thumbnails
 from core import benchmark, labels, launch, metrics, report, runs
 from core.ask import Question, answer_path, look
 from core.benchmark import Benchmark, summary
-from core.data import Dataset, Report, check, load
+from core.data import Dataset, Report, check, examination, load
 from core.data import is_prepared as is_prepared_now
 from core.data.duplicates import Pair
 from core.data.duplicates import result as duplicates_of
@@ -211,6 +211,11 @@ def is_prepared(name: str, root: str | None, image_size: int) -> bool:
 def checked(name: str, root: str | None) -> Report:
     """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
     return _checked(name, root)
+
+
+def examined(name: str, root: str | None) -> Report | None:
+    """What decoding every image of a data set found; None if nobody has done it, or files have changed."""
+    return examination.result(name, root)
 
 
 def chance(data: Dataset, seed: int) -> dict[str, float]:

@@ -6,11 +6,12 @@ from pathlib import Path
 import streamlit as st
 
 from app import cache, tables
-from core.data import DATASETS, Dataset, default_root, job
+from core.data import DATASETS, Dataset, default_root, examination, job
 from core.errors import MaclError
 
 _HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
 EVERY = 0.5  # seconds between two looks at a process
+FEW = 10  # images of a label: a tenth of them, the validation split, is hardly one
 
 
 def place(name: str) -> str | None:
@@ -88,7 +89,7 @@ def findings(name: str, root: str | None) -> bool:
         st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
         _how(name)
         return False
-    found = cache.checked(name, root)
+    found = cache.examined(name, root) or cache.checked(name, root)
     for problem in found.problems:
         st.error(problem)
     if not found.images:
@@ -99,10 +100,15 @@ def findings(name: str, root: str | None) -> bool:
         f"{found.usable:,} usable, {found.unlabelled:,} without a label (left out); "
         f"labels from `{found.labels_from or 'the drawing'}`."
     )
+    if found.decoded and not found.broken:
+        st.success(f"All {found.images:,} images can be read.")
+    rare = [f"{label}: {count} images" for label, count in found.counts if 0 < count < FEW]
     lists = {
         "Cannot be read": [f"{file}: {why}" for file, why in found.broken],
         "In the table, but no image": list(found.without_image),
         "An image, but not in the table": list(found.without_row),
+        f"Labels on fewer than {FEW} images, which validation and test may lack": rare,
+        "Labels on no image": [label for label, count in found.counts if not count],
         "Notes": list(found.notes),
     }
     for title, items in lists.items():
@@ -136,22 +142,45 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     if about.state == "running":
         _progress(name, root, size)
         return None
-    if not findings(name, root):
+    usable = findings(name, root)
+    looking = examination.status(name, root) if name != "demo" else job.Preparation("done")
+    if looking.state == "running":
+        _looking(name, root)
         return None
-    if about.state == "failed":
-        st.error(about.error)
+    if not usable:
+        return None
+    for told in (about, looking):
+        if told.state == "failed":
+            st.error(told.error)
     if name != "demo":
         st.toggle("Leave out images that cannot be read", key=f"{name}_skip", persist_state="session")
     label = "Draw the scenes" if name == "demo" else "Prepare the images"
-    if st.button(label, type="primary", help="Once for each training size; kept in the cache"):
-        job.start(name, root, size, skip)
-        st.rerun()
+    with st.container(horizontal=True):
+        if st.button(label, type="primary", help="Once for each training size; kept in the cache"):
+            job.start(name, root, size, skip)
+            st.rerun()
+        if looking.state != "done":
+            st.button(
+                "Look at every image first",
+                on_click=examination.start,
+                args=(name, root),
+                help="Decodes all of them and lists those that cannot be read; nothing else is done",
+            )
     return None
 
 
 @st.fragment(run_every=EVERY)
 def _progress(name: str, root: str | None, size: int) -> None:
-    about = job.status(name, root, size)
+    _bar(job.status(name, root, size))
+
+
+@st.fragment(run_every=EVERY)
+def _looking(name: str, root: str | None) -> None:
+    _bar(examination.status(name, root))
+
+
+def _bar(about: job.Preparation) -> None:
+    """How far a process is; the whole page again when it has ended."""
     if about.state != "running":
         st.rerun()
     share = min(about.done / about.total, 1.0) if about.total else 0.0

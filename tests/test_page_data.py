@@ -25,7 +25,7 @@ from app.data import images, paper, together
 from app.figures import labels as figures
 from core import data, metrics
 from core import labels as core_labels
-from core.data import DATASETS, Dataset, duplicates, job, preview
+from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
 
@@ -119,8 +119,7 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     page = own(tiny)
     assert any("Found **160** images" in text.value for text in page.markdown)
     assert not page.get("plotly_chart")
-    (button,) = page.button
-    button.click().run()
+    page.button[0].click().run()
     assert job.status("folder", str(tiny), SIZE).state in ("running", "done")
     wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
     page.run()
@@ -148,6 +147,44 @@ def test_broken_images_are_named_and_can_be_left_out(
     page.run()
     assert "159 images" in page.subheader[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
+
+
+def test_every_problem_is_listed_before_anything_starts(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for file in tiny.iterdir():
+        (mine / file.name).write_bytes(file.read_bytes())
+    (mine / "scene003.png").write_bytes(b"no image")
+    (mine / "scene004.png").write_bytes((tiny / "scene004.png").read_bytes()[:300])
+    (mine / "scene005.png").unlink()
+    (mine / "extra.png").write_bytes((tiny / "scene006.png").read_bytes())
+    page = own(mine)
+    folds = {fold.label: fold for fold in page.expander}
+    assert "In the table, but no image: 1" in folds
+    assert "An image, but not in the table: 1" in folds
+    assert any("fewer than 10 images" in title for title in folds)
+    assert not any("Cannot be read" in title for title in folds)
+    look = next(button for button in page.button if button.label == "Look at every image first")
+    look.click().run()
+    assert not page.exception
+    wait(lambda: examination.status("folder", str(mine)).state != "running")
+    page.run()
+    folds = {fold.label: fold for fold in page.expander}
+    (names,) = folds["Cannot be read: 2"].text
+    assert "scene003.png: not an image" in names.value
+    assert "scene004.png: truncated or damaged" in names.value
+    assert "2 images are broken" in page.error[0].value
+    assert not list((tmp_path / "cache").glob("prepared/*")), "nothing was prepared"
+    assert "Look at every image first" not in {button.label for button in page.button}
+    for file in ("scene003.png", "scene004.png"):
+        (mine / file).write_bytes((tiny / "scene006.png").read_bytes())  # mended
+    cache._checked.clear()
+    page.run()
+    assert not page.error
+    assert examination.status("folder", str(mine)).state == "none"
 
 
 def test_the_figures_show_the_data(tiny: Path, prepared: Dataset) -> None:
