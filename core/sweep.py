@@ -131,8 +131,8 @@ def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
 
 
 def key(config: RunConfig) -> str:
-    """Equal for configurations of the same run: the device and the place of the images do not count."""
-    left_out = {"device", "preset"} | ({"data_root"} if config.dataset != "folder" else set())
+    """Equal for configurations that train the same: device, place and what is saved do not count."""
+    left_out = {"device", "preset", "embed_every"} | ({"data_root"} if config.dataset != "folder" else set())
     return json.dumps(config.model_dump(exclude=left_out), sort_keys=True)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
@@ -22,6 +22,7 @@ from core.losses import LOSSES, Value, check_params
 from core.metrics import METRICS
 from core.retrieve import search
 from core.runs import INSTANT, Run, RunConfig
+from core.sweep import key
 
 SIZE = int(INSTANT["image_size"])
 TOP = 6
@@ -62,20 +63,20 @@ def show() -> None:
     now, before = lab.want(config, root), lab.want(base, root)
     asked = {now.id: now, before.id: before}
     repeated = []
-    if all(_state(run) == "finished" for run in asked.values()):
+    words = _words(asked.values())
+    if all(word == "finished" for word in words.values()):
         lab.tried(now)
         repeated = [repeat(config, base, seed + n) for n in range(1, SEEDS)]
         asked |= {run.id: run for pair in repeated for run in pair}
+        words = _words(asked.values())
     cancel_others(asked)
     with results:
-        top = st.container()
-        _rows(now, before, images, query_place)
+        _metrics(now, before, repeated, words)
+        _rows(now, before, words, images, query_place)
         maps.show(now, before, config, images)
         _strip(config)
-    with top:
-        _metrics(now, before, repeated)
     with side:
-        _watch(now, before, list(asked.values()))
+        _watch(now, before, list(asked.values()), words)
 
 
 def sources() -> dict[str, str | None]:
@@ -175,16 +176,19 @@ def cancel_others(asked: Mapping[str, Run]) -> None:
     st.session_state[ASKED] = list(asked)
 
 
-def _state(run: Run) -> str:
-    """As the folder says: the cache would remember a run that has made room for others."""
-    return run.state
+def _words(asked: Iterable[Run]) -> dict[str, str]:
+    """States by run, looked at once, so that all parts of the page agree.
+
+    As the folders say: the cache would remember a run that has made room for others.
+    """
+    return {run.id: run.state for run in asked}
 
 
 def _title(run: Run) -> str:
     return method(cache.config(run))
 
 
-def _metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]]) -> None:
+def _metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: Mapping[str, str]) -> None:
     """The seven metrics of the settings, with their change against the baseline."""
     left, right = st.columns([4, 1], vertical_alignment="center")
     same = now.path == before.path
@@ -196,20 +200,20 @@ def _metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]]) -> None
             help="Make these settings the baseline that others are compared with",
         )  # fmt: skip
         st.button(
-            "Keep as a run", on_click=_keep, args=(now,), disabled=_state(now) != "finished",
+            "Keep as a run", on_click=_keep, args=(now,), disabled=words[now.id] != "finished",
             help="Copy it to the other runs: Compare, Retrieval and Mechanism know it then",
         )  # fmt: skip
     if kept := st.session_state.pop("lab_kept", ""):
         st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
-    if _state(now) == "failed":
+    if words[now.id] == "failed":
         st.error(now.error)
         st.button("Try again", on_click=_again, args=(now,))
-    if _state(now) != "finished":
+    if words[now.id] != "finished":
         for cell, title in zip(st.columns(len(METRICS)), SHORT.values(), strict=True):
             cell.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
-            cell.caption("training …  \n\u00a0" if _state(now) != "failed" else "failed  \n\u00a0")
+            cell.caption("training …  \n\u00a0" if words[now.id] != "failed" else "failed  \n\u00a0")
         return
-    pairs = [pair for pair in [(now, before), *repeated] if all(_state(run) == "finished" for run in pair)]
+    pairs = [pair for pair in [(now, before), *repeated] if all(words[run.id] == "finished" for run in pair)]
     for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
         values = [_value(run, metric) for run, _ in pairs]
         changes = [value - _value(run, metric) for value, (_, run) in zip(values, pairs, strict=True)]
@@ -248,12 +252,18 @@ def _keep(run: Run) -> None:
     st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
 
 
-def _rows(now: Run, before: Run, images: Thumbnails, place: st.delta_generator.DeltaGenerator) -> None:
+def _rows(
+    now: Run,
+    before: Run,
+    words: Mapping[str, str],
+    images: Thumbnails,
+    place: st.delta_generator.DeltaGenerator,
+) -> None:
     """The query's nearest images under the baseline and under the settings."""
-    reference = next((run for run in (now, before) if _state(run) == "finished"), None)
+    reference = next((run for run in (now, before) if words[run.id] == "finished"), None)
     shown = [before] if now.path == before.path else [before, now]
     if reference is None:
-        rows = [_waiting(run) for run in shown]
+        rows = [_waiting(run, words[run.id]) for run in shown]
         gallery.show(gallery.query("", []), rows, images.uri, TOP, ask, key="lab_gallery")
         return
     names, (_, y) = cache.test_names(reference), cache.embeddings(reference)
@@ -267,7 +277,9 @@ def _rows(now: Run, before: Run, images: Thumbnails, place: st.delta_generator.D
     if st.query_params.get("lab_query") != query:
         st.query_params["lab_query"] = query
     rows = [
-        _row(run, before, query, names, classes) if _state(run) == "finished" else _waiting(run)
+        _row(run, before, query, names, classes)
+        if words[run.id] == "finished"
+        else _waiting(run, words[run.id])
         for run in shown
     ]
     asked = gallery.query(query, gallery.held(y[names.index(query)], classes))
@@ -284,31 +296,29 @@ def _row(
     return gallery.row(title, loss_color(cache.config(run).loss), found, names, classes)
 
 
-def _waiting(run: Run) -> dict[str, object]:
-    what = {"failed": "It failed: see above."}.get(_state(run), "training …")
+def _waiting(run: Run, word: str) -> dict[str, object]:
+    what = "It failed: see above." if word == "failed" else "training …"
     return gallery.note(_title(run), loss_color(cache.config(run).loss), what)
 
 
-def _watch(now: Run, before: Run, asked: Sequence[Run]) -> None:
+def _watch(now: Run, before: Run, asked: Sequence[Run], words: Mapping[str, str]) -> None:
     """Progress and loss curves; the page is drawn anew when a training has ended."""
-    seen = [_state(run) for run in asked]
-    busy = any(word in ACTIVE for word in seen)
-    hurry = _state(now) in ACTIVE or _state(before) in ACTIVE
+    busy = any(word in ACTIVE for word in words.values())
+    hurry = any(words[run.id] in ACTIVE for run in (now, before))
     every = (TICK if hurry else SLOW_TICK) if busy else None
-    st.fragment(run_every=every)(_tick)(now, before, list(asked), seen)
+    st.fragment(run_every=every)(_tick)(now, before, list(asked), words)
 
 
-def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Sequence[str]) -> None:
-    words = [_state(run) for run in asked]
-    ends = [word for word in words if word not in ACTIVE]
-    if len(ends) != len([word for word in seen if word not in ACTIVE]):
-        first_pair = [_state(run) for run in (now, before)]
-        # repetitions are shown when all of them are there: a page that jumps at every seed is no help
-        if seen[:2] != words[:2] or len(ends) == len(asked) or "failed" in first_pair:
-            st.rerun()
+def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) -> None:
+    words = [run.state for run in asked]
+    ended = {run.id for run, word in zip(asked, words, strict=True) if word not in ACTIVE}
+    new = {name for name in ended if seen[name] in ACTIVE}
+    # repetitions are shown when all of them are there: a page that jumps at every seed is no help
+    if new & {now.id, before.id} or (new and len(ended) == len(asked)):
+        st.rerun()
     running = next((run for run, word in zip(asked, words, strict=True) if word == "running"), None)
-    if _state(now) == "finished":
-        rest = sum(word in ACTIVE for word in words)
+    if now.state == "finished":
+        rest = len(asked) - len(ended)
         seconds = cache.scores(now)["training_s"]
         text = f"trained in {seconds:.1f} s" + (f" · repeating on more seeds, {rest} left" if rest else "")
         st.progress(1.0 if not rest else 1 - rest / max(1, len(asked)), text)
@@ -328,7 +338,7 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Sequence[str]) -> N
 
 
 def _waits(run: Run) -> str:
-    if _state(run) == "failed":
+    if run.state == "failed":
         return "failed"
     found = launch.workers(run.path.parent).values()
     if not any(about["ready"] for about in found):
@@ -338,13 +348,14 @@ def _waits(run: Run) -> str:
 
 def _strip(config: RunConfig) -> None:
     """Every setting that was tried on these images, to go back to."""
-    past = []
+    past: list[tuple[Run, RunConfig]] = []
     for run in lab.trail(launch.run_root()):
         try:
             other = cache.config(run)
         except MaclError:
             continue
-        if (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed):
+        here = (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed)
+        if here and key(other) not in {key(seen) for _, seen in past}:
             past.append((run, other))
     if not past:
         return
