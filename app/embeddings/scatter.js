@@ -108,7 +108,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (moments.length > 1) {
     Object.assign(slider, { type: "range", min: 0, max: moments.length - 1, step: 1, value: moments.indexOf(kept.epoch) });
     slider.setAttribute("aria-label", "Epoch");
-    slider.oninput = () => { pause(); show(moments[slider.value]); };
+    slider.oninput = () => {
+      const wanted = moments[slider.value]; // pausing puts the slider back
+      pause();
+      show(wanted);
+    };
     bar.append(make("span", "frames", play, slider, moment));
   }
   const canvases = panels.map((panel, p) => {
@@ -149,7 +153,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (legend.none) key.append(make("span", "none", make("i", ""), legend.none));
   const tip = make("div", "tip");
   tip.setAttribute("role", "status");
+  const active = parentElement.activeElement; // keep the keys where they were through a new `data`
+  const before = [slider, ...canvases][["INPUT", "CANVAS"].indexOf(active?.tagName) < 0 ? -1
+    : active.tagName === "INPUT" ? 0 : 1 + [...root.querySelectorAll("canvas")].indexOf(active)];
   root.replaceChildren(bar, figures, key, tip);
+  before?.focus({ preventScroll: true });
   root.dataset.version = data.version;
 
   const dress = () => {
@@ -230,6 +238,10 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const grey = between(paper, ink, 0.45), colors = new Uint32Array(256).fill(pack(grey));
     if (legend.kind === "scale") for (let i = 0; i < NONE; i++) colors[i] = pack(along(legend.scale, i / (NONE - 1)));
     else (legend.items ?? []).forEach(([, color], g) => (colors[g] = pack(rgb(color))));
+    panel.paint = (i) => {
+      const color = colors[value(panel, i)];
+      return `rgb(${color & 255} ${(color >> 8) & 255} ${(color >> 16) & 255})`;
+    };
     const { pixels, px, py, count } = panel;
     pixels.fill(pack(paper));
     const any = focus >= 0 || root.dataset.selected > 0;
@@ -280,9 +292,11 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (marked >= 0) {
       const i = panel.rows ? panel.rows.indexOf(marked) : marked;
       if (i >= 0 && i < panel.count) {
-        pen.lineWidth = 2;
+        pen.fillStyle = panel.paint(i);
+        pen.lineWidth = 2.5;
         pen.beginPath();
-        pen.arc(panel.px[i], panel.py[i], 8, 0, 7);
+        pen.arc(panel.px[i], panel.py[i], 7, 0, 7);
+        pen.fill();
         pen.stroke();
       }
     }

@@ -99,7 +99,7 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
             help="Of UMAP. Few: fine detail, torn apart. Many: the whole, detail lost.",
         )  # fmt: skip
         dist = st.slider(
-            "min_dist", 0.0, 1.0, 0.1, 0.05, key=KEYS["dist"], bind="query-params",
+            "min_dist", 0.0, 1.0, 0.3, 0.05, key=KEYS["dist"], bind="query-params",
             help="Of UMAP: how close neighbours may lie in the picture.",
         )  # fmt: skip
         seed = st.number_input(

@@ -170,7 +170,7 @@ def _progress(name: str, there: int, steps: Sequence[project.Step]) -> None:
         st.rerun()
     share = about.done / about.total if about.total else 0.0
     done = (there + min(share, 1.0)) / len(steps)
-    st.progress(min(done, 1.0), f"PCA for now; {about.what} is being computed in the background")
+    st.progress(min(done, 1.0), f"PCA for now. In the background: {about.what} …")
 
 
 def _coloring(

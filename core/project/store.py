@@ -43,7 +43,7 @@ class Umap:
 
     dims: int = 2
     n_neighbors: int = 15
-    min_dist: float = 0.1
+    min_dist: float = 0.3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -146,7 +146,7 @@ def progress(name: str) -> Preparation:
     try:
         said = json.loads(_status(name).read_text())
     except (OSError, ValueError):
-        return Preparation("running", "starting UMAP")
+        return Preparation("running", "UMAP is starting")
     return Preparation("running", said["what"], said["done"], said["total"])
 
 
