@@ -1,6 +1,6 @@
 import streamlit as st
 
-from app import cache, gallery, query
+from app import cache, gallery, names, query
 from app.embeddings import settings, view
 from app.pictures import pictures
 from core import ask
@@ -20,11 +20,11 @@ if not chosen:
     st.info("Choose at least one run.")
     st.stop()
 wanted = cache.config(chosen[0])
-others = [run for run in chosen if cache.config(run).dataset != wanted.dataset]
+others = [run for run in chosen if not view.same_images(run, chosen[0])]
 if others:
     st.warning(
         "Left out, as they were trained on other images than the first run: "
-        + ", ".join(run.id for run in others)
+        + ", ".join(names.run_label(run) for run in others)
     )
     chosen = [run for run in chosen if run not in others]
 

@@ -276,6 +276,14 @@ def test_permalink_names_what_is_gone(two: list[Run]) -> None:
     assert page.multiselect(settings.RUNS).value == [two[1].id]
 
 
+def test_runs_on_other_images_are_left_out(two: list[Run]) -> None:
+    config = two[1].config.model_copy(update={"data_root": "/another/folder"})
+    (two[1].path / "config.json").write_text(config.model_dump_json())
+    page = open_page(projection="PCA", runs=[run.id for run in two])
+    assert "other images" in page.warning[0].value
+    assert len(component(page, "panels")["panels"]) == 1
+
+
 def test_runs_without_weights_show_their_test_split_alone(two: list[Run]) -> None:
     (two[0].path / "model.safetensors").unlink()
     page = open_page(projection="PCA", runs=[two[0].id], images="All splits")

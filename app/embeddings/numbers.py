@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from app.tables import Line, marked, page, table
-from core.space import NEIGHBOURS, Numbers
+from core.space import NEIGHBOURS, SAMPLE, Numbers
 
 HEADS = {
     "Trustworthiness": f"Of the picture, not of the space: how far the {NEIGHBOURS} neighbours that it shows "
@@ -46,10 +46,9 @@ def numbers(rows: Sequence[Row], dims: int) -> str:
         )
         for title, color, trust, of, score in rows
     ]  # fmt: skip
-    part = min(row[3].images for row in rows)
     note = f"trustworthiness of the {dims}-D pictures, the rest of the embeddings themselves"
-    if any(row[3].images == 1000 for row in rows):
-        note += f", on a sample of {part:,} images"
+    if any(row[3].images == SAMPLE for row in rows):
+        note += f", on {SAMPLE:,} images at most"
     return page(table("Numbers", head, lines, range(1, len(head)), note))
 
 

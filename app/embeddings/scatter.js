@@ -169,7 +169,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     clear.disabled = !total;
     root.dataset.selected = total;
     const inside = new Int32Array(256);
-    if (total && items.length) for (let i = 0; i < n; i++) if (kept.selected[i]) inside[shared[i]]++;
+    const [first] = panels; // where each picture has its own colours, the legend counts those of the first
+    if (total && data.values) for (let i = 0; i < n; i++) inside[shared[i]] += kept.selected[i];
+    else if (total) for (let i = 0; i < first.count; i++) inside[value(first, i)] += kept.selected[row(first, i)];
     items.forEach(({ amount, count }, g) => (amount.textContent = total ? `${inside[g]} of ${count}` : `${count}`));
     moment.textContent = moments.length > 1 ? `epoch ${kept.epoch} of ${moments.at(-1)}` : "";
     if (moments.length > 1) slider.value = moments.indexOf(kept.epoch);
@@ -247,10 +249,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const any = focus >= 0 || root.dataset.selected > 0;
     const strong = (i) => (focus >= 0 ? value(panel, i) === focus : kept.selected[row(panel, i)] === 1);
     const radius = Math.max(1.1, Math.min(4.2, 46 / Math.sqrt(n ** 0.62))) * ratio * Math.min(2, kept.view.zoom ** 0.25);
+    const above = new Uint8Array(256).fill(legend.kind === "scale" ? 1 : 0); // small groups lie above large ones
+    if (legend.kind === "scale") above[NONE] = 0;
+    [...(legend.items ?? []).keys()].sort((a, b) => legend.items[b][2] - legend.items[a][2])
+      .forEach((g, k) => (above[g] = Math.min(63, k + 1)));
     const order = new Int32Array(count), layer = new Uint8Array(count);
     const layers = 130; // of depth, and once more for what is selected
     for (let i = 0; i < count; i++) {
-      let at = dims === 3 ? Math.max(0, Math.min(63, Math.round(32 + 24 * panel.depth[i]))) : value(panel, i) === NONE ? 0 : 1;
+      let at = dims === 3 ? Math.max(0, Math.min(63, Math.round(32 + 24 * panel.depth[i]))) : above[value(panel, i)];
       if (any && strong(i)) at += 64;
       layer[i] = at;
     }

@@ -27,6 +27,12 @@ MOST_QUERIES = 2000  # scored in the page: a second
 _HOVER = "embeddings_hover"
 
 
+def same_images(run: Run, first: Run) -> bool:
+    """Whether two runs were trained on the same data set, so that an image's name means the same in both."""
+    one, other = cache.config(run), cache.config(first)
+    return one.dataset == other.dataset and (one.dataset != "folder" or one.data_root == other.data_root)
+
+
 def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[Gallery]]:
     """Runs whose images can be shown, and these; the page says why others cannot, or are being computed."""
     shown, found, waits, why = [], [], [], []

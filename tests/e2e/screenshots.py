@@ -22,7 +22,7 @@ from core.data import load
 from core.runs import RunConfig
 from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
 
-PAGES = ("", "data", "train", "compare", "retrieval", "mechanism", "sensitivity")
+PAGES = ("", "data", "train", "compare", "retrieval", "embeddings", "mechanism", "sensitivity")
 WIDTHS = (1280, 1920)
 README = ROOT / "assets" / "screenshots"
 README_PAGES = {  # at most so many bytes, and what has to be there
