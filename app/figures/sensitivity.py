@@ -117,7 +117,12 @@ def contour(
 
 
 def curve(
-    cells: Sequence[Cell], axis: str, by: str | None, titles: tuple[str, str], colors: Mapping[object, str]
+    cells: Sequence[Cell],
+    axis: str,
+    by: str | None,
+    titles: tuple[str, str],
+    colors: Mapping[object, str],
+    names: Mapping[object, str],
 ) -> go.Figure:
     """The metric over one parameter with its spread over seeds (Fig. 9 c, d), a line per value of another.
 
@@ -127,6 +132,7 @@ def curve(
         by: Axis whose values are lines; None: one line.
         titles: Of the parameter and the metric.
         colors: Of lines by their value, where they have one.
+        names: Text for values.
     """
     lines: dict[object, list[Cell]] = {}
     for cell in cells:
@@ -153,7 +159,13 @@ def curve(
             )
         dash = DASHES[n // len(LINES) % len(DASHES)]
         traces.append(
-            {"type": "scatter", "x": xs, "y": means, "mode": "lines+markers", "name": str(name)}
+            {
+                "type": "scatter",
+                "x": xs,
+                "y": means,
+                "mode": "lines+markers",
+                "name": names.get(name, str(name)),
+            }
             | {
                 "line": {"color": color, "width": 2, "dash": dash},
                 "marker": {"size": 7},
@@ -171,12 +183,20 @@ def curve(
                 "showlegend": False,
             }
         )
+    ticks = sorted({float(cell.at[axis]) for cell in cells})
     layout = {
         "height": 430,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
         "uirevision": "kept",
         "legend": {"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0},
-        "xaxis": {"title": {"text": titles[0]}, "showgrid": False},
+        "xaxis": {
+            "title": {"text": titles[0]},
+            "showgrid": False,
+            "type": _scale(cells, axis),
+            "tickmode": "array",
+            "tickvals": ticks,
+            "ticktext": [f"{tick:g}" for tick in ticks],
+        },
         "yaxis": {"title": {"text": f"{titles[1]}, %"}},
     }
     return go.Figure(data=traces, layout=layout, _validate=False)
@@ -207,10 +227,20 @@ def bars(
                 "marker": {"color": LINES[(n + 1) % len(LINES)]},
                 "hovertemplate": "%{x}: %{y:.2f}<extra>" + shown + "</extra>",
             }
-            | {"error_y": {"array": [cell.spread or 0.0 for cell in members], "thickness": 1.2, "width": 3}}
+            | {
+                "text": [f"{cell.mean:.1f}" for cell in members],
+                "textposition": "inside",
+                "insidetextanchor": "start",
+            }
+            | {
+                "error_y": {
+                    "array": [cell.spread or 0.0 for cell in members],
+                    "thickness": 1.5,
+                    "width": 4,
+                    "color": "#8a949c",
+                }
+            }
         )
-    low = min((cell.mean - (cell.spread or 0) for cell in cells), default=0.0)
-    high = max((cell.mean + (cell.spread or 0) for cell in cells), default=100.0)
     layout = {
         "height": 430,
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
@@ -219,13 +249,15 @@ def bars(
         "bargap": 0.25,
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "xaxis": {"type": "category", "showgrid": False, "tickangle": -35 if len(cells) > 6 else 0},
-        # differences of a point would drown in bars that begin at 0; dots and numbers say where they begin
-        "yaxis": {
-            "title": {"text": f"{titles[1]}, %"},
-            "range": [max(0, low - 0.4 * (high - low) - 1), high + 1],
-        },
+        "yaxis": {"title": {"text": f"{titles[1]}, %"}, "rangemode": "tozero"},
     }
     return go.Figure(data=traces, layout=layout, _validate=False)
+
+
+def _scale(cells: Sequence[Cell], axis: str) -> str:
+    """Logarithmic for values of several magnitudes, such as learning rates."""
+    values = [float(cell.at[axis]) for cell in cells]
+    return "log" if min(values) > 0 and max(values) / min(values) >= 30 else "linear"
 
 
 def _hover(titles: tuple[str, str, str], spreads: Floats) -> str:

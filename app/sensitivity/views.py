@@ -53,6 +53,7 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
     scores = {run.id: cache.scores(run)["metrics"] for _, run in done}
     found = cells(done, scores, metric)
     found, shown = _cut(sweep, found)
+    names: dict[object, str] = {value: text_of(value) for values in sweep.axes.values() for value in values}
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
     if len(shown) == 2 and len(numeric) == 2:
         _read(sweep, found, (shown[0], shown[1]), metric)
@@ -60,14 +61,11 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         axis = numeric[0]
         by = next((name for name in shown if name != axis), None)
         colors: dict[object, str] = {key: loss_color(key) for key in LOSSES}
-        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors)
+        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors, names)
         steady_chart(drawn, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
     elif shown:
         axis = next((name for name in shown if name not in numeric), shown[0])
         by = next((name for name in shown if name != axis), None)
-        names: dict[object, str] = {
-            value: text_of(value) for values in sweep.axes.values() for value in values
-        }
         drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), names)
         steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
     _points(sweep, found, metric)
