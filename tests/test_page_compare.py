@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache, compare_table
 from app.compare import blocks as tables
 from app.compare import filters
+from app.compare.words import plain
 from app.compare_table import View
 from app.figures import label_quality, scores
 from core import report, runs
@@ -325,6 +326,7 @@ def test_filters_of_seeds_and_parameters_are_in_the_address(another: Callable[..
     assert not page.warning
     page = compare(seeds="1")
     assert [row[0] for row in table(page)[1:]] == ["chance", "MACL", "oracle"]
+    assert any(caption.value == "Only seed 1." for caption in page.caption)
     assert "MACL alpha=9" in compare(where="MACL alpha=9").warning[0].value
 
 
@@ -461,7 +463,7 @@ def test_notes_concern_their_data_set() -> None:
 
 
 def test_markdown_leaves_names_as_they_are() -> None:
-    assert tables.plain("a_b *c* $x$ [d](e)") == r"a\_b \*c\* \$x\$ \[d\]\(e\)"
+    assert plain("a_b *c* $x$ [d](e)") == r"a\_b \*c\* \$x\$ \[d\]\(e\)"
 
 
 def test_all_metrics_have_a_panel_for_each_table_with_every_seed_inside() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import streamlit as st
 
 from app import cache, compare_table, names
+from app.compare.words import plain
 from app.compare_table import View
 from core import report
 from core.benchmark import Benchmark
@@ -74,11 +75,6 @@ def _words(rows: Sequence[Row], view: View) -> None:
                 "Cannot be told apart does not mean equal: more seeds may tell. The intervals are those of "
                 "each comparison alone; the p-values count all methods of the table."
             )
-
-
-def plain(text: str) -> str:
-    """Text that Markdown leaves as it is."""
-    return "".join(rf"\{c}" if c in r"\`*_{}[]<>()#+!|~$@:" else c for c in text)
 
 
 def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import streamlit as st
 
 from app import names, permalink
+from app.compare.words import plain
 from core.losses import LOSSES
 from core.report import Result
 from core.runs import PRESETS, RunConfig
@@ -45,6 +46,8 @@ def choose(results: Sequence[Result]) -> list[Result]:
             "What differs among these runs. Of one parameter any of the chosen values will do; a parameter "
             "of a loss leaves the other losses alone.",
         )
+    if hidden := [*(f"seed {seed}" for seed in in_seeds), *where]:
+        st.caption(plain(f"Only {', '.join(hidden)}."))
     wanted = defaultdict(set)
     for option in where:
         wanted[option.partition("=")[0]].add(option)
