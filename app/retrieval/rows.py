@@ -99,7 +99,7 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
     everything = st.session_state[query.GALLERY] == "all"
     if (asked.upload or everything) and not ask.can_answer(run):
         what = "only its own test images can ask" if asked.upload else "only its test split can be searched"
-        return without(f"This run came without its weights: {what}.")
+        return without(f"This run came without its weights: {what}. Runs that you train keep theirs.")
     try:
         place = cache.gallery(run, everything)
         waits = [embedding(run, asked)] if asked.upload else []
