@@ -62,8 +62,6 @@ def form(among: Known) -> None:
         return
     if planned.note:
         st.caption(planned.note)
-    with st.popover("The same on the command line"):
-        st.code(command(planned, study, preset, fields, seeds), language="bash", wrap_lines=True)
     seen = duration.preview(planned, among)
     missing = seen.total - seen.there
     basis = (
@@ -76,8 +74,10 @@ def form(among: Known) -> None:
         text = f"**{seen.total} runs**, {seen.there} of them there; the others about **{time}** ({basis})."
     else:
         text = f"**{seen.total} runs**, all of them there already."
-    left, right = st.columns([4, 1], vertical_alignment="center")
+    left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
+    with middle.popover("The same on the command line", width="stretch"):
+        st.code(command(planned, study, preset, fields, seeds), language="bash", wrap_lines=True)
     if missing > MOST_AT_ONCE:
         left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
     label = f"Queue {missing} runs" if missing > 1 else "Queue the run" if missing else "Show them"
