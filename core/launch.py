@@ -13,8 +13,8 @@ How the state of a run follows from its folder, first match first:
 A worker (`python -m core.worker`) outlives page, browser and server; it drains the queue of its device in
 order of submission and ends after some idle minutes. While it lives it holds `.worker-<device>.lock` in the
 run root, and `.worker-<device>.json` names the run in its hands. If it dies, the next worker puts that run at
-the end of the queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS` of
-its processes have died the run has failed. `.paused` in the run root lets no worker begin another run.
+the end of the queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS`
+deaths at the same point it has failed. `.paused` in the run root lets no worker begin another run.
 """
 
 import contextlib
@@ -128,9 +128,15 @@ def dropped(root: Path) -> list[Run]:
 
 
 def take_up(run: Run) -> None:
-    """Queue a run whose worker has died again, behind all others; after `MOST_DEATHS` it has failed."""
-    deaths = run.deaths + 1
-    run.mark("deaths", str(deaths))
+    """Queue a run whose worker has died again, behind all others; after `MOST_DEATHS` it has failed.
+
+    Deaths that it got further between do not add up: a machine may be restarted as often as it likes.
+    """
+    rows = run.history()
+    step = int(rows[-1]["step"]) if rows else 0
+    before, reached = run.deaths
+    deaths = before + 1 if step <= reached else 1
+    run.mark("deaths", f"{deaths} {step}")
     if deaths >= MOST_DEATHS:
         run.mark(
             "error.txt",

@@ -203,10 +203,12 @@ class Run:
         return self._text("error.txt") or unknown
 
     @property
-    def deaths(self) -> int:
-        """How many workers have died while they trained this run, since it was last submitted by hand."""
-        text = self._text("deaths").strip()
-        return int(text) if text.isdecimal() else 0
+    def deaths(self) -> tuple[int, int]:
+        """How many workers have died while they trained this run, and the step it had reached then."""
+        numbers = self._text("deaths").split()
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+            return 0, 0
+        return int(numbers[0]), int(numbers[1])
 
     @property
     def log(self) -> str:

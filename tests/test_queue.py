@@ -62,7 +62,7 @@ def test_the_next_worker_takes_up_what_the_last_one_dropped(tiny: Path, root: Pa
     assert second.state == "finished"
     assert "resumed" not in second.log
     assert first.log.count("started") == 2
-    assert first.deaths == 1
+    assert first.deaths[0] == 1
     # the others came first
     assert (second.path / "scores.json").stat().st_mtime_ns < (first.path / "scores.json").stat().st_mtime_ns
 
@@ -75,12 +75,22 @@ def test_a_run_that_kills_its_workers_fails_and_says_so(tiny: Path, root: Path) 
         (root / ".worker-auto.json").write_text(json.dumps({"pid": 1, "run": run.id}))
         assert launch.dropped(root) == [run]
         launch.take_up(run)
-        assert run.deaths == death
+        assert run.deaths == (death, 0)
     assert run.state == "failed"
     assert "died 3 times" in run.error
     assert launch.dropped(root) == []
     assert launch.resume(run).state in ("queued", "running", "finished")
-    assert run.deaths == 0
+    assert run.deaths == (0, 0)
+
+
+def test_deaths_with_progress_between_them_do_not_add_up(tiny: Path, root: Path) -> None:
+    run = runs.create(config(tiny), root)
+    for death in range(1, 2 * launch.MOST_DEATHS):
+        (run.path / "metrics.jsonl").write_text(json.dumps({"step": 10 * death}) + "\n")
+        run.mark("started")
+        launch.take_up(run)
+        assert run.deaths == (1, 10 * death)
+        assert run.state == "queued"
 
 
 def test_nothing_is_dropped_while_its_worker_lives_or_by_a_broken_note(tiny: Path, root: Path) -> None:
@@ -175,4 +185,4 @@ def replace_root(base: RunConfig, root: Path) -> RunConfig:
 
 def test_states_of_runs_are_read_from_their_folders(tiny: Path, root: Path) -> None:
     run = runs.create(config(tiny), root)
-    assert (Run(run.path).deaths, run.state) == (0, "queued")
+    assert (Run(run.path).deaths, run.state) == ((0, 0), "queued")
