@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 import streamlit as st
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from app.thumbnails import Thumbnails
 from core import benchmark, labels, launch, metrics, report, runs
@@ -328,7 +328,10 @@ def _sprite(data: str, names: tuple[str, ...], _compute: Callable[[], str]) -> s
 
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
-    return Run(Path(path)).embeddings()
+    try:
+        return Run(Path(path)).embeddings()
+    except SafetensorError as error:
+        raise MaclError(f"its test embeddings are damaged ({error}); train it again") from None
 
 
 @st.cache_resource(show_spinner=False, max_entries=1000)

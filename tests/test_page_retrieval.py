@@ -356,6 +356,15 @@ def test_where_one_run_beats_the_other_most(two: list[Run]) -> None:
     assert shown(page)["query"]["name"] == two[0].splits()["test"][int(np.nanargmax(b - a))]
 
 
+def test_an_order_by_a_run_that_cannot_be_read_is_a_note(two: list[Run]) -> None:
+    (two[1].path / "embeddings.safetensors").write_bytes(b"damaged")
+    page = choose(open_page(runs=[run.id for run in two]), query.ORDER, "worst")
+    choose(page, query.OF, two[1].id)
+    assert "cannot be read" in page.warning[0].value
+    assert "cannot be read" in shown(page)["rows"][1]["note"]
+    assert shown(page)["rows"][0]["tiles"]
+
+
 def test_only_queries_with_exactly_these_labels(two: list[Run]) -> None:
     page = open_page()
     _, y = two[0].embeddings()
@@ -453,6 +462,7 @@ def test_hostile_uploads_are_refused_in_words_and_the_page_goes_on(two: list[Run
     ):
         upload_file(page, name, data)
         assert message in page.error[0].value
+        assert message in page.run().error[0].value  # it stays until another file comes
         assert tiles(page) == before
         assert shown(page)["query"]["name"] != name
 

@@ -6,8 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app import cache, query
-from app.gallery import held
+from app.gallery import held, unreadable
 from app.retrieval.rows import Asked
+from core.errors import MaclError
 from core.metrics import METRICS
 from core.retrieve import RARITIES, rare, worst_first
 from core.runs import Run
@@ -91,12 +92,16 @@ def tools(
         st.caption(
             f"Worst and lead go by {METRICS[metric]} on the test split; “Rows by” chooses another metric."
         )
-    order, values = _order(runs, names, metric)
+    try:
+        order, values = _order(runs, names, metric)
+    except (MaclError, OSError) as error:
+        st.warning(unreadable(error))
+        order, values = list(range(len(names))), {}
     wanted = set(fitting)
     rows = [row for row in order if row in wanted]
     offered = [names[row] for row in rows]
     if state.pop(query.JUMP, False) and offered:
-        query.go(offered[0])
+        state[query.QUERY], state[query.UPLOAD] = offered[0], None
     return offered, {names[row]: values[row] for row in rows if row in values}
 
 

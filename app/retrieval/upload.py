@@ -15,7 +15,7 @@ from core.runs import Run
 from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels
 
 FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
-_LAST = "retrieval_file_last"
+_LAST, _WRONG = "retrieval_file_last", "retrieval_file_wrong"
 
 
 def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
@@ -30,12 +30,14 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
             "set are, metadata dropped, deleted within a day, never part of a link."
         )
         if file is None:
-            state.pop(_LAST, None)
+            state[_LAST] = state[_WRONG] = None
         elif file.file_id != state.get(_LAST) or _lacks(runs):
             state[_LAST] = file.file_id
             _take(file.name, file.getvalue(), runs)
-        if file is not None and not state.get(query.UPLOAD):
-            st.button("Ask with it again", on_click=_again, args=(file.name, file.getvalue(), runs))
+        if state.get(_WRONG):
+            st.error(state[_WRONG])
+        elif file is not None and not state.get(query.UPLOAD):
+            st.button("Ask with it again", on_click=_take, args=(file.name, file.getvalue(), runs))
         st.multiselect(
             "Labels you see in it",
             list(classes),
@@ -53,13 +55,10 @@ def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
         made = pixels(data, sizes)
         ask.keep_picture(key_of(data), dict(zip(sizes, made, strict=True)))
     except MaclError as error:
-        st.error(f"{shown}: {error}.")
+        state[_WRONG] = f"{shown}: {error}."
         return
+    state[_WRONG] = None
     state[query.UPLOAD] = {"key": key_of(data), "name": shown, "uri": encode(made[-1]), "sizes": sizes}
-
-
-def _again(name: str, data: bytes, runs: Sequence[Run]) -> None:
-    _take(name, data, runs)
 
 
 def _lacks(runs: Sequence[Run]) -> bool:
