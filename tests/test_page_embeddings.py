@@ -276,6 +276,15 @@ def test_permalink_names_what_is_gone(two: list[Run]) -> None:
     assert page.multiselect(settings.RUNS).value == [two[1].id]
 
 
+def test_runs_of_one_second_and_one_configuration_are_told_apart(two: list[Run]) -> None:
+    twin = two[0].path.with_name(two[0].id[:-4] + "abcd")
+    shutil.copytree(two[0].path, twin)
+    for name in (two[0].id, twin.name):
+        page = open_page(projection="PCA", runs=[name])
+        page.run()
+        assert page.multiselect(settings.RUNS).value == [name]
+
+
 def test_runs_on_other_images_are_left_out(two: list[Run]) -> None:
     config = two[1].config.model_copy(update={"data_root": "/another/folder"})
     (two[1].path / "config.json").write_text(config.model_dump_json())

@@ -50,6 +50,10 @@ def choose_runs(finished: Sequence[Run], default: Sequence[str]) -> list[Run]:
     """The widget that chooses runs; the address names their folders."""
     state, asked = st.session_state, st.query_params.get_all("runs")
     known, texts = {run.id: run for run in finished}, option_labels(finished)
+    seen = list(texts.values())
+    for name, text in texts.items():  # two of one second: a widget tells options apart by their text alone
+        if seen.count(text) > 1:
+            texts[name] = f"{text} · {name[-4:]}"
     note_unknown(runs=list(known))
     if RUNS not in state or (asked and asked != state.get(_NOW)):
         state[RUNS] = [name for name in dict.fromkeys(asked) if name in known] or list(default)
