@@ -13,6 +13,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,6 +110,18 @@ def look(question: Question) -> Reply:
         return Reply("failed", {}, path.with_suffix(".txt").read_text())
     except OSError:
         return Reply("waiting", {})
+
+
+def answered_within(questions: Sequence[Question], seconds: float) -> bool:
+    """Wait so long for an embedder that is warm and at nothing else; whether all have come to something."""
+    about, deadline = doing(), time.monotonic() + seconds
+    if not about.get("ready") or about.get("total") or any(one.kind == "splits" for one in questions):
+        return False
+    left = list(questions)
+    while left and time.monotonic() < deadline:
+        time.sleep(0.01)
+        left = [question for question in left if look(question).state == "waiting"]
+    return not left
 
 
 def put(path: Path, data: bytes) -> None:

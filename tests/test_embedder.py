@@ -231,3 +231,18 @@ def test_the_pictures_of_a_data_set_are_those_of_the_upload(tiny: Path) -> None:
         np.testing.assert_array_equal(upload.read(file.read_bytes(), [40])[0], data.images[row])
         with Image.open(file) as image:
             assert image.size == (48, 48)
+
+
+def test_a_page_waits_shortly_and_only_for_a_warm_embedder(
+    two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = ask.Question("embed", str(two[0].path), ask.PICTURE + "0" * 32)
+    slow = ask.Question("splits", str(two[0].path))
+    started = time.monotonic()
+    assert not ask.answered_within([question], 60)  # nobody is there
+    monkeypatch.setattr(ask, "doing", lambda: {"ready": True, "total": 0})
+    assert not ask.answered_within([slow], 60)
+    assert not ask.answered_within([question], 0.05)
+    assert time.monotonic() - started < 30
+    answered(question)
+    assert ask.answered_within([question], 60)

@@ -16,6 +16,7 @@ from core.metrics import METRICS
 from core.retrieve import Answer, Gallery, metrics_of, search, search_for
 from core.runs import Run
 
+SHORT_SECONDS = 0.5  # in which a warm embedder embeds a picture for all runs
 TABLE_LIMIT = 1500  # test images up to which all queries are scored at once, in a twentieth of a second
 
 
@@ -80,7 +81,11 @@ def of_runs(
         k: How many images.
         classes: Name of each label.
     """
-    rows = [of_run(run, title, runs[0], asked, k, classes) for run, title in zip(runs, titles, strict=True)]
+    named = list(zip(runs, titles, strict=True))
+    rows = [of_run(run, title, runs[0], asked, k, classes) for run, title in named]
+    waits = [question for row in rows for question in row.waits]
+    if waits and ask.answered_within(waits, SHORT_SECONDS):  # a look at the page less
+        rows = [of_run(run, title, runs[0], asked, k, classes) for run, title in named]
     if not st.session_state[query.BY]:
         return rows
     return sorted(rows, key=lambda row: -row.order if not math.isnan(row.order) else math.inf)
