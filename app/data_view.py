@@ -129,8 +129,9 @@ def _how(name: str) -> None:
 
 def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | None:
     """The prepared data set; until it is, the page says how far that is and offers to start it."""
-    skip = name != "demo" and bool(st.session_state.get(f"{name}_skip"))
     about = job.status(name, root, size)
+    # after a reload only the finished job knows that broken images were to be left out
+    skip = about.skipped or (name != "demo" and bool(st.session_state.get(f"{name}_skip")))
     if about.state == "done" or cache.is_prepared(name, root, size):
         try:
             data = cache.prepared(name, root, size, seed, skip)

@@ -147,6 +147,7 @@ def test_broken_images_are_named_and_can_be_left_out(
     page.run()
     assert "159 images" in page.subheader[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
+    assert "159 images" in own(mine).subheader[0].value, "another tab, or after a reload"
 
 
 def test_every_problem_is_listed_before_anything_starts(

@@ -24,13 +24,17 @@ START_SECONDS = 10.0  # a process that has not taken its lock after this long ha
 
 @dataclass(frozen=True)
 class Preparation:
-    """Where a preparation is: `none` was ever started, `running`, `done`, or `failed` with its `error`."""
+    """Where a preparation is: `none` was ever started, `running`, `done`, or `failed` with its `error`.
+
+    `skipped` when it was done without the images that cannot be read, as the person chose.
+    """
 
     state: Literal["none", "running", "done", "failed"]
     what: str = ""
     done: int = 0
     total: int = 0
     error: str = ""
+    skipped: bool = False
 
 
 def start(name: str, root: str | None, image_size: int, skip_broken: bool = False) -> None:
@@ -84,7 +88,7 @@ def read_status(path: Path) -> Preparation:
         return Preparation("running", "starting")
     if lost:
         return Preparation("failed", error="its process was killed: start it again")
-    keys = ("what", "done", "total", "error")
+    keys = ("what", "done", "total", "error", "skipped")
     return Preparation(said["state"], **{key: said[key] for key in keys if key in said})
 
 
@@ -108,8 +112,8 @@ def main() -> None:
             tell_status(path, state="running", what=what, done=done, total=total)
 
     try:
-        load(name, root, image_size=image_size, skip_broken=sys.argv[4] == "1", progress=tell)
-        tell_status(path, state="done")
+        data = load(name, root, image_size=image_size, skip_broken=sys.argv[4] == "1", progress=tell)
+        tell_status(path, state="done", skipped=bool(data.skipped))
     except MaclError as error:
         tell_status(path, state="failed", error=str(error))
     except Exception as error:
