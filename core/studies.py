@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.losses import LOSSES, Value
-from core.sweep import Sweep, grid, listed
+from core.sweep import Point, Sweep, grid, listed
 
 MACL = ("macl", "wg_macl")
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -26,7 +26,6 @@ class Study:
         title: For people.
         note: What it does, and what of it is a reading of the paper.
         build: From preset, shared fields, seeds.
-        losses: The losses it is about; empty: one loss that the person chooses does not matter.
         preset: The only preset it makes sense with; empty: any.
     """
 
@@ -69,8 +68,6 @@ def _temperatures(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) 
 
 def _at_tau(sweep: Sweep) -> Sweep:
     """The same sweep with τ as one axis for all losses."""
-    from core.sweep import Point
-
     points = []
     for point in sweep.points:
         at = dict(point.at)
@@ -107,8 +104,6 @@ def _open_points(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -
             changed += [(f"tau_scale={value:g}", {"tau_scale": value}) for value in (0.3, 0.5)]
     study = STUDIES["open-points"]
     points, axes = [], tuple(name for name, _ in changed)
-    from core.sweep import Point
-
     for name, values in changed:
         one = grid(study.title, preset, {"loss": "macl", **fields, **values}, {"seed": list(seeds)})
         points += [Point({"change": name, **point.at}, point.config) for point in one.points]

@@ -104,6 +104,26 @@ def test_a_newer_move_cancels_the_older_and_keeps_the_baseline(run_root: Path) -
     assert [config.params["alpha"] for config in asked(run_root)] == [1.5, 2.0]
 
 
+def test_what_a_script_queued_that_a_newer_move_has_ended_is_cancelled(
+    run_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = page()
+    want = lab.want
+
+    def ended(config: RunConfig, root: Path) -> Run:
+        run = want(config, root)
+        if config.params["alpha"] == 0.5:
+            raise RuntimeError("a newer move")
+        return run
+
+    monkeypatch.setattr(lab, "want", ended)
+    app.slider(key="m_alpha").set_value(0.5).run()
+    assert app.exception
+    app.slider(key="m_alpha").set_value(2.0).run()
+    assert not app.exception
+    assert [config.params["alpha"] for config in asked(run_root)] == [1.5, 2.0]
+
+
 def test_more_seeds_follow_a_pause_and_colour_the_change(run_root: Path) -> None:
     app = page(m_alpha="3")
     work(run_root)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from app.sensitivity.lab import SEEDS
+from app.sensitivity.result import SEEDS
 from core import duration, lab, launch, sweep, train
 from core.data import load
 from core.runs import Run, RunConfig, create

@@ -1,0 +1,167 @@
+"""What a setting does: seven metrics against the baseline, the query's images; everything tried before."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from app import cache, gallery
+from app.names import config_label, method
+from app.palette import loss_color
+from app.sensitivity.state import QUERY, ask, go_to, pin
+from app.thumbnails import Thumbnails
+from core import lab, launch
+from core.errors import MaclError
+from core.metrics import METRICS
+from core.retrieve import search
+from core.runs import Run, RunConfig
+from core.sweep import key
+
+TOP = 6
+SEEDS = 3  # trained in all, once the person pauses
+STRIP = 24
+SHORT = {  # seven beside each other in half a screen
+    "map_sim": "mAP(sim)", "ndcg_sim": "nDCG(sim)", "map_easy": "Easy", "map_medium": "Medium",
+    "map_hard": "Hard", "ndcg": "nDCG", "wap": "wAP",
+}  # fmt: skip
+
+
+def named(run: Run) -> str:
+    """The method with what was changed."""
+    return method(cache.config(run))
+
+
+def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: Mapping[str, str]) -> None:
+    """The seven metrics of the settings, with their change against the baseline."""
+    left, right = st.columns([4, 1], vertical_alignment="center")
+    same = now.path == before.path
+    against = "" if same else f" against the baseline {named(before)}"
+    left.markdown(f"**{named(now)}**{against}")
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        st.button(
+            "Pin", on_click=pin, args=(cache.config(now),), disabled=same,
+            help="Make these settings the baseline that others are compared with",
+        )  # fmt: skip
+        st.button(
+            "Keep as a run", on_click=_keep, args=(now,), disabled=words[now.id] != "finished",
+            help="Copy it to the other runs: Compare, Retrieval and Mechanism know it then",
+        )  # fmt: skip
+    if kept := st.session_state.pop("lab_kept", ""):
+        st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
+    if words[now.id] == "failed":
+        st.error(now.error)
+        st.button("Try again", on_click=_again, args=(now,))
+    if words[now.id] != "finished":
+        for cell, title in zip(st.columns(len(METRICS)), SHORT.values(), strict=True):
+            cell.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
+            cell.caption("training …  \n\u00a0" if words[now.id] != "failed" else "failed  \n\u00a0")
+        return
+    pairs = [pair for pair in [(now, before), *repeated] if all(words[run.id] == "finished" for run in pair)]
+    for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
+        values = [_value(run, metric) for run, _ in pairs]
+        changes = [value - _value(run, metric) for value, (_, run) in zip(values, pairs, strict=True)]
+        complete = len(pairs) == SEEDS
+        agree = complete and (min(changes) > 0 or max(changes) < 0)
+        with cell:
+            st.metric(
+                title,
+                f"{_value(now, metric):.1f}",
+                delta=" " if same or not changes else f"{changes[0]:+.1f}",
+                delta_color="normal" if agree else "off",
+                delta_arrow="off" if same or not changes else "auto",
+                help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
+            )
+            spread = (
+                f"{SEEDS} seeds {_spread(values if same else changes, same)}" if complete else "more seeds …"
+            )
+            st.caption(f"{spread}  \nchance {_value(now, metric, 'chance'):.1f}")
+
+
+def _spread(numbers: Sequence[float], absolute: bool) -> str:
+    mean = statistics.fmean(numbers)
+    return f"{mean:.1f}" * absolute + f"{mean:+.1f}" * (not absolute) + f" ± {statistics.stdev(numbers):.1f}"
+
+
+def _value(run: Run, metric: str, part: str = "metrics") -> float:
+    value = cache.scores(run)[part][metric]
+    return float("nan") if value is None else 100 * float(value)
+
+
+def _again(run: Run) -> None:
+    launch.resume(run)
+
+
+def _keep(run: Run) -> None:
+    st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
+
+
+def rows(
+    now: Run,
+    before: Run,
+    words: Mapping[str, str],
+    images: Thumbnails,
+    place: st.delta_generator.DeltaGenerator,
+) -> None:
+    """The query's nearest images under the baseline and under the settings."""
+    reference = next((run for run in (now, before) if words[run.id] == "finished"), None)
+    shown = [before] if now.path == before.path else [before, now]
+    if reference is None:
+        shown_rows = [_waiting(run, words[run.id]) for run in shown]
+        gallery.show(gallery.query("", []), shown_rows, images.uri, TOP, ask, key="lab_gallery")
+        return
+    names, (_, y) = cache.test_names(reference), cache.embeddings(reference)
+    classes = gallery.class_names(reference, images)
+    if st.session_state.get(QUERY) not in names:
+        wanted = st.query_params.get("lab_query")
+        st.session_state[QUERY] = wanted if wanted in names else names[int(y.sum(1).argmax())]
+    with place:
+        st.selectbox("Query", names, key=QUERY, filter_mode="contains")
+    query: str = st.session_state[QUERY]
+    if st.query_params.get("lab_query") != query:
+        st.query_params["lab_query"] = query
+    shown_rows = [
+        _row(run, before, query, names, classes)
+        if words[run.id] == "finished"
+        else _waiting(run, words[run.id])
+        for run in shown
+    ]
+    asked = gallery.query(query, gallery.held(y[names.index(query)], classes))
+    gallery.show(asked, shown_rows, images.uri, TOP, ask, key="lab_gallery")
+
+
+def _row(
+    run: Run, before: Run, query: str, names: Sequence[str], classes: Sequence[str]
+) -> dict[str, object]:
+    """What a run retrieves; both runs have one seed, so that they search the same test split."""
+    z, y = cache.embeddings(run)
+    found = search(z, y, cache.test_rows(run)[query], TOP)
+    text = ("baseline · " if run.path == before.path else "") + named(run)
+    return gallery.row(text, loss_color(cache.config(run).loss), found, names, classes)
+
+
+def _waiting(run: Run, word: str) -> dict[str, object]:
+    what = "It failed: see above." if word == "failed" else "training …"
+    return gallery.note(named(run), loss_color(cache.config(run).loss), what)
+
+
+def strip(config: RunConfig) -> None:
+    """Every setting that was tried on these images, to go back to."""
+    past: list[tuple[Run, RunConfig]] = []
+    for run in lab.trail(launch.run_root()):
+        try:
+            other = cache.config(run)
+        except MaclError:
+            continue
+        here = (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed)
+        if here and key(other) not in {key(seen) for _, seen in past}:
+            past.append((run, other))
+    if not past:
+        return
+    metric = "map_medium"
+    st.caption(f"Tried before, latest first, with {METRICS[metric]}; a click goes back.")
+    with st.container(horizontal=True, gap="small"):
+        for run, other in past[:STRIP]:
+            st.button(
+                f"{method(other)} · {_value(run, metric):.1f}", key=f"lab_past_{run.id}", on_click=go_to,
+                args=(other,), type="primary" if other == config else "secondary", help=config_label(other),
+            )  # fmt: skip

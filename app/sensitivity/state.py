@@ -1,0 +1,59 @@
+"""What the live lab remembers between two moves: the pinned baseline, the query, the settings."""
+
+import json
+from collections.abc import Mapping
+
+import streamlit as st
+
+from app.mechanism import settings
+from core.losses import LOSSES, Value, check_params
+from core.runs import RunConfig
+
+BASE, QUERY = "lab_base", "lab_query"
+USUAL: tuple[str, dict[str, Value]] = ("macl", {})
+
+
+def baseline() -> tuple[str, dict[str, Value]]:
+    """Loss and parameters of the pinned baseline, else of the permalink, else MACL as printed."""
+    if BASE not in st.session_state:
+        st.session_state[BASE] = _unpacked(st.query_params.get(BASE, ""))
+    key, params = st.session_state[BASE]
+    if (key, params) != USUAL and BASE not in st.query_params:
+        st.query_params[BASE] = _packed(key, params)
+    return key, dict(params)
+
+
+def pin(config: RunConfig) -> None:
+    """Make these settings the baseline."""
+    defaults = {p.name: p.default for p in LOSSES[config.loss].parameters}
+    changed = {name: value for name, value in config.params.items() if value != defaults[name]}
+    st.session_state[BASE] = (config.loss, changed)
+    if (config.loss, changed) == USUAL:
+        st.query_params.pop(BASE, None)
+    else:
+        st.query_params[BASE] = _packed(config.loss, changed)
+
+
+def _packed(key: str, params: Mapping[str, Value]) -> str:
+    return json.dumps([key, params], separators=(",", ":"))
+
+
+def _unpacked(text: str) -> tuple[str, dict[str, Value]]:
+    """What an address says; the usual baseline if it is nothing sensible."""
+    try:
+        key, params = json.loads(text)
+        check_params(key, params)
+    except (ValueError, TypeError, AttributeError):
+        return USUAL
+    return key, params
+
+
+def go_to(config: RunConfig) -> None:
+    """Move the sliders to these settings."""
+    settings.put(config.loss, config.params)
+    st.session_state["lab_seed"] = config.seed
+
+
+def ask(name: str) -> None:
+    """Make this image the query."""
+    st.session_state[QUERY] = name
