@@ -52,6 +52,12 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".scatter");
   const kept = memory.get(root) ?? { view: START(), tool: "lasso", seq: 0, pictures: new Map(), at: null };
   memory.set(root, kept);
+  kept.send = setTriggerValue;
+  clearTimeout(kept.leaving);
+  // A rerun of the page that changes nothing must not tear down a lasso that is being drawn.
+  const close = () => { kept.leaving = setTimeout(() => { kept.stop?.(); kept.mark = null; }, 300); };
+  if (kept.mark === data.mark && root.childElementCount) return close;
+  kept.mark = data.mark;
   kept.stop?.();
   const { n, dims, legend } = data;
   if (kept.version !== data.version || kept.selected?.length !== n) {
@@ -346,7 +352,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     for (let i = 0; i < n; i++) if (next[i]) bits[i >> 3] |= 1 << (i & 7);
     let text = "";
     for (let i = 0; i < bits.length; i += 8192) text += String.fromCharCode(...bits.subarray(i, i + 8192));
-    setTriggerValue("select", { version: data.version, seq: kept.seq, bits: btoa(text) });
+    kept.send("select", { version: data.version, seq: kept.seq, bits: btoa(text) });
   };
   const inside = (path, x, y) => {
     let odd = false;
@@ -396,7 +402,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const near = Array.from({ length: panel.count }, (_, k) => [(panel.px[k] - panel.px[i]) ** 2 + (panel.py[k] - panel.py[i]) ** 2, k])
       .filter(([d]) => d < 3600).sort((a, b) => a[0] - b[0]).slice(0, NEAR + 1).map(([, k]) => row(panel, k));
     const rows = [row(panel, i), ...near].filter((at, k, all) => all.indexOf(at) === k && !kept.pictures.has(at));
-    setTriggerValue("hover", { version: data.version, rows });
+    kept.send("hover", { version: data.version, rows });
   };
   const hover = (panel, x, y, boxX, boxY) => {
     const i = nearest(panel, x, y, REACH), at = i < 0 ? -1 : row(panel, i);
@@ -496,5 +502,5 @@ export default function ({ data, parentElement, setTriggerValue }) {
   hear();
   dress();
   draw();
-  return kept.stop;
+  return close;
 }
