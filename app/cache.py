@@ -5,6 +5,7 @@ st.cache_resource takes a quarter of a millisecond for an answer.
 """
 
 import os
+import subprocess
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -124,6 +125,11 @@ def gallery(run: Run, everything: bool = False) -> Gallery | None:
 def others(run: Run) -> Question:
     """What to ask for the embeddings of a run's training and validation images."""
     return Question("splits", str(run.path))
+
+
+def decoders() -> list[subprocess.Popen[bytes]]:
+    """Processes that wait for an uploaded file, one at most."""
+    return _decoders()
 
 
 def query_scores(run: Run) -> dict[str, np.ndarray]:
@@ -362,6 +368,11 @@ def _gallery(path: str, key: str) -> Gallery:
             z, y = np.vstack([z, found[f"z_{part}"]]), np.vstack([y, found[f"y_{part}"]])
             images, splits = images + names[part], splits + [part] * len(names[part])
     return Gallery(z, y, tuple(images), tuple(splits), {name: row for row, name in enumerate(images)})
+
+
+@st.cache_resource(show_spinner=False)
+def _decoders() -> list[subprocess.Popen[bytes]]:
+    return []
 
 
 @st.cache_resource(show_spinner="Scoring every query …", max_entries=100)

@@ -147,7 +147,7 @@ def again(question: Question) -> None:
 
 
 def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
-    """Put an uploaded picture where the embedder finds it; it is deleted within a day.
+    """Put an uploaded picture where the embedder finds it; it deletes it when it has been idle.
 
     Args:
         key: Of its content.

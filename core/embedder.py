@@ -40,7 +40,7 @@ POLL_SECONDS = 0.03
 NETWORKS = 16  # kept; of runs that share a frozen backbone only the heads are their own
 BACKBONES = 3
 DATA_SETS = 4  # open at once; their images are mapped, not read
-PICTURE_SECONDS = 24 * 3600  # an uploaded picture is deleted after this long
+PICTURE_SECONDS = 24 * 3600  # what a killed process has left is deleted after this long
 ANSWERS = 4000  # kept on the disk
 
 
@@ -83,7 +83,7 @@ class Embedder:
                 last = time.monotonic()
             else:
                 time.sleep(POLL_SECONDS)
-        self.tidy()
+        self.tidy(0.0 if not self.ending else PICTURE_SECONDS)
         unlock(self.home / "lock")
 
     def next_one(self, before: int = LEAST_URGENT) -> bool:
@@ -251,11 +251,11 @@ class Embedder:
             with device.autocast(torch.device("cpu")):
                 backbone(torch.zeros(1, 3, 64, 64))
 
-    def tidy(self) -> None:
-        """Delete uploaded pictures of yesterday, and the answers that were read longest ago."""
+    def tidy(self, seconds: float = PICTURE_SECONDS) -> None:
+        """Delete uploaded pictures older than this, and the answers that were read longest ago."""
         for path in (self.home / "pictures").glob("*.safetensors"):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > PICTURE_SECONDS:
+                if time.time() - path.stat().st_mtime > seconds:
                     path.unlink()
         with suppress(OSError):
             answers = sorted((self.home / "answers").iterdir(), key=lambda path: -path.stat().st_mtime)

@@ -217,6 +217,7 @@ def test_the_process_answers_ends_when_idle_and_a_killed_one_is_replaced(
         [sys.executable, "-m", "core.embedder", "--idle", "0"], cwd=ask.PROJECT, timeout=PATIENCE, check=False
     )
     assert done.returncode == 0
+    assert ask.picture(key) == {}  # it has ended because nobody asks any more
 
 
 def test_asking_imports_no_torch() -> None:

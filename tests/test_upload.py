@@ -185,5 +185,18 @@ def test_a_path_in_the_name_plays_no_part(given: str, shown: str) -> None:
     assert upload.name_of(given) == shown
 
 
+def test_a_decoder_that_waits_is_used_up_and_a_dead_one_replaced() -> None:
+    data = encoded(scene(), "PNG")
+    waiting = upload.start()
+    time.sleep(0.2)
+    assert waiting.poll() is None
+    np.testing.assert_array_equal(upload.pixels(data, [16], waiting)[0], decode(data, 16))
+    assert waiting.returncode == 0
+    np.testing.assert_array_equal(upload.pixels(data, [24], waiting)[0], decode(data, 24))
+    with upload.start() as unused:
+        assert unused.communicate(b"", timeout=60) == (b"", b"")  # as when its server ends
+    assert unused.returncode == 0
+
+
 def test_equal_files_have_one_key() -> None:
     assert upload.key_of(b"a") == upload.key_of(b"a") != upload.key_of(b"b")

@@ -1,6 +1,8 @@
 """A person's own picture as the query: taken, checked, and handed to the embedder as bare pixels."""
 
+import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import numpy as np
 import streamlit as st
@@ -12,7 +14,7 @@ from core import ask
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.runs import Run
-from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels
+from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels, start
 
 FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
 _LAST, _WRONG = "retrieval_file_last", "retrieval_file_wrong"
@@ -24,10 +26,12 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
     with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as place:
         if place.open:
             ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
+            if not cache.decoders():
+                cache.decoders().append(start())
         file = st.file_uploader("Image that asks", key=FILE, max_upload_size=MAX_BYTES // 10**6)
         st.caption(
             f"{LIMITS}. Judged by its content; turned upright, squeezed to a square as the images of a data "
-            "set are, metadata dropped, deleted within a day, never part of a link."
+            "set are, metadata dropped, deleted some minutes after the last question, never part of a link."
         )
         if file is None:
             state[_LAST] = state[_WRONG] = None
@@ -52,13 +56,19 @@ def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
     state, shown = st.session_state, name_of(name)
     sizes = sorted({prepared_size(cache.config(run).image_size) for run in runs})
     try:
-        made = pixels(data, sizes)
+        made = pixels(data, sizes, _decoder())
         ask.keep_picture(key_of(data), dict(zip(sizes, made, strict=True)))
     except MaclError as error:
         state[_WRONG] = f"{shown}: {error}."
         return
     state[_WRONG] = None
     state[query.UPLOAD] = {"key": key_of(data), "name": shown, "uri": encode(made[-1]), "sizes": sizes}
+
+
+def _decoder() -> subprocess.Popen[bytes] | None:
+    with suppress(IndexError):  # another tab may have taken it
+        return cache.decoders().pop()
+    return None
 
 
 def _lacks(runs: Sequence[Run]) -> bool:
