@@ -34,7 +34,6 @@ SIGNS = {  # of a comparison with the baseline: mark and words
     "unknown": ("?", "too few seeds in common"),
 }
 STYLE = """<style>
-.macl { position: relative; }  /* words for screen readers scroll with the table, not with the page */
 .macl .against, .macl .published { display: block; font-size: .92em; font-weight: 400; }
 .macl .better { color: color-mix(in srgb, #0f8a5f 62%, currentColor); font-weight: 600; }
 .macl .worse { color: color-mix(in srgb, #c7402d 62%, currentColor); font-weight: 600; }

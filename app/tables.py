@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 STYLE = """<style>
-.macl { overflow-x: auto; }
+.macl { overflow-x: auto; position: relative; }
 .macl table { border-collapse: collapse; width: 100%; font-size: .84rem; line-height: 1.3;
   font-variant-numeric: tabular-nums; }
 .macl table.fixed { table-layout: fixed; min-width: 47rem; }

@@ -38,7 +38,8 @@ def pair(root: Path, finished_runs: Path) -> list[Run]:
         (source,) = finished_runs.glob(f"*-{config.loss}-*")
         for file in source.iterdir():
             if file.name != "config.json":
-                shutil.copy(file, run.path)
+                if file.is_file():
+                    shutil.copy(file, run.path)
         made.append(run)
     return made
 

@@ -3,7 +3,19 @@
 import subprocess
 import sys
 
-BENCHES = ("losses", "metrics", "prepare", "step", "demo", "retrieval", "pages", "quickstart", "sensitivity")
+BENCHES = (
+    "losses",
+    "metrics",
+    "prepare",
+    "step",
+    "demo",
+    "retrieval",
+    "embeddings",
+    "pages",
+    "quickstart",
+    "sensitivity",
+    "same_loss",
+)
 
 
 def main() -> int:
