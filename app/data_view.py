@@ -91,7 +91,7 @@ def findings(name: str, root: str | None) -> bool:
         return False
     found = cache.examined(name, root) or cache.checked(name, root)
     for problem in found.problems:
-        st.error(problem)
+        st.error(problem.replace("use --skip-broken", "leave them out below"))
     if not found.images:
         _how(name)
         return False

@@ -40,7 +40,7 @@ try:
 except MaclError as error:
     st.error(str(error))
     data = None
-with table.expander("All data sets, and how to get them", expanded=data is None):
+with table.expander("All data sets, and how to get them", expanded=data is None and not root):
     st.html(data_view.overview(size, name, root))
 if data is None:
     st.stop()

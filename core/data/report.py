@@ -114,7 +114,8 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
     problems = []
     splits: tuple[tuple[str, int], ...] = ()
     if broken:
-        problems.append(f"{len(broken)} images are broken: mend or remove them, or use --skip-broken")
+        some = "1 image is" if len(broken) == 1 else f"{len(broken)} images are"
+        problems.append(f"{some} broken: mend or remove them, or use --skip-broken")
     try:
         parts = split(found.labels[rows], names, known, seed=0)
         splits = tuple((name, len(part)) for name, part in parts.items())
