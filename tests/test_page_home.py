@@ -37,9 +37,8 @@ def pair(root: Path, finished_runs: Path) -> list[Run]:
         run = runs.create(config, root)
         (source,) = finished_runs.glob(f"*-{config.loss}-*")
         for file in source.iterdir():
-            if file.name != "config.json":
-                if file.is_file():
-                    shutil.copy(file, run.path)
+            if file.is_file() and file.name != "config.json":
+                shutil.copy(file, run.path)
         made.append(run)
     return made
 
