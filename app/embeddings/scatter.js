@@ -417,6 +417,14 @@ export default function ({ data, parentElement, setTriggerValue }) {
     else tip.style.display = "none";
   };
 
+  // All places of the mouse, also those that a busy browser has put into one event
+  const extend = (event) => {
+    const box = event.target.getBoundingClientRect(), every = event.getCoalescedEvents?.() ?? [];
+    for (const { clientX, clientY } of every.length ? every : [event]) {
+      const at = [clientX - box.left, clientY - box.top], [u, v] = lasso.path.at(-1);
+      if (Math.hypot(at[0] - u, at[1] - v) > 2) lasso.path.push(at);
+    }
+  };
   canvases.forEach((canvas, p) => {
     const panel = panels[p];
     canvas.onpointerdown = (event) => {
@@ -430,8 +438,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     canvas.onpointermove = (event) => {
       const { offsetX: x, offsetY: y } = event;
       if (lasso) {
-        const [u, v] = lasso.path.at(-1);
-        if (Math.hypot(x - u, y - v) > 2) { lasso.path.push([x, y]); over(panel, canvas); }
+        extend(event);
+        over(panel, canvas);
       } else if (drag) {
         const [dx, dy] = [x - drag[0], y - drag[1]];
         if (dims === 3 && !event.shiftKey) kept.view.turn = times(times(turn("y", dx / 160), turn("x", dy / 160)), kept.view.turn);
@@ -444,7 +452,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       }
     };
     canvas.onpointerup = (event) => {
-      if (lasso) finish(event);
+      if (lasso) { extend(event); finish(event); }
       drag = null;
     };
     canvas.onpointercancel = () => { lasso = drag = null; overAll(); };
