@@ -1,5 +1,6 @@
 """The command line as a person uses it: real processes, one line for a mistake, the run folder at the end."""
 
+import csv
 import json
 import shutil
 import signal
@@ -155,6 +156,26 @@ def test_data_commands(tiny: Path) -> None:
     )
     assert prepared.exit_code == 0, prepared.output
     assert "train 112" in prepared.stdout
+
+
+def test_data_duplicates_lists_the_twins_of_a_folder(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "with twin"
+    shutil.copytree(tiny, folder)
+    shutil.copy(folder / "scene003.png", folder / "twin.png")
+    table = (folder / "labels.csv").read_text()
+    row = next(line for line in table.splitlines() if line.startswith("scene003.png"))
+    (folder / "labels.csv").write_text(table + row.replace("scene003.png", "twin.png") + "\n")
+    to = tmp_path / "pairs.csv"
+    asked = ["data", "duplicates", "folder", "--root", str(folder), "--image-size", "32"]
+    found = CliRunner().invoke(cli.app, [*asked, "--similarity", "0.99", "--csv", str(to)])
+    assert found.exit_code == 0, found.output
+    assert "test images have a twin in the training split" in found.stdout
+    rows = list(csv.DictReader(to.read_text().splitlines()))
+    assert {"scene003.png", "twin.png"} in [{row["image"], row["other"]} for row in rows]
+    counted = sum(
+        int(line.split(": ")[1].split()[0]) for line in found.stdout.splitlines() if " pairs" in line
+    )
+    assert counted == len(rows)
 
 
 def test_sigterm_to_macl_train_stops_resumably_and_resume_goes_on(tiny: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Near-duplicates: images of the same place in different splits, side by side."""
 
-import csv
-import io
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -11,6 +10,7 @@ from app import cache, tables, thumbnails
 from app.figures.labels import SPLITS
 from core.data import Dataset, duplicates
 from core.data.duplicates import Pair
+from core.spreadsheet import to_csv
 
 PAGE = 12  # pairs side by side
 EVERY = 0.5  # seconds between two looks at a process
@@ -143,15 +143,10 @@ def _short(name: str) -> str:
 
 
 def _csv(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str:
-    file = io.StringIO()
-    rows = csv.writer(file)
-    rows.writerow(["image_a", "split_a", "image_b", "split_b", "similarity", "overlap", "turn"])
+    rows: list[Sequence[object]] = [
+        ("image_a", "split_a", "image_b", "split_b", "similarity", "overlap", "turn")
+    ]
     for pair in pairs:
-        names = [(_safe(data.names[row]), held[row]) for row in (pair.a, pair.b)]
-        rows.writerow([*names[0], *names[1], pair.similarity, pair.overlap, TURNS[pair.turn]])
-    return file.getvalue()
-
-
-def _safe(name: str) -> str:
-    """A file name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name[:1] in ("=", "+", "-", "@", "\t", "\r") else name
+        names = [(data.names[row], held[row]) for row in (pair.a, pair.b)]
+        rows.append((*names[0], *names[1], pair.similarity, pair.overlap, TURNS[pair.turn]))
+    return to_csv(rows)

@@ -1,7 +1,5 @@
 """The paper's Tables 1 to 3, computed from the data at hand, beside what the paper prints."""
 
-import csv
-import io
 from html import escape
 
 import numpy as np
@@ -11,6 +9,7 @@ from app import cache, tables
 from core import labels
 from core.data import DATASETS, Dataset, sides
 from core.data.paper import PAPER, Published
+from core.spreadsheet import to_csv
 
 SPLITS = ("train", "val", "test")
 
@@ -82,13 +81,7 @@ def _rows(data: Dataset, published: Published | None) -> list[list[str]]:
 
 
 def _csv(data: Dataset, published: Published | None) -> str:
-    file = io.StringIO()
-    rows = csv.writer(file)
-    rows.writerow(_head(published))
-    rows.writerows(
-        ["'" + name if name[:1] in "=+-@" else name, *rest] for name, *rest in _rows(data, published)
-    )
-    return file.getvalue()
+    return to_csv([_head(published), *_rows(data, published)])
 
 
 def _sides(name: str, root: str | None) -> str:

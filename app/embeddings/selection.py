@@ -1,7 +1,6 @@
 """What a lasso has found: the state of the selection, its images in a grid, counts by label, names as CSV."""
 
 import base64
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,8 @@ from app import cache
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
 from app.gallery import held
-from app.retrieval.table import harmless
 from app.thumbnails import Thumbnails
+from core import spreadsheet
 
 HERE = Path(__file__).parent
 NAMES, SEQ, PAGE = "embeddings_selected", "embeddings_seq", "embeddings_page"
@@ -157,9 +156,5 @@ def _sprite(images: Thumbnails, names: Sequence[str], across: int) -> str:
 
 def to_csv(points: Points, chosen: np.ndarray, classes: Sequence[str]) -> str:
     """One line per chosen image: its name and its labels, separated by semicolons."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("image", "labels"))
-    for row in np.flatnonzero(chosen):
-        writer.writerow((harmless(points.names[row]), harmless("; ".join(held(points.y[row], classes)))))
-    return file.getvalue()
+    rows = [(points.names[row], "; ".join(held(points.y[row], classes))) for row in np.flatnonzero(chosen)]
+    return spreadsheet.to_csv([("image", "labels"), *rows])

@@ -1,11 +1,10 @@
 """The whole ranking of every run as CSV."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 
 from app.retrieval.rows import Asked, Row
+from core import spreadsheet
 from core.retrieve import search_for
 
 COLUMNS = (
@@ -16,9 +15,7 @@ COLUMNS = (
 
 def to_csv(rows: Sequence[Row], asked: Asked, classes: Sequence[str]) -> str:
     """One line per run and image of its gallery, best first; labels are separated by semicolons."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    lines: list[Sequence[object]] = [COLUMNS]
     for row in rows:
         place = row.gallery
         if place is None or row.z is None:
@@ -29,22 +26,18 @@ def to_csv(rows: Sequence[Row], asked: Asked, classes: Sequence[str]) -> str:
             known = not math.isnan(found.jaccard)
             parts = (found.shared, found.missing, found.extra) if known else ((), (), ())
             labels = [label for label, has in zip(classes, place.y[found.row], strict=True) if has]
-            writer.writerow(
+            lines.append(
                 [
-                    *map(harmless, (row.run.id, row.title, asked.name)),
+                    row.run.id,
+                    row.title,
+                    asked.name,
                     rank,
-                    harmless(place.names[found.row]),
+                    place.names[found.row],
                     place.splits[found.row],
                     f"{found.cosine:.6f}",
                     f"{found.jaccard:.6f}" if known else "",
-                    harmless("; ".join(labels)),
-                    *(harmless("; ".join(classes[i] for i in part)) for part in parts),
+                    "; ".join(labels),
+                    *("; ".join(classes[i] for i in part) for part in parts),
                 ]
             )
-    return file.getvalue()
-
-
-def harmless(cell: str) -> str:
-    """One line; what a spreadsheet would take for a formula gets a leading apostrophe."""
-    cell = " ".join(cell.split())
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell
+    return spreadsheet.to_csv(lines)

@@ -1,5 +1,6 @@
 """`macl data`: find, check, prepare and download data sets."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from rich.table import Table
 from core.cli.console import DataRoot, SkipBroken, out, progress_bars
 from core.data import DATASETS, check, fetch, load
 from core.errors import MaclError
+from core.spreadsheet import to_csv
 
 app = typer.Typer(help="Find, check, prepare and download data sets.", no_args_is_help=True)
 
@@ -53,6 +55,35 @@ def data_prepare(
     shape = "×".join(str(n) for n in data.images.shape)
     counts = ", ".join(f"{key} {len(rows)}" for key, rows in data.splits.items())
     out.print(f"{data.name}: {shape}, {counts}; {data.unlabelled} without a label left out")
+
+
+@app.command("duplicates")
+def data_duplicates(
+    name: str,
+    root: DataRoot = None,
+    image_size: Annotated[int, typer.Option(help="Training size; prepared at 1.25 times of it.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    similarity: Annotated[float, typer.Option(min=0.5, max=1.0, help="From which a pair counts.")] = 0.7,
+    to: Annotated[Path | None, typer.Option("--csv", help="Write the pairs as CSV.")] = None,
+    skip_broken: SkipBroken = False,
+) -> None:
+    """Find images of the same place, and how many test images have a twin in the training split."""
+    from core.data import duplicates
+
+    with progress_bars() as tell:
+        data = load(known(name), root, image_size, seed, skip_broken=skip_broken, progress=tell)
+        pairs = [pair for pair in duplicates.look(data, tell) if pair.similarity >= similarity]
+    held = duplicates.split_of(data.splits)
+    if to is not None:
+        rows: list[Sequence[object]] = [("image", "split", "other", "other_split", "similarity", "overlap")]
+        for pair in pairs:
+            names = (data.names[pair.a], held[pair.a], data.names[pair.b], held[pair.b])
+            rows.append((*names, f"{pair.similarity:.3f}", f"{pair.overlap:.3f}"))
+        to.write_text(to_csv(rows))
+    for (one, other), count in duplicates.across(pairs, data.splits).items():
+        out.print(f"{one} and {other}: {count} pairs" if one != other else f"both {one}: {count} pairs")
+    leaked = duplicates.leaked(pairs, data.splits)
+    out.print(f"{leaked} of {len(data.splits['test'])} test images have a twin in the training split")
 
 
 @app.command("fetch")

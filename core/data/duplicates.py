@@ -26,6 +26,7 @@ from PIL import Image
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
+from core.data.info import Dataset
 from core.data.job import Preparation, detach, read_status, tell_status
 from core.data.prepared import Progress, cache_root, cores, in_parallel, make_folder
 from core.errors import MaclError
@@ -93,6 +94,15 @@ def result(key: str) -> list[Pair]:
     except (OSError, ValueError):
         raise MaclError("nobody has looked for duplicates among these images yet") from None
     return [Pair(*row) for row in rows]
+
+
+def look(data: Dataset, progress: Progress | None = None) -> list[Pair]:
+    """The pairs of a data set, here and now; kept, so that nobody looks twice at the same images."""
+    if not _path(data.key).is_file():
+        make_folder(_path(data.key).parent)
+        pairs = find(data.images, progress)
+        write_atomic(_path(data.key), json.dumps([astuple(pair) for pair in pairs]))
+    return result(data.key)
 
 
 def across(pairs: Sequence[Pair], splits: Mapping[str, NDArray[np.int64]]) -> dict[tuple[str, str], int]:
@@ -288,8 +298,7 @@ def main() -> None:
         data = load(name, root, image_size=size, skip_broken=True)
         if data.key != key:
             raise MaclError("the images have changed since the page was opened: open it again")
-        pairs = find(data.images, tell)
-        write_atomic(_path(key), json.dumps([astuple(pair) for pair in pairs]))
+        look(data, tell)
         tell_status(job, state="done")
     except Exception as error:
         tell_status(job, state="failed", error=str(error) or type(error).__name__)

@@ -1,7 +1,5 @@
 """All maps of one batch under one loss, as a page shows them and a CSV file holds them."""
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from core.labels import jaccard, overlap
 from core.losses import Value
 from core.mechanism.force import WITH_PROTOTYPES, forces, weights
 from core.mechanism.macl import PairTerms, pair_terms, printed_forces
+from core.spreadsheet import to_csv
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -124,12 +123,12 @@ def pairs_csv(maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str
     head = ["anchor", "other", "anchor_labels", "other_labels", "shared"]
     if maps.terms:
         head += ["f", "h"]
-    return _csv([head + keys, *_pairs(maps, y, names, classes, keys)])
+    return to_csv([head + keys, *_pairs(maps, y, names, classes, keys)])
 
 
 def table_csv(head: Sequence[str], columns: Sequence[Iterable[object]]) -> str:
     """A table of columns of one length as CSV."""
-    return _csv([list(head), *zip(*columns, strict=True)])
+    return to_csv([list(head), *zip(*columns, strict=True)])
 
 
 def _pairs(
@@ -155,17 +154,6 @@ def _pairs(
             if maps.terms:
                 row += [f[i][a], h[i]]
             yield row + [array[i][a] for array in arrays]
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    file = io.StringIO()
-    csv.writer(file, lineterminator="\n").writerows([_harmless(cell) for cell in row] for row in rows)
-    return file.getvalue()
-
-
-def _harmless(cell: object) -> object:
-    """A file name that a spreadsheet would run as a formula is put in quotes, as text."""
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def _overlap(key: str, y: Labels) -> Floats:

@@ -1,9 +1,8 @@
 """The comparison as a file: CSV, LaTeX, Markdown, and text for a terminal."""
 
-import csv
-import io
 import math
 
+from core import spreadsheet
 from core.metrics import METRICS
 from core.report.paper import published
 from core.report.rows import Row, blocks
@@ -21,14 +20,12 @@ def to_csv(rows: list[Row], paper: bool = False) -> str:
         rows: In their order.
         paper: With the published values.
     """
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
     pinned = any(row.baseline for row in rows)
     parts = ["", "_std"]
     parts += ["_difference", "_low", "_high", "_p_holm"] if pinned else []
     parts += ["_published"] if paper else []
     head = ["dataset", "protocol", "method", "seeds", *(["baseline"] if pinned else [])]
-    writer.writerow(head + [f"{key}{part}" for key in METRICS for part in parts])
+    lines = [head + [f"{key}{part}" for key in METRICS for part in parts]]
     base = {id(row): _baseline(block) for block in blocks(rows) for row in block}
     for row in rows:
         cells = [row.dataset, row.protocol, row.name, " ".join(map(str, row.seeds))]
@@ -42,8 +39,8 @@ def to_csv(rows: list[Row], paper: bool = False) -> str:
                 cells.append(f"{found.holm:.2g}" if found and not math.isnan(found.holm) else "")
             if paper:
                 cells.append(_decimals(published(row).get(key)))
-        writer.writerow([_harmless(cell) for cell in cells])
-    return file.getvalue()
+        lines.append(cells)
+    return spreadsheet.to_csv(lines)
 
 
 def to_latex(rows: list[Row], paper: bool = False) -> str:
@@ -178,20 +175,6 @@ def _line(text: str) -> str:
 
 def _decimals(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def _harmless(cell: str) -> str:
-    """One line; a cell that a spreadsheet would take for a formula gets a leading apostrophe."""
-    cell = " ".join(cell.split())
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@") and not _number(cell) else cell
-
-
-def _number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 _TEX = {
