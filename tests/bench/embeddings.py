@@ -145,7 +145,7 @@ WATCH = """() => {
   let last = "";
   const tick = async () => {
     const grid = look(document)[0], tile = grid?.querySelector(".tile");
-    const now = tile ? `${grid.dataset.total} ${tile.dataset.name} ${tile.style.background.length}` : "";
+    const now = tile ? `${grid.dataset.total} ${tile.dataset.name} ${tile.style.background}` : "";
     if (bench.up && !bench.done && tile?.style.background && now !== last) {
       last = now;
       const image = new Image();
