@@ -52,10 +52,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const focused = parentElement.activeElement?.dataset?.at; // keep the place through a new query
   const { query, rows, images } = data;
 
-  const explain = (row, name) => {
-    root.classList.add("busy");
-    setTriggerValue("why", [row, name]);
-  };
+  const explain = (row, name) => setTriggerValue("why", [row, name]); // the grid stays as it is
 
   const button = (name, alt, at, className, ...children) => {
     const node = make("button", className, picture(images, name, alt), ...children);

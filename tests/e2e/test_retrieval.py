@@ -181,6 +181,7 @@ def test_why_is_it_similar(server: Server, page: Page, two: list[Run]) -> None:
     expect(drawn.get_by_text("with this region of the other image")).to_be_visible()
     page.keyboard.press("Escape")
     expect(drawn).to_have_count(0)
+    expect(page.locator(".gallery.busy")).to_have_count(0)
     expect(page.locator(f'.query[data-name="{query}"]')).to_be_visible()
 
 
