@@ -299,3 +299,62 @@ def test_summaries_that_are_none_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("[]")
     with pytest.raises(MaclError, match=r"broken\.json is no summary"):
         benchmark.read(tmp_path / "broken.json")
+
+
+RECORDED = sorted((summary.PROJECT / "assets" / "benchmarks").glob("*.json"))
+# chance on random test splits of the paper's sizes (Table 2), mean and spread: mAP(sim), Easy, Medium, Hard
+CHANCE = {
+    "dlrsd": [(65.0, 2.3), (30.3, 1.8), (13.7, 0.9), (5.8, 0.4)],
+    "ml_aid": [(85.2, 1.5), (58.7, 1.9), (37.3, 1.7), (15.5, 0.9)],
+    "whdld": [(97.6, 0.3), (80.7, 1.1), (64.6, 1.5), (40.6, 1.5)],
+}
+
+
+def test_benchmarks_came_with_the_product() -> None:
+    assert [path.stem for path in RECORDED] == [found.name for found in benchmark.recorded()]
+    assert "instant" in [path.stem for path in RECORDED]
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_a_recorded_benchmark_is_whole(path: Path) -> None:
+    found = benchmark.read(path)
+    options = dict(re.findall(r"--(\w[\w-]*) (\S+)", found.about["command"]))
+    datasets, seeds = options["datasets"].split(","), parse_seeds(options["seeds"])
+    methods = parse_methods(options["losses"])
+    done = [(r.config.dataset, r.config.loss, r.config.seed) for r in found.results]
+    assert len(found.results) == len(datasets) * len(methods) * len(seeds)
+    assert {(d, s) for d, _, s in done} == {(d, s) for d in datasets for s in seeds}
+    assert {loss for _, loss, _ in done} == {method.loss for method in methods}
+    assert found.about["failures"] == []
+    assert found.about["versions"].keys() >= {"macl-lab", "python", "torch", "numpy"}
+    assert found.about["devices"]
+    assert re.search(r"(?<![\w.])/\w", path.read_text()) is None  # no path of a machine
+    for result in found.results:
+        assert result.recorded
+        assert result.config.preset == options["preset"]
+        for name, value in result.scores["metrics"].items():
+            assert 0 < value <= 1, name
+    if len(seeds) >= 10:
+        rows = [row for row in report.summary(found.results) if row.loss == "chance"]
+        for row in rows:
+            levels = ("map_sim", "map_easy", "map_medium", "map_hard")
+            for name, (mean, spread) in zip(levels, CHANCE[row.dataset], strict=True):
+                assert abs(row.values[name][0] - mean) < 3 * spread / np.sqrt(len(seeds)) + 0.05
+
+
+def test_a_row_of_the_recorded_benchmark_comes_out_again(archives: Path, tmp_path: Path) -> None:
+    """One training of the table, on whatever processor runs this test."""
+    found = benchmark.read(summary.PROJECT / "assets" / "benchmarks" / "instant.json")
+    wanted = next(
+        r.scores
+        for r in found.results
+        if (r.config.dataset, r.config.loss, r.config.seed) == ("dlrsd", "mulsupcon", 0)
+    )
+    once = Plan("instant", {"dlrsd": str(archives / "DLRSD.zip")}, methods=(Method("mulsupcon"),))
+    outcome = train(once, tmp_path, say=lambda _: None)
+    scores = outcome.runs[0].scores()
+    for name in METRICS:
+        assert scores["chance"][name] == pytest.approx(wanted["chance"][name], abs=1e-5)
+        assert scores["oracle"][name] == pytest.approx(wanted["oracle"][name], abs=1e-5)
+        # other processors add in another order, and the training carries that on
+        assert scores["metrics"][name] == pytest.approx(wanted["metrics"][name], abs=0.02), name

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import Dataset, demo, duplicates, job, load
+from core.data import Dataset, demo, duplicates, job, load, twins
 from core.data.duplicates import Pair
 from core.errors import MaclError
 
@@ -60,7 +60,7 @@ def test_a_copy_is_found_and_nothing_else(scenes: np.ndarray, how: str) -> None:
     originals = [crop(scene) for scene in scenes]
     for source in (2, 9):
         images = np.stack([*originals[:14], COPIES[how](scenes[source])])
-        found = [pair for pair in duplicates.find(images) if pair.similarity >= duplicates.SAME]
+        found = [pair for pair in twins.find(images) if pair.similarity >= duplicates.SAME]
         assert [(pair.a, pair.b) for pair in found] == [(source, 14)]
         if "moved" not in how:
             assert found[0].overlap > 0.9
@@ -69,19 +69,19 @@ def test_a_copy_is_found_and_nothing_else(scenes: np.ndarray, how: str) -> None:
 
 def test_the_overlap_is_measured(scenes: np.ndarray) -> None:
     images = np.stack([crop(scenes[2]), crop(scenes[2], 40, 24)])
-    (pair,) = duplicates.find(images)
+    (pair,) = twins.find(images)
     assert pair.overlap == pytest.approx((120 * 136) / 160**2, abs=0.01)
     assert pair.similarity > 0.95
 
 
 def test_scenes_that_differ_are_no_pairs(scenes: np.ndarray) -> None:
-    assert not duplicates.find(np.stack([crop(scene) for scene in scenes]))
+    assert not twins.find(np.stack([crop(scene) for scene in scenes]))
 
 
 @pytest.mark.parametrize("side", [24, 64, 120, 320])
 def test_other_prepared_sizes(scenes: np.ndarray, side: int) -> None:
     images = [np.asarray(Image.fromarray(scene).resize((side, side))) for scene in scenes[:8]]
-    found = duplicates.find(np.stack([*images, compressed(images[2])]))
+    found = twins.find(np.stack([*images, compressed(images[2])]))
     assert (found[0].a, found[0].b) == (2, 8)
 
 
@@ -89,14 +89,14 @@ def test_images_without_structure_pair_only_when_equal() -> None:
     rng = np.random.default_rng(0)
     flat = [np.full((SIDE, SIDE, 3), value, np.uint8) for value in (0, 0, 90, 255)]
     hazy = [rng.integers(100, 104, (SIDE, SIDE, 3)).astype(np.uint8) for _ in range(3)]
-    assert [(pair.a, pair.b) for pair in duplicates.find(np.stack([*flat, *hazy]))] == [(0, 1)]
-    assert duplicates.find(np.zeros((0, SIDE, SIDE, 3), np.uint8)) == []
-    assert duplicates.find(np.zeros((1, SIDE, SIDE, 3), np.uint8)) == []
+    assert [(pair.a, pair.b) for pair in twins.find(np.stack([*flat, *hazy]))] == [(0, 1)]
+    assert twins.find(np.zeros((0, SIDE, SIDE, 3), np.uint8)) == []
+    assert twins.find(np.zeros((1, SIDE, SIDE, 3), np.uint8)) == []
 
 
 def test_three_of_a_kind_are_three_pairs(scenes: np.ndarray) -> None:
     same = crop(scenes[2])
-    assert {(p.a, p.b) for p in duplicates.find(np.stack([same, same, crop(scenes[5]), same]))} == {
+    assert {(p.a, p.b) for p in twins.find(np.stack([same, same, crop(scenes[5]), same]))} == {
         (0, 1),
         (0, 3),
         (1, 3),
@@ -105,7 +105,7 @@ def test_three_of_a_kind_are_three_pairs(scenes: np.ndarray) -> None:
 
 def test_the_search_says_how_far_it_is(scenes: np.ndarray) -> None:
     told: list[tuple[int, int, str]] = []
-    duplicates.find(np.stack([crop(scene) for scene in scenes]), lambda *now: told.append(now))
+    twins.find(np.stack([crop(scene) for scene in scenes]), lambda *now: told.append(now))
     assert told[0][2] == "Comparing all pairs"
     assert all(0 <= done <= total for done, total, _ in told)
 
@@ -141,7 +141,7 @@ def test_in_a_process_of_its_own(tiny, tmp_path, monkeypatch) -> None:
     duplicates.start("folder", str(tiny), data.key, 96)
     duplicates.start("folder", str(tiny), data.key, 96)  # the second finds it running
     assert ended(data.key).state == "done"
-    assert duplicates.result(data.key) == duplicates.find(data.images)
+    assert duplicates.result(data.key) == twins.find(data.images)
 
 
 def test_a_search_that_fails_says_why(tiny, tmp_path, monkeypatch) -> None:
@@ -167,6 +167,6 @@ def test_the_archives(archives, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path))
     data = load("dlrsd", archives / "DLRSD.zip", image_size=96)
     rows = [row for row, name in enumerate(data.names) if name.startswith(("airplane", "parkinglot"))]
-    found = duplicates.find(data.images[rows])
+    found = twins.find(data.images[rows])
     pairs = {(data.names[rows[p.a]], data.names[rows[p.b]]) for p in found if p.similarity >= 0.9}
     assert pairs == {("airplane01", "airplane02"), ("parkinglot24", "parkinglot36")}

@@ -54,20 +54,19 @@ def write(plan: Plan, outcome: Outcome, folder: Path, command: str, notes: Seque
         One line for each run whose saved scores are not those of its embeddings; such a run is left out.
     """
     path = folder / FILE
-    known = {row["run"]: row for row in _read(path)["runs"]} if path.exists() else {}
+    last = _read(path) if path.exists() else {"runs": [], "splits": {}}
+    known = {row["run"]: row for row in last["runs"]}
+    splits = dict(last["splits"])
     rows, wrong = [], []
-    counts: dict[tuple[str, int], tuple[int, dict[str, int]]] = {}
     for run in outcome.runs:
-        row = known.get(run.id)
-        if row is None:
-            config = run.config
-            place = (config.dataset, config.seed)
-            if place not in counts:
-                counts[place] = _training_labels(config)
-            if (row := _row(run, *counts[place])) is None:
-                wrong.append(f"{run.id}: its scores are not those of its saved embeddings; train it again")
-                continue
-        rows.append(row)
+        config = run.config
+        split = _split(config)
+        if split not in splits:
+            splits[split] = _about_split(config, run.scores())
+        if (row := known.get(run.id) or _row(run)) is not None:
+            rows.append(row)
+        else:
+            wrong.append(f"{run.id}: its scores are not those of its saved embeddings; train it again")
     about = {
         "made": time.strftime("%Y-%m-%d"),
         "command": command,
@@ -83,9 +82,11 @@ def write(plan: Plan, outcome: Outcome, folder: Path, command: str, notes: Seque
         "notes": list(notes),
         "failures": [*outcome.failures, *wrong],
     }
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
     head = json.dumps(about, ensure_ascii=False, indent=1)
-    write_atomic(path, f'{{"about": {head},\n"runs": [\n{lines}\n]}}\n')
+    used = {_split(run.config) for run in outcome.runs}
+    middle = ",\n".join(f"{json.dumps(name)}: {json.dumps(splits[name])}" for name in splits if name in used)
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    write_atomic(path, f'{{"about": {head},\n"splits": {{\n{middle}\n}},\n"runs": [\n{lines}\n]}}\n')
     return wrong
 
 
@@ -99,7 +100,7 @@ def read(path: Path) -> Benchmark:
             Result(
                 f"benchmark/{name}/{row['run']}",
                 RunConfig.build(row["preset"], **row["config"]),
-                row["scores"],
+                content["splits"][row["split"]] | row["scores"],
                 recorded=recorded,
                 study=content["about"]["study"],
                 folder=False,
@@ -127,20 +128,31 @@ def _read(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MaclError(f"cannot read the summary {path}: {error}") from error
-    if not isinstance(content, dict) or not {"about", "runs"} <= content.keys():
-        raise MaclError(f"{path} is no summary of a benchmark: need about and runs")
+    if not isinstance(content, dict) or not {"about", "splits", "runs"} <= content.keys():
+        raise MaclError(f"{path} is no summary of a benchmark: need about, splits and runs")
     return content
 
 
-def _training_labels(config: RunConfig) -> tuple[int, dict[str, int]]:
-    """Number of training images, and how many of them have each label."""
+def _split(config: RunConfig) -> str:
+    """Name of what all losses share at a seed."""
+    return f"{config.dataset} {config.seed}"
+
+
+def _about_split(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of a split, its chance and oracle, and how many of its training images have each label."""
     data = load(config.dataset, config.data_root, image_size=config.image_size, seed=config.seed)
     rows = data.splits["train"]
     counts = np.asarray(data.labels[rows]).sum(0)
-    return len(rows), dict(zip(data.classes, counts.tolist(), strict=True))
+    return {
+        "images": scores["images"],
+        "train_images": len(rows),
+        "chance": _rounded(scores["chance"]),
+        "oracle": _rounded(scores["oracle"]),
+        "label_counts": dict(zip(data.classes, counts.tolist(), strict=True)),
+    }
 
 
-def _row(run: Run, train_images: int, label_counts: dict[str, int]) -> dict[str, Any] | None:
+def _row(run: Run) -> dict[str, Any] | None:
     """One line of the summary; None if the run's scores are not those of its embeddings."""
     config, scores = run.config, run.scores()
     z, y = run.embeddings()
@@ -154,9 +166,9 @@ def _row(run: Run, train_images: int, label_counts: dict[str, int]) -> dict[str,
     usual = RunConfig.build(config.preset).model_dump()
     changed = {name: value for name, value in fields.items() if value != usual[name]}
     per_label = dict(zip(run.classes(), metrics.per_label(z, y).tolist(), strict=True))
-    parts = {part: _rounded(scores[part]) for part in ("metrics", "chance", "oracle")}
     return {
         "run": run.id,
+        "split": _split(config),
         "preset": config.preset,
         "config": {
             **changed,
@@ -165,14 +177,11 @@ def _row(run: Run, train_images: int, label_counts: dict[str, int]) -> dict[str,
             "params": {name: value for name, value in config.params.items() if value != defaults[name]},
             "seed": config.seed,
         },
-        "scores": parts
-        | {
-            "images": scores["images"],
-            "train_images": train_images,
+        "scores": {
+            "metrics": _rounded(scores["metrics"]),
             "training_s": scores["training_s"],
             "device": scores["device"],
             "label_ap": _rounded(per_label),
-            "label_counts": label_counts,
         },
     }
 
