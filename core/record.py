@@ -19,6 +19,7 @@ LOSSES: tuple[tuple[str, dict[str, str]], ...] = (
     ("macl", {"denominator": "own"}),
 )
 SEEDS = (0, 1, 2)
+WITH_FRAMES = ("recorded-mulsupcon-s0", "recorded-macl-s0")  # 0.6 MB each: how a space forms
 FILES = (
     "config.json",
     "metrics.jsonl",
@@ -49,6 +50,8 @@ def record(folder: Path) -> None:
             (folder / name).mkdir(parents=True)
             for file in FILES:
                 shutil.copy(run.path / file, folder / name / file)
+            if name in WITH_FRAMES:
+                shutil.copytree(run.path / "frames", folder / name / "frames")
             (folder / name / "recorded").touch()
 
 

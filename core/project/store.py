@@ -25,7 +25,7 @@ from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
 from core.files import write_atomic
 
-VERSION = 1  # part of every key: raise it when the same embeddings would give another picture
+VERSION = 2  # part of every key: raise it when the same embeddings would give another picture
 FEWEST = 10  # images; fewer are not worth a neighbourhood graph
 ABANDONED = 120.0  # seconds after which a request that nobody asks about is dropped
 
