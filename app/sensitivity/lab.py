@@ -20,7 +20,7 @@ from core.losses import Value
 from core.runs import INSTANT, Run, RunConfig
 
 SIZE = int(INSTANT["image_size"])
-TICK, SLOW_TICK = 0.25, 0.75  # seconds between looks while the head or its repetitions are trained
+TICK, SLOW_TICK = 0.35, 0.75  # seconds between looks while the head or its repetitions are trained
 ASKED = "lab_asked"
 ACTIVE = ("queued", "running")
 
@@ -99,8 +99,10 @@ def _dataset(names: list[str]) -> str:
 
 
 def configured(name: str, place: str | None, key: str, params: Mapping[str, Value], seed: int) -> RunConfig:
-    """What the lab trains: the instant preset."""
-    return RunConfig.build("instant", dataset=name, data_root=place, loss=key, params=dict(params), seed=seed)
+    """What the lab trains: the instant preset, in a hurry, so without embeddings on the way."""
+    return RunConfig.build(
+        "instant", dataset=name, data_root=place, loss=key, params=dict(params), seed=seed, embed_every=0
+    )
 
 
 def ask_for(configs: Sequence[RunConfig]) -> list[Run]:
