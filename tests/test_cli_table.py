@@ -16,18 +16,20 @@ from core.metrics import METRICS
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No run, and a benchmark of two losses on DLRSD, four seeds, that came with the program."""
-    lines = []
+    lines, splits = [], {}
     for seed in range(4):
         chance, oracle = dict.fromkeys(METRICS, 0.1 + seed / 100), dict.fromkeys(METRICS, 1.0)
+        split = f"dlrsd {seed}"
+        splits[split] = {"images": 411, "train_images": 1475, "chance": chance, "oracle": oracle}
         for loss, mean in (("macl", 0.5), ("oml", 0.8), ("lbase", 0.5)):
             value = mean + (seed if loss == "macl" else -seed) / 1000
-            scores = {"metrics": dict.fromkeys(METRICS, value), "chance": chance, "oracle": oracle}
+            scores = {"metrics": dict.fromkeys(METRICS, value)}
             config = {"dataset": "dlrsd", "loss": loss, "params": {}, "seed": seed}
-            scores |= {"images": 411, "train_images": 1475}
-            lines.append({"run": f"{loss}-{seed}", "preset": "instant", "config": config, "scores": scores})
+            run = {"run": f"{loss}-{seed}", "split": split, "preset": "instant", "config": config}
+            lines.append(run | {"scores": scores})
     folder = tmp_path / "recorded"
     folder.mkdir()
-    (folder / "b.json").write_text(json.dumps({"about": {"study": ""}, "runs": lines}))
+    (folder / "b.json").write_text(json.dumps({"about": {"study": ""}, "splits": splits, "runs": lines}))
     monkeypatch.setenv("MACL_BENCHMARK_ROOT", str(folder))
     return tmp_path
 

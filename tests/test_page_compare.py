@@ -397,23 +397,23 @@ def recorded(tmp_path: Path, root: Path) -> Path:
     lines = [
         {
             "run": f"{name}-{loss}-{seed}",
+            "split": f"{name} {seed}",
             "preset": "instant",
             "config": {"dataset": name, "loss": loss, "params": {}, "seed": seed},
             "scores": of(loss, seed, 0.5 + seed / 10).scores
-            | {
-                "label_ap": {"tree": 0.5, "court": 0.4, "ship": 0.25 if loss == "oml" else 0.75},
-                "label_counts": {"tree": 100, "court": 50, "ship": 9},
-            },
+            | {"label_ap": {"tree": 0.5, "court": 0.4, "ship": 0.25 if loss == "oml" else 0.75}},
         }
         for name in ("dlrsd", "ml_aid")
         for loss in ("macl", "oml")
         for seed in (0, 1)
     ]
+    counts = {"label_counts": {"tree": 100, "court": 50, "ship": 9}}
+    splits = {str(line["split"]): counts for line in lines}
     about = {"made": "2026-01-02", "command": "macl benchmark", "study": "", "versions": {"torch": "2.14.1"}}
     about["notes"] = ["ML-AID: 150 px instead of 600.", "Two seeds only."]
     folder = tmp_path / "benchmarks"
     folder.mkdir()
-    (folder / "small.json").write_text(json.dumps({"about": about, "runs": lines}))
+    (folder / "small.json").write_text(json.dumps({"about": about, "splits": splits, "runs": lines}))
     return folder
 
 
