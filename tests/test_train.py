@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import load_file
 from safetensors.torch import save
 
-from core import metrics, runs, train
+from core import metrics, record, runs, train
 from core.batches import batches, learning_rate
 from core.data import demo
 from core.errors import MaclError
@@ -480,3 +480,14 @@ def test_a_resumed_run_has_the_frames_of_one_that_was_not_stopped(
     assert whole.frames() == parts.frames() == [0, 1, 2, 3, 4]
     for epoch in whole.frames():
         np.testing.assert_array_equal(whole.frame(epoch), parts.frame(epoch))
+
+
+def test_two_recorded_runs_show_how_a_space_forms() -> None:
+    """Their last frame is where the recorded embeddings are, up to half precision."""
+    recorded = Path(__file__).resolve().parent.parent / "assets" / "recorded"
+    for name in record.WITH_FRAMES:
+        run = Run(recorded / name)
+        assert run.frames() == [0, 3, 6, 9, 12, 15]
+        z, _ = run.embeddings()
+        assert np.abs(run.frame(15) - z).max() < 2e-3
+        assert np.abs(run.frame(0) - z).max() > 0.1
