@@ -126,6 +126,18 @@ def test_the_key_is_what_decides_the_picture() -> None:
     assert len({step.key for step in [first, *others]}) == 8
 
 
+@pytest.mark.usefixtures("cache")
+def test_a_request_that_ends_between_two_looks() -> None:
+    name = project.request([Step(clustered()[0], Umap())])
+    store.tell(name, state="done")  # said, and not yet taken away
+    assert project.progress(name).state == "done"
+    store.tell(name, state="failed", error="no room")
+    assert project.progress(name).error == "no room"
+    store.drop(name)
+    store.tell(name, state="running", what="UMAP", done=0, total=1, attempts=1)  # nobody waited for it
+    assert project.progress(name).state == "done"
+
+
 @pytest.mark.parametrize("wrong", [{"dims": 4}, {"n_neighbors": 1}, {"n_neighbors": 201}, {"min_dist": 1.1}])
 def test_parameters_out_of_range(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="need"):

@@ -134,20 +134,16 @@ def request(steps: Sequence[Step]) -> str:
 
 def progress(name: str) -> Preparation:
     """How a request goes; asking keeps it alive, and its process."""
-    if not _touch(name):
-        try:
-            said = json.loads(_status(name).read_text())
-        except (OSError, ValueError):
-            return Preparation("none")
-        if said["state"] == "failed":
-            return Preparation("failed", error=said["error"])
-        return Preparation("done")
-    _wake()
+    alive = _touch(name)
+    if alive:
+        _wake()
     try:
         said = json.loads(_status(name).read_text())
     except (OSError, ValueError):
-        return Preparation("running", "UMAP is starting")
-    return Preparation("running", said["what"], said["done"], said["total"])
+        return Preparation("running", "UMAP is starting") if alive else Preparation("none")
+    if alive and said["state"] == "running":  # else it has ended between the two looks, or nobody waited
+        return Preparation("running", said["what"], said["done"], said["total"])
+    return Preparation("failed", error=said["error"]) if said["state"] == "failed" else Preparation("done")
 
 
 # -- what the worker uses ----------------------------------------------------------------------------------
