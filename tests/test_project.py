@@ -214,7 +214,7 @@ def test_umap_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("MACL_PROJECT_IDLE_SECONDS", "0.5")
     z, which = clustered()
     first = Step(z, Umap(n_neighbors=10, seed=5))
-    moved = (z + 0.05 * np.random.default_rng(7).standard_normal(z.shape)).astype(np.float32)
+    moved = (z + 0.05 * np.random.default_rng(8).standard_normal(z.shape)).astype(np.float32)
     second = Step(moved, first.umap, first, np.arange(len(z)))
     layouts, places = [], (tmp_path / "one", tmp_path / "other")
     for place in places:  # both at the same time
