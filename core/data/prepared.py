@@ -26,6 +26,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from core.cores import cores
 from core.errors import MaclError
 
 VERSION = 1  # part of every key: raise it when the same files would give other pixels
@@ -63,13 +64,6 @@ def prepared_size(image_size: int) -> int:
     if not 1 <= image_size <= 4096:
         raise ValueError(f"need image_size from 1 to 4096 pixels, got {image_size}")
     return (5 * image_size + 31) // 32 * 8
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    with contextlib.suppress(AttributeError):  # macOS has no affinity
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def in_parallel(

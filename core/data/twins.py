@@ -6,8 +6,9 @@ from PIL import Image
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
+from core.cores import cores
 from core.data.duplicates import KEPT, LEAST_OVERLAP, Pair
-from core.data.prepared import Progress, cores, in_parallel
+from core.data.prepared import Progress, in_parallel
 
 COARSE, MIDDLE, FINE = 32, 64, 160  # pixels of the three looks; FINE or the prepared size, if smaller
 COARSE_PEAK = 0.2  # of the phase correlation, to be looked at again

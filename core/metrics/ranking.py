@@ -1,6 +1,5 @@
 """From embeddings to ranked galleries, block by block of queries, with exact handling of ties."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
+
+from core.cores import cores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -142,13 +143,6 @@ def each_block(task: Task, scores: Callable[[slice], Floats], work: Callable[[sl
             going.append(pool.submit(work, block, scores(block)))
         for future in going:
             future.result()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # macOS has no affinity
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def order(scores: Floats, self_column: Ints) -> Ints:

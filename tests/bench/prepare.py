@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from core import data
-from core.data.prepared import cores
+from core.cores import cores
 
 BAR = 1.7  # times
 IMAGE_SIZE = 128  # pixels; prepared at 160
