@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from app.thumbnails import Thumbnails
 from core import benchmark, labels, launch, metrics, report, runs
 from core.ask import Question, answer_path, look
-from core.benchmark import Benchmark, summary
+from core.benchmark import Benchmark
 from core.data import Dataset, Report, check, examination, load
 from core.data import is_prepared as is_prepared_now
 from core.data.duplicates import Pair
@@ -142,11 +142,15 @@ def results() -> list[report.Result]:
     return [_result(str(run.path)) for run in finished_runs()]
 
 
-def benchmarks() -> list[Benchmark]:
-    """The benchmarks that came with the product, then a person's own; MaclError for one that is damaged."""
-    own = sorted(launch.run_root().glob(f"benchmarks/*/{summary.FILE}"))
-    stamp = tuple((str(path), path.stat().st_mtime_ns) for path in own)
-    return _recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", "")) + _own_benchmarks(stamp)
+def benchmarks() -> tuple[list[Benchmark], list[str]]:
+    """The benchmarks that came with the product, then a person's own; and what is wrong with others."""
+    found, wrong = list(_recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", ""))), []
+    for path in benchmark.own(launch.run_root()):
+        try:
+            found.append(_own_benchmark(str(path), path.stat().st_mtime_ns))
+        except (MaclError, OSError) as error:
+            wrong.append(f"Left out: {error}")
+    return found, wrong
 
 
 def label_quality(run: Run) -> dict[str, float | None]:
@@ -297,9 +301,9 @@ def _recorded_benchmarks(root: str) -> list[Benchmark]:
     return benchmark.recorded()
 
 
-@st.cache_resource(show_spinner=False, max_entries=5)
-def _own_benchmarks(stamp: tuple[tuple[str, int], ...]) -> list[Benchmark]:
-    return [benchmark.read(Path(path)) for path, _ in stamp]
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _own_benchmark(path: str, changed: int) -> Benchmark:
+    return benchmark.read(Path(path))
 
 
 @lru_cache(maxsize=2000)

@@ -5,15 +5,13 @@ import streamlit as st
 from app import cache, compare_table
 from app.compare import blocks, figures, filters, view
 from core import report
-from core.errors import MaclError
 
 st.title("Compare")
 st.caption("Retrieval quality of the losses on the test split, between chance and what is possible.")
-try:
-    results = cache.results() + [result for found in cache.benchmarks() for result in found.results]
-except MaclError as error:
-    st.error(str(error))
-    st.stop()
+benchmarks, wrong = cache.benchmarks()
+if wrong:
+    st.warning("\n\n".join(wrong))
+results = cache.results() + [result for found in benchmarks for result in found.results]
 if not results:
     st.info("No finished run yet. Train two losses, then see here how they differ.")
     st.page_link("../pages/train.py", label="Open the Train page")

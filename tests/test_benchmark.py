@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,7 +137,7 @@ def test_kill_and_restart_give_the_numbers_of_one_go(
         "--seeds 0-1 --set epochs=2 --set image_size=32 --set batch_size=16"
     )
     assert str(tiny) not in path.read_text()  # numbers only: no place of a person's machine
-    assert [b.name for b in benchmark.own(tmp_path)] == ["here"]
+    assert benchmark.own(tmp_path) == [path]
 
 
 def test_ctrl_c_stops_resumably(tiny: Path, tmp_path: Path) -> None:
@@ -188,8 +189,6 @@ def test_the_summary_holds_what_the_runs_hold(tiny: Path, one_go: tuple[Path, Ou
 def test_a_score_that_its_embeddings_do_not_give_is_left_out(
     tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
 ) -> None:
-    import shutil
-
     folder = tmp_path / "copy"
     shutil.copytree(one_go[0], folder)
     (folder / "summary.json").unlink()
@@ -204,6 +203,17 @@ def test_a_score_that_its_embeddings_do_not_give_is_left_out(
     found = benchmark.read(folder / "summary.json")
     assert len(found.results) == 3
     assert found.about["failures"] == wrong
+
+
+def test_a_damaged_summary_is_written_anew(tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    whole = benchmark.read(folder / "summary.json")
+    (folder / "summary.json").write_text("{")
+    outcome = train(plan(tiny), folder, say=lambda _: None)
+    assert summary.write(plan(tiny), outcome, folder, "macl benchmark", []) == []
+    found = benchmark.read(folder / "summary.json").results
+    assert [result.scores for result in found] == [result.scores for result in whole.results]
 
 
 def test_a_failing_run_is_reported_and_holds_nothing_up(tiny: Path, tmp_path: Path) -> None:

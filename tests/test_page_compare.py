@@ -450,11 +450,14 @@ def test_own_runs_stand_beside_recorded_ones() -> None:
     assert "your" in "".join(html.proto.body for html in page.get("html")).lower()
 
 
-def test_a_damaged_benchmark_is_named(two: Path) -> None:
+def test_a_damaged_benchmark_is_named_and_takes_nothing_else_away(two: Path) -> None:
+    whole = table(compare())
     folder = two / "benchmarks" / "mine"
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text("{")
-    assert "summary.json" in compare().error[0].value
+    page = compare()
+    assert "summary.json" in page.warning[0].value
+    assert table(page) == whole
 
 
 def test_notes_concern_their_data_set() -> None:

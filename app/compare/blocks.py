@@ -44,7 +44,7 @@ def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
     st.html(compare_table.block(rows, view, caption))
     if view.baseline:
         _words(rows, view)
-    notes = provenance(rows, cache.benchmarks())
+    notes = provenance(rows, cache.benchmarks()[0])
     if view.paper:
         notes = [note for note in (report.warning(list(rows)), *notes) if note]
     if notes:

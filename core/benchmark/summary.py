@@ -6,6 +6,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -54,7 +55,9 @@ def write(plan: Plan, outcome: Outcome, folder: Path, command: str, notes: Seque
         One line for each run whose saved scores are not those of its embeddings; such a run is left out.
     """
     path = folder / FILE
-    last = _read(path) if path.exists() else {"runs": [], "splits": {}}
+    last: dict[str, Any] = {"runs": [], "splits": {}}
+    with suppress(MaclError):  # none yet, or a damaged one: all of it can be computed again
+        last = _read(path)
     known = {row["run"]: row for row in last["runs"]}
     splits = dict(last["splits"])
     rows, wrong = [], []
@@ -118,9 +121,9 @@ def recorded() -> list[Benchmark]:
     return [read(path) for path in sorted(root.glob("*.json"))]
 
 
-def own(run_root: Path) -> list[Benchmark]:
-    """A person's own benchmarks, by name."""
-    return [read(path) for path in sorted(run_root.glob(f"benchmarks/*/{FILE}"))]
+def own(run_root: Path) -> list[Path]:
+    """The summaries of a person's own benchmarks, by name."""
+    return sorted(run_root.glob(f"benchmarks/*/{FILE}"))
 
 
 def _read(path: Path) -> dict[str, Any]:
