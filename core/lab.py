@@ -13,7 +13,6 @@ from pathlib import Path
 
 from core import launch, runs
 from core.runs import Run, RunConfig
-from core.sweep import key
 
 FOLDER = ".lab"
 MOST_KEPT = 150  # folders of 3 MB
@@ -33,7 +32,7 @@ def warm(root: Path) -> None:
 def of(config: RunConfig, root: Path) -> Run:
     """The lab's run of a configuration, whether it is there or not."""
     place = config.data_root or ""
-    name = hashlib.sha256(f"{key(config)} {place} {config.device}".encode()).hexdigest()[:20]
+    name = hashlib.sha256(f"{config.identity} {place} {config.device}".encode()).hexdigest()[:20]
     return Run(folder(root) / name)
 
 

@@ -100,6 +100,18 @@ class RunConfig(BaseModel):
         "auto", description="Of the encoder; the loss is float32"
     )
 
+    @property
+    def identity(self) -> str:
+        """Equal for configurations with the same outcome.
+
+        Device, name of the preset and what is saved on the way do not count, nor does the place of the images
+        unless they are a person's own.
+        """
+        left_out = {"device", "preset", "embed_every"}
+        if self.dataset != "folder":
+            left_out.add("data_root")
+        return json.dumps(self.model_dump(exclude=left_out), sort_keys=True)
+
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: str) -> str:

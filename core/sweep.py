@@ -106,7 +106,7 @@ def listed(
     axes: dict[str, dict[Value, None]] = {}
     for place in places:
         config = build(preset, {**fields, **place})
-        points.setdefault(key(config), Point(dict(place), config))
+        points.setdefault(config.identity, Point(dict(place), config))
         for name, value in place.items():
             axes.setdefault(name, {})[value] = None
     return Sweep("", title, note, {name: tuple(values) for name, values in axes.items()}, (*points.values(),))
@@ -128,12 +128,6 @@ def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
                 f"its parameters are {', '.join(sorted(known))}"
             )
     return RunConfig.build(preset, params=params, **fields)
-
-
-def key(config: RunConfig) -> str:
-    """Equal for configurations that train the same: device, place and what is saved do not count."""
-    left_out = {"device", "preset", "embed_every"} | ({"data_root"} if config.dataset != "folder" else set())
-    return json.dumps(config.model_dump(exclude=left_out), sort_keys=True)
 
 
 def start(sweep: Sweep, root: Path) -> Sweep:
@@ -211,16 +205,16 @@ _RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 
 
 def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
     """The run of each point: of several the one that is furthest, else the newest; None if there is none."""
-    wanted = {key(point.config) for point in sweep.points}
+    wanted = {point.config.identity for point in sweep.points}
     by_key: dict[str, list[Run]] = {}
     for run, config in among:
-        if (name := key(config)) in wanted:
+        if (name := config.identity) in wanted:
             by_key.setdefault(name, []).append(run)
     best = {
         name: same[0] if len(same) == 1 else min(same, key=lambda run: _RANK[run.state])
         for name, same in by_key.items()
     }
-    return [(point, best.get(key(point.config))) for point in sweep.points]
+    return [(point, best.get(point.config.identity)) for point in sweep.points]
 
 
 def _new_id(title: str) -> str:

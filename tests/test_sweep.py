@@ -198,10 +198,10 @@ def test_what_is_missing_after_a_crash_is_added_and_what_died_goes_on(
 
 def test_a_run_of_another_device_or_place_counts(tiny: Path) -> None:
     base = RunConfig.build("instant", dataset="dlrsd", data_root="/a")
-    assert sweep.key(base) == sweep.key(base.model_copy(update={"data_root": "/b", "device": "cpu"}))
-    assert sweep.key(base) != sweep.key(base.model_copy(update={"seed": 1}))
+    assert base.identity == base.model_copy(update={"data_root": "/b", "device": "cpu"}).identity
+    assert base.identity != base.model_copy(update={"seed": 1}).identity
     own = RunConfig.build("instant", dataset="folder", data_root="/a")
-    assert sweep.key(own) != sweep.key(own.model_copy(update={"data_root": "/b"}))
+    assert own.identity != own.model_copy(update={"data_root": "/b"}).identity
 
 
 def test_a_preview_counts_what_is_there_and_measures_where_it_can(finished_runs: Path, tiny: Path) -> None:

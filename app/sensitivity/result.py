@@ -15,7 +15,6 @@ from core.errors import MaclError
 from core.metrics import METRICS
 from core.retrieve import search
 from core.runs import Run, RunConfig
-from core.sweep import key
 
 TOP = 6
 SEEDS = 3  # trained in all, once the person pauses
@@ -153,7 +152,7 @@ def strip(config: RunConfig) -> None:
         except MaclError:
             continue
         here = (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed)
-        if here and key(other) not in {key(seen) for _, seen in past}:
+        if here and other.identity not in {seen.identity for _, seen in past}:
             past.append((run, other))
     if not past:
         return

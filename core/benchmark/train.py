@@ -232,9 +232,8 @@ class _Signals:
 
 
 def key(config: RunConfig) -> str:
-    """Short hash of everything that decides the outcome; not of the device and the place of the data."""
-    left_out = {"device", "embed_every"} | (set() if config.dataset == "folder" else {"data_root"})
-    return hashlib.sha256(config.model_dump_json(exclude=left_out).encode()).hexdigest()[:16]
+    """Short hash of everything that decides the outcome: a name for a file."""
+    return hashlib.sha256(config.identity.encode()).hexdigest()[:16]
 
 
 def _changed(config: RunConfig) -> dict[str, bool | float | str]:
