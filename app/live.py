@@ -8,7 +8,7 @@ from app import cache
 from app.figures import curves
 from app.names import run_label, short_labels, state_word
 from app.steady import steady_chart
-from core import launch
+from core import duration, launch
 from core.runs import Run
 
 ACTIVE = ("queued", "running", "stopping")
@@ -70,7 +70,7 @@ def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
         parts[0] = f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs}, step {done:,} of {total:,}"
         parts.append(f"{rows[-1]['images_per_s']:,.0f} images/s")
     if about["eta_s"] is not None and done < total:
-        parts.append(f"{duration(about['eta_s'])} left")
+        parts.append(f"{duration.words(about['eta_s'])} left")
     if word == "stopping":
         parts.insert(0, "stopping …")
     return min(1.0, done / total), " · ".join(parts)
@@ -84,16 +84,6 @@ def waiting(place: int | None) -> str:
     if not any(about["ready"] for about in found):
         return "queued; the worker is starting"
     return "queued, next" if not place else f"queued, {place} before it"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: 8 s, 3 min 20 s, 2 h 05 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _curves(runs: list[Run], key: str, controls: bool) -> None:
