@@ -1,6 +1,8 @@
 """Where tests find the real archives and the golden values."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,28 @@ def finished_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             )
             assert train.run(runs.create(config, root).path) == "finished"
     return root
+
+
+@pytest.fixture(scope="session")
+def other_seed(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as MulSupCon's, but for its seed and so its test split; it has saved its way."""
+    from core import runs, train
+
+    config = next(run.config for run in runs.list_runs(finished_runs) if run.config.loss == "mulsupcon")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
+        changed = config.model_copy(update={"seed": 1, "embed_every": 1, "epochs": 3})
+        run = runs.create(changed, tmp_path_factory.mktemp("seed"))
+        assert train.run(run.path) == "finished"
+    return run.path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """A run root whose workers, and those of its lab, are gone after the test."""
+    from core import lab, launch
+
+    yield tmp_path / "runs"
+    for place in (tmp_path / "runs", lab.folder(tmp_path / "runs")):
+        for about in launch.workers(place).values():
+            os.kill(int(str(about["pid"])), signal.SIGKILL)

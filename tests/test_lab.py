@@ -1,9 +1,6 @@
 """The live lab's runs: one per configuration, stopped and taken up again, kept beside the other runs."""
 
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +9,12 @@ import pytest
 
 from core import lab, launch, runs, train
 from core.runs import RunConfig
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """A run root whose workers are gone after the test."""
-    yield tmp_path / "runs"
-    for place in (tmp_path / "runs", lab.folder(tmp_path / "runs")):
-        for about in launch.workers(place).values():
-            os.kill(int(str(about["pid"])), signal.SIGKILL)
+from tests import small_runs
+from tests.small_runs import wait
 
 
 def config(tiny: Path, **fields: Any) -> RunConfig:
-    given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "macl"} | fields
-    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+    return small_runs.config(tiny, **{"loss": "macl", **fields})
 
 
 def test_the_same_settings_are_one_run(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,35 +6,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core import launch, runs
 from core.errors import MaclError
-from core.runs import Run, RunConfig
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """A run root whose workers are gone after the test."""
-    yield tmp_path / "runs"
-    for about in launch.workers(tmp_path / "runs").values():
-        os.kill(int(str(about["pid"])), signal.SIGKILL)
-
-
-def config(tiny: Path, **fields: Any) -> RunConfig:
-    given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "mulsupcon"} | fields
-    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from core.runs import Run
+from tests.small_runs import config, wait
 
 
 def test_submit_returns_at_once_and_a_worker_trains_in_order(tiny: Path, root: Path) -> None:

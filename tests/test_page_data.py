@@ -5,9 +5,8 @@ import csv
 import io
 import json
 import re
-import time
+import shutil
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -28,6 +27,7 @@ from core import labels as core_labels
 from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
+from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 SIZE = 96
@@ -50,13 +50,6 @@ def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
         return data.load("folder", str(tiny), image_size=SIZE)
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
 
 
 def page_of(**query: Any) -> AppTest:
@@ -132,9 +125,7 @@ def test_broken_images_are_named_and_can_be_left_out(
 ) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     mine = tmp_path / "mine"
-    mine.mkdir()
-    for file in tiny.iterdir():
-        (mine / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(tiny, mine)
     (mine / "scene003.png").write_bytes(b"no image")
     page = own(mine)
     page.button[0].click().run()
@@ -155,9 +146,7 @@ def test_every_problem_is_listed_before_anything_starts(
 ) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     mine = tmp_path / "mine"
-    mine.mkdir()
-    for file in tiny.iterdir():
-        (mine / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(tiny, mine)
     (mine / "scene003.png").write_bytes(b"no image")
     (mine / "scene004.png").write_bytes((tiny / "scene004.png").read_bytes()[:300])
     (mine / "scene005.png").unlink()

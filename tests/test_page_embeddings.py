@@ -4,7 +4,6 @@ import base64
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.embeddings import points, selection, settings, view
-from core import project, runs, train
+from core import project, runs
 from core.project import Step, Umap, store
 from core.runs import Run
 
@@ -35,18 +34,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def two(root: Path, finished_runs: Path) -> list[Run]:
     shutil.copytree(finished_runs, root, dirs_exist_ok=True)
     return sorted(runs.list_runs(root), key=lambda run: run.config.loss, reverse=True)
-
-
-@pytest.fixture(scope="module")
-def framed(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run with another seed, and so another test split, that has saved its way."""
-    config = next(run.config for run in runs.list_runs(finished_runs) if run.config.loss == "mulsupcon")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
-        changed = config.model_copy(update={"seed": 1, "embed_every": 1, "epochs": 3})
-        run = runs.create(changed, tmp_path_factory.mktemp("framed"))
-        assert train.run(run.path) == "finished"
-        yield run.path
 
 
 def open_page(**parameters: Any) -> AppTest:
@@ -152,9 +139,9 @@ def test_the_colour_of_quality_is_that_of_each_run(two: list[Run]) -> None:
         np.testing.assert_allclose(sent[known] / 254, ap[known], atol=0.003)
 
 
-def test_a_lasso_finds_the_same_images_in_every_picture(two: list[Run], framed: Path, root: Path) -> None:
-    shutil.copytree(framed, root / framed.name)
-    other = Run(root / framed.name)
+def test_a_lasso_finds_the_same_images_in_every_picture(two: list[Run], other_seed: Path, root: Path) -> None:
+    shutil.copytree(other_seed, root / other_seed.name)
+    other = Run(root / other_seed.name)
     page = open_page(projection="PCA", runs=[two[0].id, other.id])
     shared = [name for name in dots(page, 1) if name in dots(page, 0)]
     assert 0 < len(shared) < len(dots(page, 1))
@@ -177,9 +164,9 @@ def test_a_lasso_finds_the_same_images_in_every_picture(two: list[Run], framed: 
 
 
 def test_a_lasso_is_right_after_filtering_and_after_another_run_is_chosen(
-    two: list[Run], framed: Path, root: Path
+    two: list[Run], other_seed: Path, root: Path
 ) -> None:
-    shutil.copytree(framed, root / framed.name)
+    shutil.copytree(other_seed, root / other_seed.name)
     page = open_page(projection="PCA", runs=[two[0].id])
     _, y = two[0].embeddings()
     names, classes = two[0].splits()["test"], two[0].classes()
@@ -199,8 +186,8 @@ def test_a_lasso_is_right_after_filtering_and_after_another_run_is_chosen(
     assert np.flatnonzero(bits).tolist() == sorted(names.index(fitting[i]) for i in (0, 2))
     assert before.shape == (len(fitting), 2)
 
-    page.multiselect(settings.RUNS).set_value([framed.name]).run()
-    theirs = Run(root / framed.name).splits()["test"]
+    page.multiselect(settings.RUNS).set_value([other_seed.name]).run()
+    theirs = Run(root / other_seed.name).splits()["test"]
     assert dots(page, 0) == theirs
     lasso(page, 0, [1])
     assert [item["name"] for item in component(page, "items")["items"]] == [theirs[1]]
@@ -253,16 +240,16 @@ def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run], monkeypatch: pyte
     assert component(page, "panels")["n"] == 32
 
 
-def test_through_training(two: list[Run], framed: Path, root: Path) -> None:
-    shutil.copytree(framed, root / framed.name)
+def test_through_training(two: list[Run], other_seed: Path, root: Path) -> None:
+    shutil.copytree(other_seed, root / other_seed.name)
     shutil.rmtree(two[0].path / "frames")
-    page = open_page(projection="PCA", runs=[framed.name, two[0].id], training="true")
+    page = open_page(projection="PCA", runs=[other_seed.name, two[0].id], training="true")
     panels = component(page, "panels")["panels"]
     assert [frame["epoch"] for frame in panels[0]["frames"]] == [0, 1, 2, 3]
     assert len(panels[1]["frames"]) == 1
     assert "saved no epochs" in panels[1]["note"]
     assert page.get("plotly_chart")
-    final = open_page(projection="PCA", runs=[framed.name])
+    final = open_page(projection="PCA", runs=[other_seed.name])
     x, still = places(page, 0, 3), places(final, 0)
     x, still = x - x.mean(0), still - still.mean(0)
     np.testing.assert_allclose(x / np.abs(x).max(), still / np.abs(still).max(), atol=1e-3)

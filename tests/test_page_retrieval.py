@@ -3,7 +3,6 @@
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache, query
-from core import ask, runs, train
+from core import ask, runs
 from core.embedder import Embedder
 from core.labels import jaccard
 from core.losses import LOSSES
@@ -47,17 +46,6 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.embedder.home", lambda: home)
     for name in ("questions", "answers"):
         (home / name).mkdir(parents=True)
-
-
-@pytest.fixture(scope="module")
-def other_seed(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run as MulSupCon's, but for its seed and so its test split."""
-    config = next(run.config for run in runs.list_runs(finished_runs) if run.config.loss == "mulsupcon")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
-        run = runs.create(config.model_copy(update={"seed": 1}), tmp_path_factory.mktemp("seed"))
-        assert train.run(run.path) == "finished"
-        yield run.path
 
 
 def open_page(**parameters: Any) -> AppTest:

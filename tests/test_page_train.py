@@ -6,8 +6,7 @@ import os
 import shlex
 import shutil
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app import cache, live, names, train_form
+from app import cache, names, train_form
 from app.command import FLAGS, command
 from app.figures import curves
-from core import cli, launch, runs
+from core import cli, duration, launch, runs
 from core.errors import MaclError
 from core.runs import Run, RunConfig
+from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -73,13 +73,6 @@ def numbers(coded: Any) -> list[float]:
     if isinstance(coded, dict):
         return [float(v) for v in np.frombuffer(base64.b64decode(coded["bdata"]), coded["dtype"])]
     return list(coded)
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def test_without_runs_the_page_says_what_to_do(root: Path, no_workers: None) -> None:
@@ -288,7 +281,7 @@ def test_epochs_come_from_the_steps() -> None:
 
 
 def test_durations_in_words() -> None:
-    assert [live.duration(s) for s in (7.6, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 05 min"]
+    assert [duration.words(s) for s in (7.6, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 05 min"]
 
 
 def test_labels_leave_out_what_runs_share(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +14,7 @@ from core import launch, recent, runs
 from core.files import lock, unlock
 from core.runs import Run, RunConfig
 from core.worker import Worker, roles
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Iterator[Path]:
-    """A run root whose workers are gone after the test."""
-    yield tmp_path / "runs"
-    for about in launch.workers(tmp_path / "runs").values():
-        os.kill(int(str(about["pid"])), signal.SIGKILL)
-
-
-def config(tiny: Path, **fields: Any) -> RunConfig:
-    given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "mulsupcon"} | fields
-    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from tests.small_runs import config, wait
 
 
 def test_a_paused_queue_begins_nothing_and_goes_on(tiny: Path, root: Path) -> None:

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,11 @@ from safetensors.numpy import load_file
 
 from core import launch, runs, train
 from core.runs import Run, RunConfig
+from tests.small_runs import wait
 
 KILLS = int(os.environ.get("MACL_TEST_KILLS", "3"))
 READ_SECONDS = 5.0  # until the states must be right
 AT_REST = {"queued", "interrupted", "finished"}
-
-
-def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def configs(tiny: Path) -> list[RunConfig]:
