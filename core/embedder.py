@@ -246,9 +246,9 @@ class Embedder:
         device.keep_memory()
         if self._waiting(LEAST_URGENT):
             return  # what they need, they bring along
-        with suppress(MaclError), torch.inference_mode():
+        with suppress(MaclError):
             backbone = self.backbones[LITE0, "imagenet"] = build_backbone(LITE0, "imagenet").eval()
-            with device.autocast(torch.device("cpu")):
+            with torch.inference_mode(), device.autocast(torch.device("cpu")):
                 backbone(torch.zeros(1, 3, 64, 64))
 
     def tidy(self, seconds: float = PICTURE_SECONDS) -> None:

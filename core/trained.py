@@ -61,6 +61,7 @@ class Trained:
         return np.concatenate(parts)
 
 
+@torch.inference_mode(False)  # weights made in inference mode fail outside it, and whoever asks may be in it
 def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> Trained:
     """The network of a finished run.
 

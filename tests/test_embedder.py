@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from core import ask, runs, train, upload
+from core import ask, runs, train, trained, upload
 from core.data import load
 from core.embedder import Embedder
 from core.files import locked_by
@@ -62,6 +63,30 @@ def test_an_uploaded_test_image_gets_the_embedding_that_training_gave_it(two: li
             reply = answered(ask.Question("embed", str(run.path), ask.PICTURE + picture(run, tiny, name)))
             assert reply.state == "ready", reply.error
             np.testing.assert_allclose(reply.arrays["z"][0], z[row], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_warm_embedder_answers_in_either_precision(two: list[Run], tiny: Path, precision: str) -> None:
+    """Autocast to bf16 makes copies of the weights; float32 takes them as they are."""
+    run = two[0]
+    about = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps(about | {"precision": precision}))
+    warm = Embedder(0.0)
+    warm._warm_up()
+    name = run.splits()["test"][0]
+    question = ask.Question("embed", str(run.path), ask.PICTURE + picture(run, tiny, name))
+    ask.ask(question)
+    assert warm.next_one()
+    reply = ask.look(question)
+    assert reply.state == "ready", reply.error
+    assert float(reply.arrays["z"][0] @ run.embeddings()[0][0]) == pytest.approx(1, abs=0.01)
+
+
+def test_a_network_that_is_read_while_another_computes_has_ordinary_weights(two: list[Run]) -> None:
+    """A more urgent question is answered in the middle of features that are computed in inference mode."""
+    with torch.inference_mode():
+        network = trained.read(two[0])
+    assert not any(p.is_inference() for p in [*network.backbone.parameters(), *network.head.parameters()])
 
 
 def test_the_other_splits_are_embedded_by_the_saved_weights(two: list[Run], tiny: Path) -> None:
