@@ -47,7 +47,7 @@ const byRank = (row) => {
   return [holder];
 };
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery");
   const focused = parentElement.activeElement?.dataset?.at; // keep the place through a new query
   const { query, rows, images } = data;

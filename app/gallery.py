@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.component import component
 from app.names import dataset_title
 from app.palette import JACCARD_SCALE, jaccard_color, loss_color
 from app.thumbnails import Thumbnails
@@ -22,7 +23,7 @@ HERE = Path(__file__).parent
 SPLITS = {"train": "training", "val": "validation", "test": "test"}
 UNKNOWN = "#8c959d"  # where a Jaccard index has a colour, and nobody knows it
 
-_component = st.components.v2.component(
+_component = component(
     "macl_gallery",
     html='<div class="gallery" role="group" aria-label="Query and retrieved images"></div>',
     css=(HERE / "gallery.css").read_text(),

@@ -35,7 +35,7 @@ const unit = ({ low, high }) => {
   return size >= 0.1 || size === 0 ? 1 : 10 ** Math.floor(Math.log10(size));
 };
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".heatmaps");
   const { rows, columns, groups } = data;
   const R = rows.length, C = columns.length;

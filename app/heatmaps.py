@@ -14,10 +14,12 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from app.component import component
+
 HERE = Path(__file__).parent
 TEXT_LIMIT = 32  # rows and columns; numbers in more cells are unreadable
 
-_component = st.components.v2.component(
+_component = component(
     "macl_heatmaps",
     html='<div class="heatmaps"></div>',
     css=(HERE / "heatmaps.css").read_text(),

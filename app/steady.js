@@ -25,7 +25,7 @@ const themed = (layout, node) => {
   };
 };
 
-export default function ({ data, parentElement }) {
+export default function ({ data: [data], parentElement }) {
   const root = parentElement.querySelector(".steady");
   const { data: traces, layout } = JSON.parse(data.spec);
   root.setAttribute("aria-label", data.alt);

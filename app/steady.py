@@ -10,13 +10,14 @@ from pathlib import Path
 import plotly
 import plotly.graph_objects as go
 import plotly.io as pio
-import streamlit as st
 from streamlit.components.v1 import declare_component
+
+from app.component import component
 
 HERE = Path(__file__).parent
 # Only for its address: Streamlit serves the folder of the Python package's own plotly.min.js to the browser.
 _library = declare_component("macl_plotly", path=str(Path(plotly.__file__).parent / "package_data"))
-_chart = st.components.v2.component(
+_chart = component(
     "macl_steady_chart",
     html='<div class="steady" role="figure"></div>',
     js=(HERE / "steady.js").read_text(),

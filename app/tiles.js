@@ -7,7 +7,7 @@ const make = (tag, className, ...children) => {
   return node;
 };
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".tiles");
   if (data.sprite !== undefined) {
     globalThis.maclTiles = { [data.key]: data };

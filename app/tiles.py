@@ -11,12 +11,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
+from app.component import component
 from core.data import Dataset
 
 HERE = Path(__file__).parent
 EDGE = 84  # pixels of a tile; hover shows it in this size
 
-_component = st.components.v2.component(
+_component = component(
     "macl_tiles",
     html='<div class="tiles"></div>',
     css=(HERE / "tiles.css").read_text(),

@@ -1,8 +1,11 @@
+from functools import cache as once
+
 import streamlit as st
 
 from app import cache, gallery, names, query
 from app.embeddings import settings, view
 from app.pictures import pictures
+from app.thumbnails import Thumbnails
 from core import ask
 
 st.title("Embeddings")
@@ -28,14 +31,22 @@ if others:
     )
     chosen = [run for run in chosen if run not in others]
 
-images = pictures(wanted, [cache.config(run) for run in finished])
+notices = st.container()
+
+
+@once
+def images() -> Thumbnails | None:
+    with notices:
+        return pictures(wanted, [cache.config(run) for run in finished])
+
+
 shown, found = view.galleries(chosen, everything=False)
 if not shown:
     st.stop()
-classes = gallery.class_names(shown[0], images)
+classes = gallery.class_names(shown[0], None if shown[0].classes() else images())
 what = settings.choose(
     classes, splits=any(ask.can_answer(run) for run in shown), frames=any(cache.frames(run) for run in shown)
 )
 if what.everything:
     shown, found = view.galleries(shown, everything=True)
-view.show(shown, found, what, images)
+view.show(shown, found, what, classes, images)

@@ -1,6 +1,7 @@
 import streamlit as st
 
 from app import overview, quick_start
+from app.component import fetch_ahead
 from app.warm import keep_workers
 
 st.title("MACL Lab")
@@ -21,3 +22,4 @@ with kept:
     overview.recent_runs()
     st.subheader("Data sets")
     overview.datasets()
+fetch_ahead()

@@ -1,7 +1,6 @@
 """The embeddings page on real small runs: what is drawn, lassos after filters and other runs, UMAP."""
 
 import base64
-import json
 import shutil
 import time
 from pathlib import Path
@@ -13,9 +12,10 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.embeddings import points, selection, settings, view
-from core import project, runs
+from core import project, runs, space
 from core.project import Step, Umap, store
 from core.runs import Run
+from tests.components import component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -52,9 +52,8 @@ def open_page(**parameters: Any) -> AppTest:
 
 def component(page: AppTest, part: str) -> dict[str, Any]:
     """What the component with this field draws."""
-    found = [json.loads(one.proto.json) for one in page.get("bidi_component")]
-    (data,) = [one for one in found if part in one]
-    return dict(data)
+    (data,) = [one for one in component_data(page) if part in one]
+    return data
 
 
 def places(page: AppTest, panel: int, frame: int = 0) -> np.ndarray:
@@ -222,7 +221,11 @@ def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
     for step, shift in ((begin, 0.0), (then, 1.0)):
         store.write(step.key, step.z[:, :2] + np.float32(shift))
     page.run()
-    assert all("UMAP · trust" in panel["note"] for panel in component(page, "panels")["panels"])
+    drawn, told = component(page, "panels"), component(page, "notes")
+    assert [panel["note"] for panel in drawn["panels"]] == ["UMAP", "UMAP"]
+    assert told["mark"] == drawn["mark"]
+    trusts = [space.trustworthiness(one, one[:, :2]) for one in z]
+    assert told["notes"] == [f"trustworthiness {trust:.2f}" for trust in trusts]
     again = open_page(runs=[run.id for run in two], umap_seed=7)
     assert component(again, "panels") == component(page, "panels")
     for name, _ in store.waiting():

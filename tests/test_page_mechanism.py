@@ -18,6 +18,7 @@ from core import mechanism, runs
 from core.data import load
 from core.losses import LOSSES, check_params
 from core.mechanism import Batch
+from tests.components import component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 MAPS = "m_heatmaps"
@@ -41,8 +42,7 @@ def page(**query: str | list[str]) -> AppTest:
 
 def sent(app: AppTest, kind: str = "macl_heatmaps") -> dict[str, Any]:
     """What the last component of that kind was given."""
-    found = [node.proto for node in app.get("bidi_component") if node.proto.component_name.endswith(kind)]
-    return dict(json.loads(found[-1].json))
+    return component_data(app, kind)[-1]
 
 
 def drawn(app: AppTest) -> dict[str, np.ndarray]:

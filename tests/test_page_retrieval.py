@@ -17,6 +17,7 @@ from core.labels import jaccard
 from core.losses import LOSSES
 from core.metrics import METRICS, per_query
 from core.runs import Run
+from tests.components import component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -65,8 +66,7 @@ def open_page(**parameters: Any) -> AppTest:
 
 def shown(page: AppTest) -> dict[str, Any]:
     """What the gallery draws."""
-    (component,) = page.get("bidi_component")
-    data: dict[str, Any] = json.loads(component.proto.json)
+    (data,) = component_data(page)
     return data
 
 
@@ -462,13 +462,13 @@ def test_why_is_asked_once_and_drawn_when_it_is_there(two: list[Run], still: Non
     page.run()
     assert len(page.get("bidi_component")) == 1
     answer_all(page)
-    drawn = json.loads(page.get("bidi_component")[1].proto.json)
-    assert drawn["names"] == [f"Query: {first}", f"Result: {second}"]
+    shares = component_data(page, "macl_why")[0]
+    assert shares["names"] == [f"Query: {first}", f"Result: {second}"]
     found = ask.look(ask.Question("explain", str(two[1].path), first, second)).arrays
-    np.testing.assert_allclose(drawn["maps"][0], found["first"])
-    assert drawn["images"][0].startswith("data:image/jpeg")
+    np.testing.assert_allclose(shares["maps"][0], found["first"])
+    assert shares["images"][0].startswith("data:image/jpeg")
     z, names = two[1].embeddings()[0], two[1].splits()["test"]
-    assert drawn["cosine"] == pytest.approx(float(z[names.index(first)] @ z[names.index(second)]), abs=0.02)
+    assert shares["cosine"] == pytest.approx(float(z[names.index(first)] @ z[names.index(second)]), abs=0.02)
     page.session_state[query.WHY] = None
     page.run()
     assert len(page.get("bidi_component")) == 1

@@ -19,6 +19,7 @@ from core.data import job, load
 from core.metrics import METRICS
 from core.runs import Run, RunConfig
 from core.surface import between, cells, matrix
+from tests.components import component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -40,12 +41,6 @@ def page(**query: str | list[str]) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
     return app.switch_page("../pages/sensitivity.py").run()
-
-
-def sent(app: AppTest, kind: str) -> list[dict[str, Any]]:
-    """What the components of that kind were given."""
-    found = [node.proto for node in app.get("bidi_component") if node.proto.component_name.endswith(kind)]
-    return [dict(json.loads(one.json)) for one in found]
 
 
 def work(root: Path) -> list[Run]:
@@ -70,21 +65,21 @@ def test_the_lab_trains_what_the_sliders_say_and_shows_nothing_stale(run_root: P
     (first,) = asked(run_root)  # the baseline is what the sliders say
     assert (first.loss, first.params["alpha"], first.data_root) == ("macl", 1.5, str(tiny))
     assert [metric.value for metric in app.metric] == ["…"] * 7
-    assert "training" in sent(app, "macl_gallery")[0]["rows"][0]["note"]
+    assert "training" in component_data(app, "macl_gallery")[0]["rows"][0]["note"]
     work(run_root)
     app.run()
     assert not app.exception
     run = lab.of(first, run_root)
     scores = run.scores()["metrics"]
     assert [metric.value for metric in app.metric] == [f"{100 * scores[key]:.1f}" for key in METRICS]
-    assert len(sent(app, "macl_gallery")[0]["rows"]) == 1
-    assert len(sent(app, "macl_heatmaps")[0]["maps"]) == 2
+    assert len(component_data(app, "macl_gallery")[0]["rows"]) == 1
+    assert len(component_data(app, "macl_heatmaps")[0]["maps"]) == 2
 
     app.slider(key="m_alpha").set_value(3.0).run()
     assert not app.exception
     assert {config.params["alpha"] for config in asked(run_root)} == {3.0}
     assert [metric.value for metric in app.metric] == ["…"] * 7
-    baseline, now = sent(app, "macl_gallery")[0]["rows"]
+    baseline, now = component_data(app, "macl_gallery")[0]["rows"]
     assert len(baseline["tiles"]) == 6
     assert "training" in now["note"]
     assert not now["tiles"]
@@ -257,7 +252,7 @@ def test_the_page_draws_the_runs_scores_and_reads_between_them(run_root: Path, s
     app = page(s_view="Sweeps")
     assert not app.exception
     means, _ = surface(run_root, swept)
-    drawn = [json.loads(data["spec"])["data"] for data in sent(app, "macl_steady_chart")]
+    drawn = [json.loads(data["spec"])["data"] for data in component_data(app, "macl_steady_chart")]
     solid = next(traces[0] for traces in drawn if traces[0]["type"] == "surface")
     flat = next(traces[0] for traces in drawn if traces[0]["type"] == "contour")
     for trace in (solid, flat):
@@ -268,7 +263,7 @@ def test_the_page_draws_the_runs_scores_and_reads_between_them(run_root: Path, s
         value = between((0.0, 1.0, 3.0), (0.0, 1.0), means, alpha, beta)
         assert f"**{value:.2f} %**" in texts(app)
     assert "nearest trained: α 0, β 0" in texts(app)
-    assert len(sent(app, "macl_heatmaps")[0]["maps"]) == 2
+    assert len(component_data(app, "macl_heatmaps")[0]["maps"]) == 2
     assert app.session_state["sw_ms"] < 1000
 
 
@@ -336,7 +331,7 @@ def test_every_kind_of_sweep_has_a_figure(
         assert train.run(run.path, submitted_only=True) == "finished", run.error
     app = page(s_view="Sweeps")
     assert not app.exception
-    drawn = [json.loads(data["spec"])["data"] for data in sent(app, "macl_steady_chart")]
+    drawn = [json.loads(data["spec"])["data"] for data in component_data(app, "macl_steady_chart")]
     assert any(trace["type"] == kind for traces in drawn for trace in traces)
 
 

@@ -21,6 +21,7 @@ from app.figures import curves
 from core import cli, duration, launch, runs
 from core.errors import MaclError
 from core.runs import Run, RunConfig
+from tests.components import component_data
 from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -63,9 +64,8 @@ def button(page: AppTest, label: str) -> Any:
 
 
 def figure(page: AppTest) -> dict[str, Any]:
-    (chart,) = page.get("bidi_component")
-    drawn: dict[str, Any] = json.loads(json.loads(chart.proto.json)["spec"])
-    return drawn
+    (chart,) = component_data(page)
+    return dict(json.loads(chart["spec"]))
 
 
 def numbers(coded: Any) -> list[float]:

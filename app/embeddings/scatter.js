@@ -48,7 +48,7 @@ const stamp = (radius) => {
   return stamps.get(key);
 };
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".scatter");
   const kept = memory.get(root) ?? { view: START(), tool: "lasso", seq: 0, pictures: new Map(), at: null };
   memory.set(root, kept);
@@ -121,18 +121,24 @@ export default function ({ data, parentElement, setTriggerValue }) {
     };
     bar.append(make("span", "frames", play, slider, moment));
   }
-  const canvases = panels.map((panel, p) => {
+  const canvases = panels.map(() => {
     const canvas = make("canvas", "");
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${panel.title}: ${panel.count} images, ${panel.note}. Arrow keys ` +
-      `${dims === 3 ? "turn" : "move"}, plus and minus zoom, 0 resets, Escape clears the selection; the legend selects by colour.`);
     return canvas;
   });
+  const heads = panels.map(() => make("span", "note"));
+  const head = (p, more) => {
+    const panel = panels[p], note = more ? `${panel.note} · ${more}` : panel.note;
+    heads[p].textContent = note;
+    canvases[p].setAttribute("aria-label", `${panel.title}: ${panel.count} images, ${note}. Arrow keys ` +
+      `${dims === 3 ? "turn" : "move"}, plus and minus zoom, 0 resets, Escape clears the selection; the legend selects by colour.`);
+  };
+  panels.forEach((_, p) => head(p, ""));
   const figures = make("div", "panels", ...panels.map((panel, p) => {
     const title = make("b", "", panel.title);
     title.style.setProperty("--loss", panel.color);
-    return make("figure", "", make("figcaption", "", title, make("span", "note", panel.note)), canvases[p]);
+    return make("figure", "", make("figcaption", "", title, heads[p]), canvases[p]);
   }));
   figures.style.setProperty("--tall", `${data.tall}px`);
   figures.style.setProperty("--columns", Math.min(panels.length, data.columns));
@@ -480,6 +486,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   // -- what the server says: its selection, pictures; and which picture of the grid is pointed at
   const hear = () => {
     const said = globalThis.maclScatter;
+    if (said?.mark === data.mark) said.notes.forEach((more, p) => head(p, more));
     if (said?.version !== data.version) return;
     for (const one of said.pictures) kept.pictures.set(one.row, one);
     if (said.seq >= kept.seq) {

@@ -11,6 +11,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from app.component import component
 from app.embeddings.colors import Coloring
 from app.embeddings.layouts import Picture
 from app.embeddings.points import Points
@@ -19,13 +20,13 @@ HERE = Path(__file__).parent
 TALL = {1: 600, 2: 520}  # pixels at most, by how many stand beside each other
 COLUMNS = 4
 
-_scatter = st.components.v2.component(
+_scatter = component(
     "macl_scatter",
     html='<div class="scatter"></div>',
     css=(HERE / "scatter.css").read_text(),
     js=(HERE / "scatter.js").read_text(),
 )
-_marks = st.components.v2.component("macl_scatter_marks", js=(HERE / "marks.js").read_text())
+_marks = component("macl_scatter_marks", js=(HERE / "marks.js").read_text())
 
 
 def panel(title: str, color: str, note: str) -> dict[str, Any]:
@@ -85,9 +86,21 @@ def show(
     _scatter(key=key, data=data, on_select_change=selected, on_hover_change=hovered)
 
 
-def tell(version: str, seq: int, bits: str, pictures: list[dict[str, Any]]) -> None:
-    """Hand the selection and the pictures of points to the component."""
-    _marks(key="scatter_marks", data={"version": version, "seq": seq, "bits": bits, "pictures": pictures})
+def tell(
+    version: str, seq: int, bits: str, pictures: list[dict[str, Any]], mark: str, notes: list[str]
+) -> None:
+    """Hand what comes after the points to the component.
+
+    Args:
+        version: Numbering of the points that the rest is about.
+        seq: Of the selection.
+        bits: The selection.
+        pictures: Of hovered points.
+        mark: Of the drawing that the notes are about.
+        notes: One for each picture, to be added to what stands above it.
+    """
+    data = {"version": version, "seq": seq, "bits": bits, "pictures": pictures, "mark": mark, "notes": notes}
+    _marks(key="scatter_marks", data=data)
 
 
 def _fit(pictures: Sequence[Picture]) -> tuple[NDArray[np.float64], float]:

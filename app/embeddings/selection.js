@@ -8,7 +8,7 @@ const make = (tag, className, ...children) => {
 };
 const point = (row) => globalThis.dispatchEvent(new CustomEvent("macl-scatter-point", { detail: row }));
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".selection");
   const { tile, items } = data;
   // One short address for all tiles: the sheet itself in each of 400 styles costs seconds.

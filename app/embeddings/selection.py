@@ -12,6 +12,7 @@ import streamlit as st
 from PIL import Image
 
 from app import cache
+from app.component import component
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
 from app.gallery import held
@@ -25,7 +26,7 @@ EDGE = 80  # pixels of a tile
 TILES = 400  # on a page
 REMEMBERED = 6
 
-_grid = st.components.v2.component(
+_grid = component(
     "macl_selection",
     html='<div class="selection"></div>',
     css=(HERE / "selection.css").read_text(),

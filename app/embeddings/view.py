@@ -1,7 +1,7 @@
 """The embeddings page below its widgets: pictures, what a lasso finds, numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from core.runs import Run
 METRIC = "map_medium"  # what the colour "average precision" means
 MOST_QUERIES = 2000  # scored in the page: a second
 _HOVER = "embeddings_hover"
+Images = Callable[[], Thumbnails | None]  # opened after the pictures are drawn: that can take a second
 
 
 def same_images(run: Run, first: Run) -> bool:
@@ -58,10 +59,13 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
 
 
 def show(
-    chosen: Sequence[Run], found: Sequence[Gallery], settings: Settings, images: Thumbnails | None
+    chosen: Sequence[Run],
+    found: Sequence[Gallery],
+    settings: Settings,
+    classes: Sequence[str],
+    images: Images,
 ) -> None:
-    """Everything below the widgets."""
-    classes = gallery.class_names(chosen[0], images)
+    """Everything below the widgets; the pictures first, then what takes longer, then the process for UMAP."""
     numbered = points.number(found, settings.only)
     if not numbered.names:
         st.info("No image holds all of these labels: take one away.")
@@ -69,15 +73,13 @@ def show(
     dims = settings.umap.dims
     spaces = layouts.moments(chosen, found, settings.umap, settings.training)
     pictures = layouts.pictures(spaces, found, settings.method, dims)
-    if settings.method == "umap" and any(picture.method == "pca" for picture in pictures):
-        _wait([moment.step for of_run in spaces for moment in of_run])
+    notices = st.container()
     coloring = _coloring(chosen, found, numbered, settings, classes)
     titles = names.short_labels(list(chosen))
     shades = [loss_color(cache.config(run).loss) for run in chosen]
-    trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
     heads = [
-        scatter.panel(title, shade, _note(settings, picture, trust, cache.frames(run)))
-        for run, title, shade, picture, trust in zip(chosen, titles, shades, pictures, trusts, strict=True)
+        scatter.panel(title, shade, _note(settings, picture, cache.frames(run)))
+        for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
     ]
     selection.numbered(numbered)
     data = scatter.drawing(numbered, heads, pictures, coloring)
@@ -89,7 +91,10 @@ def show(
         images,
         [run.id for run in chosen],
         _notes(chosen, found, numbered, settings),
+        lambda: [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)],
     )
+    images()  # open, or being prepared, before a picture is wanted
+    trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
     rows = [
         (title, shade, trust, _measured(run, one), _score(run))
         for run, one, title, shade, trust in zip(chosen, found, titles, shades, trusts, strict=True)
@@ -97,6 +102,9 @@ def show(
     st.html(numbers(rows, dims))
     if settings.training:
         _by_epoch(chosen, titles)
+    if settings.method == "umap" and any(picture.method == "pca" for picture in pictures):
+        with notices:
+            _wait([moment.step for of_run in spaces for moment in of_run])
 
 
 @st.fragment
@@ -105,16 +113,24 @@ def _explore(
     numbered: points.Points,
     coloring: Coloring,
     classes: Sequence[str],
-    images: Thumbnails | None,
+    images: Images,
     runs: Sequence[str],
     notes: Sequence[np.ndarray],
+    trusts: Callable[[], Sequence[float]],
 ) -> None:
     """Pictures and selection; hovering and lassos run this part alone."""
     state = st.session_state
     scatter.show(data, selection.take, _hovered)
     chosen = numbered.where(state.get(selection.NAMES, ()))
-    pictures = [_picture(row, name, numbered, classes, images, notes) for row, name in state.get(_HOVER, [])]
-    scatter.tell(numbered.version, int(state.get(selection.SEQ, 0)), points.to_bits(chosen), pictures)
+    hovered = [_picture(row, name, numbered, classes, images, notes) for row, name in state.get(_HOVER, [])]
+    scatter.tell(
+        numbered.version,
+        int(state.get(selection.SEQ, 0)),
+        points.to_bits(chosen),
+        hovered,
+        data["mark"],
+        ["" if math.isnan(trust) else f"trustworthiness {trust:.2f}" for trust in trusts()],
+    )
     amount = int(chosen.sum())
     if not amount:
         st.caption(
@@ -128,7 +144,7 @@ def _explore(
             "Names as CSV", selection.to_csv(numbered, chosen, classes), "macl-lab-selection.csv", "text/csv",
             on_click="ignore",
         )  # fmt: skip
-    selection.show(numbered, chosen, coloring, classes, images, runs)
+    selection.show(numbered, chosen, coloring, classes, images(), runs)
 
 
 def _hovered(said: dict[str, Any]) -> None:
@@ -140,16 +156,17 @@ def _picture(
     name: str,
     numbered: points.Points,
     classes: Sequence[str],
-    images: Thumbnails | None,
+    images: Images,
     notes: Sequence[np.ndarray],
 ) -> dict[str, Any]:
     if row >= len(numbered.names) or numbered.names[row] != name:  # asked before other runs were chosen
         return {"row": -1, "name": "", "labels": [], "uri": "", "notes": []}
+    thumbnails = images()
     return {
         "row": row,
         "name": name,
         "labels": gallery.held(numbered.y[row], classes),
-        "uri": images.uri(name) if images else "",
+        "uri": thumbnails.uri(name) if thumbnails else "",
         "notes": ["" if math.isnan(part[row]) else f"AP Medium {100 * part[row]:.0f} %" for part in notes],
     }
 
@@ -224,14 +241,13 @@ def _notes(
     return notes
 
 
-def _note(settings: Settings, picture: layouts.Picture, trust: float, frames: Sequence[int]) -> str:
-    """What stands beside a picture's title."""
+def _note(settings: Settings, picture: layouts.Picture, frames: Sequence[int]) -> str:
+    """What stands beside a picture's title; its trustworthiness comes later."""
     method = {"umap": "UMAP", "pca": "PCA"}[picture.method]
     if settings.method == "umap" and picture.method == "pca":
         method = "PCA until UMAP is there"
-    trusted = "" if math.isnan(trust) else f" · trustworthiness {trust:.2f}"
     saved = "" if not settings.training or frames else " · saved no epochs"
-    return f"{method}{trusted}{saved}"
+    return f"{method}{saved}"
 
 
 def _measured(run: Run, one: Gallery) -> space.Numbers:

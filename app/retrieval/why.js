@@ -19,7 +19,7 @@ const paint = (canvas, values, low, high) => {
   context.putImageData(pixels, 0, 0);
 };
 
-export default function ({ data, parentElement }) {
+export default function ({ data: [data], parentElement }) {
   const root = parentElement.querySelector(".why");
   const [high, wide] = [data.maps[0].length, data.maps[0][0].length];
   const flat = data.maps.map((rows) => rows.flat());

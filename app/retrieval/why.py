@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache, query
+from app.component import component
 from app.names import run_label
 from app.retrieval.rows import Asked
 from app.retrieval.waiting import progress
@@ -17,7 +18,7 @@ from core.runs import Run
 
 HERE = Path(__file__).parent
 
-_component = st.components.v2.component(
+_component = component(
     "macl_why",
     html='<div class="why"></div>',
     css=(HERE / "why.css").read_text(),

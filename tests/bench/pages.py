@@ -23,6 +23,7 @@ from core.data import load
 from core.files import lock
 from core.losses import LOSSES
 from core.metrics import METRICS
+from tests.components import component_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MAIN = str(ROOT / "app" / "main.py")
@@ -136,7 +137,7 @@ def refreshes(lengthy: list[runs.Run], lines: int, bar: float) -> bool:
     for turn in range(REFRESHES):
         write_curve(lengthy[0], lines + turn, lines + turn + 1)
         taken.append(timed(page.run))
-        sent = json.loads(json.loads(page.get("bidi_component")[0].proto.json)["spec"])
+        sent = json.loads(component_data(page)[0]["spec"])
         if page.exception or len(sent["data"]) != TRACES:
             raise RuntimeError(f"the curves did not come: {page.exception}")
     return report(f"curve refresh, {TRACES} traces of {lines:,} lines", taken, bar)

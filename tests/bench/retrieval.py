@@ -30,6 +30,7 @@ from core.files import locked_by
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.model import ProjectionHead
+from tests.components import component_data
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
 MAIN = str(Path(__file__).resolve().parent.parent.parent / "app" / "main.py")
@@ -83,7 +84,7 @@ def server_ms(shown: list[runs.Run]) -> list[float]:
         start = time.perf_counter()
         button.click().run()
         taken.append(1000 * (time.perf_counter() - start))
-    if page.exception or len(json.loads(page.get("bidi_component")[0].proto.json)["images"]) < query.TOP:
+    if page.exception or len(component_data(page)[0]["images"]) < query.TOP:
         raise RuntimeError("the page did not show its pictures")
     return taken
 

@@ -83,6 +83,17 @@ class Server:
             self.process.wait(30)
             self.process = None
 
+    def close(self) -> None:
+        """End the server and all processes that it started."""
+        self.kill(signal.SIGTERM)
+        for root in (self.run_root, lab.folder(self.run_root)):
+            for about in launch.workers(root).values():
+                os.kill(int(str(about["pid"])), signal.SIGKILL)
+        for name in ("embedder/lock", "projections/worker.lock"):
+            holder = locked_by(Path(self.environment["MACL_CACHE"]) / name)
+            if holder is not None:
+                os.kill(holder, signal.SIGKILL)
+
     def log(self) -> str:
         """What the server printed."""
         return (self.home / "server.log").read_text()
@@ -96,13 +107,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.run_root.mkdir()
     running.start()
     yield running
-    running.kill(signal.SIGTERM)
-    for root in (running.run_root, lab.folder(running.run_root)):
-        for about in launch.workers(root).values():
-            os.kill(int(str(about["pid"])), signal.SIGKILL)
-    embedder = locked_by(Path(running.environment["MACL_CACHE"]) / "embedder" / "lock")
-    if embedder is not None:
-        os.kill(embedder, signal.SIGKILL)
+    running.close()
     assert "Traceback" not in running.log(), running.log()
 
 

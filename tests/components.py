@@ -1,0 +1,12 @@
+"""What the components of a page were given to draw."""
+
+import json
+from typing import Any
+
+from streamlit.testing.v1 import AppTest
+
+
+def component_data(page: AppTest, kind: str = "") -> list[dict[str, Any]]:
+    """The data of each component on the page whose name ends with `kind`, in order."""
+    nodes = [node.proto for node in page.get("bidi_component")]
+    return [dict(json.loads(node.json)[0]) for node in nodes if node.component_name.endswith(kind)]
