@@ -8,13 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core import benchmark, metrics, report, runs
-from core.benchmark import ALL_METHODS, Method, Plan, summary
+from core.benchmark import ALL_METHODS, Method, Plan, files, summary
+from core.benchmark.join import read_joined
 from core.benchmark.plan import FACTORS
 from core.benchmark.train import Outcome, key, train
 from core.cli.benchmark import parse_fields, parse_methods, parse_roots, parse_seeds
@@ -216,6 +218,55 @@ def test_a_damaged_summary_is_written_anew(tiny: Path, tmp_path: Path, one_go: t
     assert [result.scores for result in found] == [result.scores for result in whole.results]
 
 
+def test_the_part_of_another_machine_is_joined(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    """Seed 1 was run elsewhere, with the images at another place; seed 2 is run here."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(tiny, elsewhere)
+    here = replace(plan(tiny, seeds=(1, 2)), roots={"folder": str(elsewhere)})
+    joined = read_joined([one_go[0] / "summary.json"], here)
+    said: list[str] = []
+    outcome = train(here, tmp_path / "here", say=said.append, joined=joined)
+    assert len(said) == len(outcome.runs) == len(outcome.joined) == 2
+    assert all("seed 2" in line for line in said)
+    assert summary.write(here, outcome, tmp_path / "here", "macl benchmark here", ["mine"], joined) == []
+
+    found = benchmark.read(tmp_path / "here" / "summary.json")
+    assert sorted(result.config.seed for result in found.results) == [1, 1, 2, 2]
+    theirs = {
+        result.id.split("/")[-1]: result for result in benchmark.read(one_go[0] / "summary.json").results
+    }
+    for result in found.results:
+        if result.config.seed == 1:
+            assert result.scores == theirs[result.id.split("/")[-1]].scores
+    (source,) = found.about["joined"]
+    assert (source["command"], source["notes"]) == ("macl benchmark", ["made of drawn scenes"])
+    assert found.about["notes"] == ["mine"]
+
+    (again,) = {
+        json.dumps(one.source)
+        for one in read_joined([tmp_path / "here" / "summary.json"], here).values()
+        if one.row["config"]["seed"] == 1
+    }
+    assert json.loads(again) == source  # joined once more, it is still known where it came from
+
+
+def test_a_part_with_other_images_is_refused(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(tiny, other)
+    lines = (other / "labels.csv").read_text().splitlines()
+    (other / "labels.csv").write_text("\n".join([lines[0], *lines[2:]]) + "\n")
+    (other / f"{lines[1].split(',')[0]}").unlink()
+    here = replace(plan(tiny), roots={"folder": str(other)})
+    with pytest.raises(MaclError, match="other images of folder"):
+        read_joined([one_go[0] / "summary.json"], here)
+    with pytest.raises(MaclError, match="cannot read the summary"):
+        read_joined([tmp_path / "none.json"], here)
+
+
 def test_a_failing_run_is_reported_and_holds_nothing_up(tiny: Path, tmp_path: Path) -> None:
     here = plan(tiny, seeds=(0,))
     damaged = runs.create(here.config("folder", LOSSES_HERE[0], 0), tmp_path)
@@ -311,7 +362,7 @@ def test_summaries_that_are_none_are_named(tmp_path: Path) -> None:
         benchmark.read(tmp_path / "broken.json")
 
 
-RECORDED = sorted((summary.PROJECT / "assets" / "benchmarks").glob("*.json"))
+RECORDED = sorted((files.PROJECT / "assets" / "benchmarks").glob("*.json"))
 # chance on random test splits of the paper's sizes (Table 2), mean and spread: mAP(sim), Easy, Medium, Hard
 CHANCE = {
     "dlrsd": [(65.0, 2.3), (30.3, 1.8), (13.7, 0.9), (5.8, 0.4)],
@@ -354,7 +405,7 @@ def test_a_recorded_benchmark_is_whole(path: Path) -> None:
 
 def test_a_row_of_the_recorded_benchmark_comes_out_again(archives: Path, tmp_path: Path) -> None:
     """One training of the table, on whatever processor runs this test."""
-    found = benchmark.read(summary.PROJECT / "assets" / "benchmarks" / "instant.json")
+    found = benchmark.read(files.PROJECT / "assets" / "benchmarks" / "instant.json")
     wanted = next(
         r.scores
         for r in found.results

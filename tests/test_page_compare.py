@@ -21,6 +21,7 @@ from app.compare.words import plain
 from app.compare_table import View
 from app.figures import label_quality, scores
 from core import report, runs
+from core.benchmark import Benchmark
 from core.metrics import METRICS
 from core.report.labels import label_table
 
@@ -463,6 +464,18 @@ def test_a_damaged_benchmark_is_named_and_takes_nothing_else_away(two: Path) -> 
 def test_notes_concern_their_data_set() -> None:
     (rows,) = compare_table.arranged(report.summary(LOW), View())
     assert not tables.provenance(rows, [])
+
+
+def test_a_part_from_another_machine_is_named_with_its_notes() -> None:
+    results = [replace(result, id=f"benchmark/quick/{result.id}") for result in LOW]
+    (rows,) = compare_table.arranged(report.summary(results), View())
+    part = {"made": "2026-11-25", "command": "macl benchmark --seeds 0", "notes": ["busy", "quiet"]}
+    about = {"made": "2026-11-26", "command": "macl benchmark", "notes": ["quiet"], "joined": [part]}
+    lines = tables.provenance(rows, [Benchmark("quick", about, tuple(results))])
+    assert [line.split(" · ")[0] for line in lines] == [
+        "Measured on 2026-11-26", "Part of it on 2026-11-25 elsewhere", "quiet", "busy"
+    ]  # fmt: skip
+    assert "`macl benchmark --seeds 0`" in lines[1]
 
 
 def test_markdown_leaves_names_as_they_are() -> None:

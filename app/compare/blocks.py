@@ -98,7 +98,11 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
             versions,
         ]
         lines.append(" · ".join(part for part in parts if part.strip("`")))
-        lines += [plain(note) for note in about.get("notes", ()) if _concerns(note, rows[0])]
+        notes = list(about.get("notes", ()))
+        for part in about.get("joined", ()):
+            lines.append(f"Part of it on {part['made']} elsewhere · `{part['command']}`")
+            notes += [note for note in part["notes"] or () if note not in notes]
+        lines += [plain(note) for note in notes if _concerns(note, rows[0])]
     return lines
 
 

@@ -4,7 +4,7 @@ The folder of a benchmark holds ordinary run folders and `summary.json`. Whateve
 again, so the command may be killed and started as often as one likes, also several times at once.
 """
 
+from core.benchmark.files import Benchmark, own, read, recorded
 from core.benchmark.plan import ALL_METHODS, Method, Plan
-from core.benchmark.summary import Benchmark, own, read, recorded
 
 __all__ = ["ALL_METHODS", "Benchmark", "Method", "Plan", "own", "read", "recorded"]

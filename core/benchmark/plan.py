@@ -101,3 +101,13 @@ class Plan:
         """Number of runs, those of the search included."""
         each = len(self.seeds) + (len(FACTORS) * self.search_seeds if self.tune else 0)
         return len(self.roots) * len(self.methods) * each
+
+
+def identity(config: RunConfig) -> str:
+    """Equal for configurations with the same outcome; a summary does not say where the images were."""
+    return config.model_copy(update={"data_root": None}).identity
+
+
+def split_name(config: RunConfig) -> str:
+    """Name of what all losses share at a seed."""
+    return f"{config.dataset} {config.seed}"

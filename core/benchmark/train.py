@@ -5,13 +5,13 @@ import math
 import signal
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from core.benchmark.plan import Method, Plan
+from core.benchmark.plan import Method, Plan, identity
 from core.data import load
 from core.errors import MaclError
 from core.files import lock, unlock
@@ -34,24 +34,29 @@ class Outcome:
 
     Attributes:
         runs: Finished runs of the report, in the order of the plan.
+        joined: Identities of runs of the report that another machine has done, in the order of the plan.
         failures: One line for each run that did not finish, with its reason.
         tuned: Data set to method to what its search found: the candidates with their mean on the validation
             split, the number of runs behind each, and the chosen value.
     """
 
     runs: list[Run] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     tuned: dict[str, dict[str, dict[str, object]]] = field(default_factory=dict)
 
 
-def train(plan: Plan, folder: Path, tell: Tell | None = None, say: Said = print) -> Outcome:
-    """Run everything of the plan that `folder` does not hold yet.
+def train(
+    plan: Plan, folder: Path, tell: Tell | None = None, say: Said = print, joined: Collection[str] = ()
+) -> Outcome:
+    """Run everything of the plan that neither `folder` holds yet nor another machine has done.
 
     Args:
         plan: What is to be run.
         folder: Run folders live here; made if missing.
         tell: Told (done, total, what) about runs, and about what takes long inside a run.
         say: Told one line per finished run.
+        joined: Identities of runs that another machine has done.
 
     Raises:
         MaclError: If a data set is not there, or a field of the plan is wrong: before anything is run.
@@ -71,10 +76,13 @@ def train(plan: Plan, folder: Path, tell: Tell | None = None, say: Said = print)
             chosen: Sequence[Method] = plan.methods
             if plan.tune:
                 chosen = _tune(plan, dataset, work, outcome)
-            work.complete(list(plan.report(dataset, chosen)))
-            outcome.runs += [
-                run for config in plan.report(dataset, chosen) if (run := work.finished(config)) is not None
-            ]
+            report = list(plan.report(dataset, chosen))
+            work.complete(report, joined)
+            for config in report:
+                if (run := work.finished(config)) is not None:
+                    outcome.runs.append(run)
+                elif identity(config) in joined:
+                    outcome.joined.append(identity(config))
     outcome.failures = list(work.failures.values())
     return outcome
 
@@ -127,8 +135,8 @@ class Work:
         run = self._find(key(config))
         return run if run is not None and run.state == "finished" else None
 
-    def complete(self, configs: Iterable[RunConfig]) -> None:
-        """Train what is not finished; returns when all are finished or have failed.
+    def complete(self, configs: Iterable[RunConfig], joined: Collection[str] = ()) -> None:
+        """Train what is neither finished nor joined; returns when all are finished or have failed.
 
         What another process is training is waited for: each configuration is claimed by a lock that dies with
         its process.
@@ -139,7 +147,9 @@ class Work:
             for config in left:
                 if self.stopped:
                     raise Interrupted
-                if not self._attempt(config):
+                if identity(config) in joined:
+                    self._count()
+                elif not self._attempt(config):
                     others.append(config)
             if len(others) == len(left):
                 time.sleep(POLL_SECONDS)
@@ -157,10 +167,13 @@ class Work:
                     self._train(config, name)
             finally:
                 unlock(claim)
+        self._count()
+        return True
+
+    def _count(self) -> None:
         self.done += 1
         if self.tell is not None:
             self.tell(self.done, self.total, "benchmark")
-        return True
 
     def _train(self, config: RunConfig, name: str) -> None:
         from core import train as training  # torch

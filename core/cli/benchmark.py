@@ -1,5 +1,6 @@
 """`macl benchmark`: every loss on every data set with every seed."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -52,14 +53,22 @@ def benchmark(
     name: Annotated[
         str | None, typer.Option(help="Folder below RUN_ROOT/benchmarks; default: from the preset.")
     ] = None,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Summary of another machine's part: its runs count as done. Can be given several times."
+        ),
+    ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that is kept with the numbers.")] = None,
     run_root: RunRoot = None,
 ) -> None:
     """Run every loss on every data set with every seed; what is finished is not run again.
 
     Kill it and start it again, or start it several times at once (one for each GPU, with --device): together
-    they do what is left. Runs and summary.json are kept in RUN_ROOT/benchmarks/NAME.
+    they do what is left. Machines without a common disk take a part each (--seeds 0-4 and --seeds 5-9), and
+    --join puts their summaries together. Runs and summary.json are kept in RUN_ROOT/benchmarks/NAME.
     """
+    from core.benchmark.join import read_joined
     from core.benchmark.summary import write
     from core.benchmark.train import Interrupted, train
 
@@ -88,14 +97,15 @@ def benchmark(
         + ([f"--search-seeds {search_seeds}"] if tune and search_seeds != Plan.search_seeds else [])
         + [f"--set {key}={value}" for key, value in fields.items()]
     )
+    joined = read_joined(join or [], plan)
     err.print(f"{plan.runs} runs in {folder}; what is finished there is not run again")
     try:
         with progress_bars() as tell:
-            outcome = train(plan, folder, tell, lambda line: err.print(escape(line)))
+            outcome = train(plan, folder, tell, lambda line: err.print(escape(line)), joined)
     except Interrupted:
         err.print("stopped; the same command goes on with it")
         raise typer.Exit(1) from None
-    wrong = write(plan, outcome, folder, command, note or [])
+    wrong = write(plan, outcome, folder, command, note or [], joined)
     found = read(folder / "summary.json")
     if found.results:
         out.print(report.to_text(report.summary(found.results)), markup=False)
