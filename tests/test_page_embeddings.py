@@ -1,6 +1,7 @@
 """The embeddings page on real small runs: what is drawn, lassos after filters and other runs, UMAP."""
 
 import base64
+import json
 import shutil
 import time
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import cache
-from app.embeddings import points, selection, settings, view
+from app.embeddings import layouts, points, scatter, selection, settings, view
 from core import project, runs, space
 from core.project import Step, Umap, store
 from core.runs import Run
@@ -206,6 +208,34 @@ def test_a_late_message_is_read_with_the_numbers_it_was_sent_for(two: list[Run])
     page.run()
     assert [item["name"] for item in component(page, "items")["items"]] == [names[7]]
     assert selection.chosen_names(said | {"version": "of nobody"}, {}) is None
+
+
+def test_the_picture_is_sent_before_anything_that_takes_long(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    for module, name in [
+        (scatter, "show"), (layouts, "trust"), (cache, "thumbnails"), (space, "measure"), (project, "request")
+    ]:  # fmt: skip
+        usual = getattr(module, name)
+
+        def noted(*given: Any, usual: Any = usual, name: str = name, **more: Any) -> Any:
+            order.append(name)
+            return usual(*given, **more)
+
+        monkeypatch.setattr(module, name, noted)
+    st.cache_resource.clear()
+    open_page(runs=[two[0].id], umap_seed=9)
+    assert list(dict.fromkeys(order)) == ["show", "trust", "thumbnails", "measure", "request"]
+    for name, _ in store.waiting():
+        store.drop(name)
+
+
+def test_no_component_makes_streamlit_look_for_tables(two: list[Run]) -> None:
+    """It imports pandas to look at the values of a dict: half a second before a server's first picture."""
+    sent = [json.loads(node.proto.json) for node in open_page(runs=[two[0].id]).get("bidi_component")]
+    assert len(sent) >= 2
+    assert all(isinstance(one, list) for one in sent)
 
 
 def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
