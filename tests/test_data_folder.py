@@ -1,5 +1,6 @@
 """The person's own folder: every way of writing the table that we say we read."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,53 @@ def test_a_name_that_fits_two_images_is_not_guessed(root: Path) -> None:
     rows, _ = found(root, FLAGS.format("a", "b", "sub/c", "d.v2"))
     assert rows["sub/c.tif"] == [1, 1]
     assert rows["other/c.tif"] == [0, 0]
+
+
+@pytest.mark.parametrize("kind", ["", ".jpg"])
+def test_a_row_about_a_missing_image_labels_no_other_one(tmp_path: Path, kind: str) -> None:
+    for seed, name in enumerate(("beach/1.jpg", "forest/2.jpg", "3.jpg")):
+        fakes.picture(tmp_path / name, seed)
+    rows, result = found(
+        tmp_path,
+        f"image,sea,trees\nbeach/1{kind},1,0\nforest/1{kind},0,1\nforest/2{kind},0,1\nforest/3{kind},1,1\n",
+    )
+    assert rows == {"3.jpg": [0, 0], "beach/1.jpg": [1, 0], "forest/2.jpg": [0, 1]}
+    assert result.without_image == (f"forest/1{kind}", f"forest/3{kind}")
+    assert "several rows" not in " ".join(result.notes)
+
+
+@pytest.mark.parametrize("above", ["mine", "images", "deep/images"])
+def test_paths_from_below_a_folder_that_holds_all_images(tmp_path: Path, above: str) -> None:
+    for seed, name in enumerate(("a/0.jpg", "b/0.jpg")):
+        fakes.picture(tmp_path / above / name, seed)
+    for names in (("a/0.jpg", "b/0.jpg"), ("A/0", "b\\0")):
+        rows, result = found(tmp_path, "image,x,y\n{},1,0\n{},0,1\n".format(*names))
+        assert list(rows.values()) == [[1, 0], [0, 1]]
+        assert result.without_image == ()
+
+
+def test_a_whole_path_comes_before_an_end_and_the_very_case_before_another(tmp_path: Path) -> None:
+    for seed, name in enumerate(("1.png", "thumbs/1.png", "A.png", "a.png")):
+        fakes.picture(tmp_path / name, seed)
+    rows, _ = found(tmp_path, "image,x,y\n1.png,1,0\nA.png,1,1\na,0,1\n")
+    assert rows == {"1.png": [1, 0], "A.png": [1, 1], "a.png": [0, 1], "thumbs/1.png": [0, 0]}
+    rows, _ = found(tmp_path, "image,x,y\n1,1,0\nthumbs/1,0,1\n")
+    assert (rows["1.png"], rows["thumbs/1.png"]) == ([1, 0], [0, 1])
+    with pytest.raises(MaclError, match=r"A\.PNG fits A\.png and a\.png: .* the name as it is on the disk"):
+        found(tmp_path, "image,x,y\nA.PNG,1,0\n")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_file_that_is_in_a_zip_twice_is_one(tmp_path: Path) -> None:
+    fakes.picture(tmp_path / "1.png", 0)
+    fakes.picture(tmp_path / "new.png", 1)
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        archive.writestr("labels.csv", "image,x,y\n1.png,1,0\n")
+        archive.write(tmp_path / "1.png", "1.png")
+        archive.write(tmp_path / "new.png", "1.png")
+    result = data.find("folder", tmp_path / "mine.zip")
+    assert result.names == ("1.png",)
+    assert result.files[0].read() == (tmp_path / "new.png").read_bytes()
 
 
 def test_one_table_is_needed(root: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -35,7 +37,8 @@ LISTED = 5  # faulty rows named in one message
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
     """Images under any sub-folders, matched to the first column of the only CSV.
 
-    The column may hold a path, a file name, or a name without extension, in any case.
+    The column may hold a path, the end of one, or either without extension. A whole path comes before an end,
+    and what is written in the very case before what is not.
 
     Raises:
         MaclError: If there is no image, no CSV or more than one, or a row fits several images.
@@ -79,30 +82,60 @@ def _rows(table: File) -> tuple[list[list[str]], str]:
     return [[cell.strip() for cell in row] for row in rows], delimiter
 
 
-def _index(images: Sequence[File]) -> dict[str, list[int]]:
-    """Everything a row may call an image, in lower case, with the images it fits."""
-    known: dict[str, list[int]] = {}
+@dataclass(frozen=True)
+class _Index:
+    """Everything a row may call an image, with and without extension, in lower case.
+
+    Attributes:
+        images: What is called so.
+        whole: Paths, to the images they fit.
+        ends: Paths and what is left of them without their first folders.
+        folders: Names of all folders.
+    """
+
+    images: Sequence[File]
+    whole: dict[str, list[int]]
+    ends: dict[str, list[int]]
+    folders: frozenset[str]
+
+    def find(self, cell: str) -> list[int]:
+        """Images that a row means: one, none, or several when it leaves open which.
+
+        Folders above the data set, as other machines have them, are dropped one by one. What is left must be
+        a whole path: a row about an image that is not there must not label one of the same name elsewhere.
+        """
+        parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".")]
+        for start in range(len(parts)):
+            if start and parts[start - 1].lower() in self.folders:
+                continue  # the row means that folder, which is here
+            text = "/".join(parts[start:])
+            fits = self.whole.get(text.lower()) or ([] if start else self.ends.get(text.lower(), []))
+            if fits:
+                return [i for i in fits if self._as_written(i, text)] or fits
+        return []
+
+    def _as_written(self, i: int, text: str) -> bool:
+        path = f"/{self.images[i].path}"
+        return path.endswith(f"/{text}") or posixpath.splitext(path)[0].endswith(f"/{text}")
+
+
+def _index(images: Sequence[File]) -> _Index:
+    whole: dict[str, list[int]] = {}
+    ends: dict[str, list[int]] = {}
     for number, image in enumerate(images):
-        path = PurePosixPath(image.path.lower())
-        for name in {str(path), str(path.with_suffix("")), path.name, path.stem}:
-            known.setdefault(name, []).append(number)
-    return known
+        path = image.path.lower()
+        for name in {path, posixpath.splitext(path)[0]}:
+            whole.setdefault(name, []).append(number)
+            parts = name.split("/")
+            for start in range(len(parts)):
+                ends.setdefault("/".join(parts[start:]), []).append(number)
+    return _Index(images, whole, ends, frozenset(part for image in images for part in image.folders))
 
 
-def _lookup(cell: str, known: dict[str, list[int]]) -> list[int]:
-    """Images that a row may mean; leading folders that are not there are dropped one by one."""
-    parts = [part for part in cell.replace("\\", "/").lower().split("/") if part not in ("", ".")]
-    for start in range(len(parts)):
-        fits = known.get("/".join(parts[start:]))
-        if fits:
-            return fits
-    return []
-
-
-def _header(rows: list[list[str]], known: dict[str, list[int]]) -> tuple[list[str], list[list[str]]]:
+def _header(rows: list[list[str]], known: _Index) -> tuple[list[str], list[list[str]]]:
     """The header, empty if the first row is already about an image."""
     first = rows[0][0]
-    is_image = _lookup(first, known) or PurePosixPath(first.lower()).suffix in IMAGES
+    is_image = known.find(first) or PurePosixPath(first.lower()).suffix in IMAGES
     return ([], rows) if is_image else (rows[0], rows[1:])
 
 
@@ -160,7 +193,7 @@ def _separated(
 
 def _join(
     images: Sequence[File],
-    known: dict[str, list[int]],
+    known: _Index,
     rows: list[list[str]],
     labels: list[list[int]],
     classes: tuple[str, ...],
@@ -173,7 +206,7 @@ def _join(
     missing: list[str] = []
     unclear: list[str] = []
     for row, flags in zip(rows, labels, strict=True):
-        fits = _lookup(row[0], known)
+        fits = known.find(row[0])
         if len(fits) > 1:
             unclear.append(f"{row[0]} fits {' and '.join(images[i].path for i in fits[:2])}")
         elif fits:
@@ -185,7 +218,7 @@ def _join(
         more = f" and {len(unclear) - LISTED} more" if len(unclear) > LISTED else ""
         raise MaclError(
             f"the label table {path} leaves open which image it means: {'; '.join(unclear[:LISTED])}{more}: "
-            "give the sub-folder too"
+            "give the sub-folder too, and the name as it is on the disk, with its extension"
         )
     if not times:
         raise MaclError(

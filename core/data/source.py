@@ -164,10 +164,13 @@ def _in_zip(archive: Path) -> Iterator[File]:
         raise MaclError(
             f"{archive} cannot be read as a zip ({error}): the download may be cut, fetch it again"
         ) from None
+    found: dict[str, File] = {}
     for member in members:
         path = member.filename.replace("\\", "/").lstrip("/")
         if not member.is_dir() and "/." not in f"/{path}" and "__MACOSX" not in path:
-            yield File(path, archive, member.file_size, member)
+            # stored twice: the last counts, as in unzip
+            found[path] = File(path, archive, member.file_size, member)
+    yield from found.values()
 
 
 def checksums(files: Sequence[File], progress: Progress | None = None) -> list[str]:
