@@ -23,6 +23,15 @@ def pictures(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails 
         config: Of the run whose images are wanted.
         others: Of runs that may know another place of the same images, such as an archive that was moved.
     """
+    found = opened(config, others)
+    return _prepare(config) if found is None else found
+
+
+def opened(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | None:
+    """Thumbnails of a data set that is prepared; else None, and the page says nothing.
+
+    For fragments: what `pictures` puts into one, and looks at every half second, ends at its next rerun.
+    """
     known_places = {_place(config): config}
     for other in others:
         if other.dataset == config.dataset != "folder":
@@ -33,7 +42,7 @@ def pictures(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails 
                 return cache.thumbnails(known)
         except MaclError:
             continue
-    return _prepare(config)
+    return None
 
 
 def _prepare(config: RunConfig) -> Thumbnails | None:

@@ -2,9 +2,9 @@ from functools import cache as once
 
 import streamlit as st
 
-from app import cache, gallery, names, query
+from app import cache, gallery, query
 from app.embeddings import settings, view
-from app.pictures import pictures
+from app.pictures import opened, pictures
 from app.thumbnails import Thumbnails
 from core import ask
 
@@ -22,31 +22,30 @@ chosen = settings.choose_runs(finished, query.default_runs(finished)[:3])
 if not chosen:
     st.info("Choose at least one run.")
     st.stop()
-wanted = cache.config(chosen[0])
-others = [run for run in chosen if not view.same_images(run, chosen[0])]
-if others:
-    st.warning(
-        "Left out, as they were trained on other images than the first run: "
-        + ", ".join(names.run_label(run) for run in others)
-    )
-    chosen = [run for run in chosen if run not in others]
-
+shown, found = view.galleries(chosen, everything=False)
+if not shown:
+    st.stop()
+shown, found = view.comparable(shown, found)
+wanted, known = cache.config(shown[0]), [cache.config(run) for run in finished]
 notices = st.container()
 
 
 @once
 def images() -> Thumbnails | None:
+    return opened(wanted, known)
+
+
+def prepare() -> None:
     with notices:
-        return pictures(wanted, [cache.config(run) for run in finished])
+        pictures(wanted, known)
 
 
-shown, found = view.galleries(chosen, everything=False)
-if not shown:
-    st.stop()
 classes = gallery.class_names(shown[0], None if shown[0].classes() else images())
 what = settings.choose(
     classes, splits=any(ask.can_answer(run) for run in shown), frames=any(cache.frames(run) for run in shown)
 )
 if what.everything:
     shown, found = view.galleries(shown, everything=True)
-view.show(shown, found, what, classes, images)
+    if not shown:
+        st.stop()
+view.show(shown, found, what, classes, images, prepare)

@@ -4,17 +4,22 @@ import base64
 import json
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import streamlit as st
+from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, pictures
 from app.embeddings import layouts, points, scatter, selection, settings, view
-from core import project, runs, space
+from core import ask, project, runs, space
+from core.data import job
+from core.data.job import Preparation
+from core.errors import MaclError
 from core.project import Step, Umap, store
 from core.runs import Run
 from tests.components import component_data
@@ -23,13 +28,15 @@ MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "runs"
     folder.mkdir()
     monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
     monkeypatch.setattr(store, "_wake", lambda: None)  # UMAP itself is tested elsewhere
-    return folder
+    yield folder
+    for name, _ in store.waiting():  # tests share a cache
+        store.drop(name)
 
 
 @pytest.fixture
@@ -44,7 +51,7 @@ def open_page(**parameters: Any) -> AppTest:
         page.query_params[key] = value
     page.switch_page("../pages/embeddings.py").run()
     deadline = time.monotonic() + 60
-    while page.get("bidi_component") and any("Preparing" in str(bar) for bar in page.get("progress")):
+    while page.get("bidi_component") and any("Preparing" in bar.text for bar in page.get("progress")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
         page.run()
@@ -88,11 +95,21 @@ def lasso(page: AppTest, panel: int, chosen: list[int]) -> AppTest:
     return page
 
 
-def answer(page: AppTest, said: dict[str, Any]) -> None:
-    """Give the page a message of the component, as `selection.take` does."""
-    names = selection.chosen_names(said, page.session_state[selection.NUMBERED])
-    if names is not None:
-        page.session_state[selection.NAMES], page.session_state[selection.SEQ] = names, said["seq"]
+def answer(
+    page: AppTest, said: dict[str, Any], hear: Callable[[dict[str, Any]], None] = selection.take
+) -> None:
+    """Give the session of a page a message of the component."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(st, "session_state", page.session_state)
+        hear(said)
+
+
+def hover(page: AppTest, rows: list[int]) -> AppTest:
+    """Tell the server what the browser would when the mouse is at the first of these points."""
+    answer(page, {"version": component(page, "panels")["version"], "rows": rows}, view._hovered)
+    page.run()
+    assert not page.exception
+    return page
 
 
 def test_without_runs_the_page_leads_to_training(root: Path) -> None:
@@ -227,8 +244,57 @@ def test_the_picture_is_sent_before_anything_that_takes_long(
     st.cache_resource.clear()
     open_page(runs=[two[0].id], umap_seed=9)
     assert list(dict.fromkeys(order)) == ["show", "trust", "thumbnails", "measure", "request"]
-    for name, _ in store.waiting():
-        store.drop(name)
+
+
+def test_a_picture_comes_before_images_are_opened_for_what_was_pointed_at(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = hover(open_page(projection="PCA", runs=[two[0].id]), [0])
+    order: list[str] = []
+    for module, name in [(scatter, "show"), (cache, "thumbnails")]:
+        usual = getattr(module, name)
+
+        def noted(*given: Any, usual: Any = usual, name: str = name, **more: Any) -> Any:
+            order.append(name)
+            return usual(*given, **more)
+
+        monkeypatch.setattr(module, name, noted)
+    page.run()
+    assert list(dict.fromkeys(order)) == ["show", "thumbnails"]
+    assert component(page, "pictures")["pictures"][0]["uri"].startswith("data:image/")
+
+
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_what_prepares_the_images_outlives_the_reruns_of_a_hover(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch, state: Any
+) -> None:
+    page = hover(lasso(open_page(projection="PCA", runs=[two[0].id]), 0, [1]), [0])
+    within, said = [False], []
+    explore, prepare = view._explore, pictures._prepare
+
+    def exploring(*given: Any) -> None:
+        within[0] = True
+        explore(*given)
+        within[0] = False
+
+    def preparing(*given: Any) -> None:
+        said.append(within[0])
+        prepare(*given)
+
+    monkeypatch.setattr(view, "_explore", exploring)
+    monkeypatch.setattr(pictures, "_prepare", preparing)
+    monkeypatch.setattr(pictures, "is_prepared", lambda *place: False)
+    monkeypatch.setattr(cache, "is_open", lambda config: False)
+    monkeypatch.setattr(job, "status", lambda *place: Preparation(state, "image 3", 3, 9, "no room"))
+    page.run()
+    assert not page.exception
+    assert said == [False]
+    assert component(page, "pictures")["pictures"][0]["uri"] == ""
+    if state == "running":
+        assert "Preparing the pictures" in page.get("progress")[0].text
+    else:
+        assert "no room" in page.warning[0].value
+        assert page.button[0].label == "Look again"
 
 
 def test_no_component_makes_streamlit_look_for_tables(two: list[Run]) -> None:
@@ -258,8 +324,6 @@ def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
     assert told["notes"] == [f"trustworthiness {trust:.2f}" for trust in trusts]
     again = open_page(runs=[run.id for run in two], umap_seed=7)
     assert component(again, "panels") == component(page, "panels")
-    for name, _ in store.waiting():
-        store.drop(name)
 
 
 def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,6 +375,39 @@ def test_runs_on_other_images_are_left_out(two: list[Run]) -> None:
     page = open_page(projection="PCA", runs=[run.id for run in two])
     assert "other images" in page.warning[0].value
     assert len(component(page, "panels")["panels"]) == 1
+
+
+@pytest.mark.parametrize("names", [["sea", "land"], ["other names"]])
+def test_runs_with_other_labels_are_left_out(two: list[Run], names: list[str]) -> None:
+    """A folder whose table has changed: columns of two runs mean different labels."""
+    tensors = load_file(two[1].path / "embeddings.safetensors")
+    classes = [*two[1].classes()[1:], *names]
+    y = np.resize(tensors["y"], (len(tensors["y"]), len(classes)))
+    save_file({**tensors, "y": y}, two[1].path / "embeddings.safetensors")
+    (two[1].path / "classes.json").write_text(json.dumps(classes))
+    page = open_page(projection="PCA", runs=[run.id for run in two])
+    assert "other images or labels" in page.warning[0].value
+    (panel,) = component(page, "panels")["panels"]
+    assert panel["title"].startswith("MulSupCon")
+
+
+def test_a_damaged_first_run_takes_nothing_else_off_the_page(two: list[Run]) -> None:
+    (two[0].path / "embeddings.safetensors").write_bytes(b"cut off")
+    page = open_page(projection="PCA", runs=[run.id for run in two])
+    assert "damaged" in page.warning[0].value
+    assert len(component(page, "panels")["panels"]) == 1
+
+
+def test_all_splits_that_cannot_be_asked_for_leave_the_test_split(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(question: ask.Question) -> ask.Reply:
+        raise MaclError("cannot write to the cache: make room")
+
+    monkeypatch.setattr(ask, "ask", asked)
+    page = open_page(projection="PCA", runs=[two[0].id], images="All splits")
+    assert "only its test split. cannot write to the cache" in page.warning[0].value
+    assert component(page, "panels")["n"] == 32
 
 
 def test_runs_without_weights_show_their_test_split_alone(two: list[Run]) -> None:

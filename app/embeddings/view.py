@@ -28,34 +28,62 @@ _HOVER = "embeddings_hover"
 Images = Callable[[], Thumbnails | None]  # opened after the pictures are drawn: that can take a second
 
 
-def same_images(run: Run, first: Run) -> bool:
-    """Whether two runs were trained on the same data set, so that an image's name means the same in both."""
-    one, other = cache.config(run), cache.config(first)
-    return one.dataset == other.dataset and (one.dataset != "folder" or one.data_root == other.data_root)
-
-
 def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[Gallery]]:
     """Runs whose images can be shown, and these; the page says why others cannot, or are being computed."""
-    shown, found, waits, why = [], [], [], []
+    shown, found, why = [], [], []
+    waits: list[ask.Question] = []
     for run, title in zip(chosen, names.short_labels(list(chosen)), strict=True):
         try:
-            gallery = cache.gallery(run, everything and ask.can_answer(run))
-            if everything and not ask.can_answer(run):
-                why.append(f"{title}: only its test split, it came without weights.")
-            elif gallery is None:
-                reply = ask.ask(cache.others(run))
-                if reply.state == "failed":
-                    why.append(f"{title}: only its test split. {reply.error}")
-                else:
-                    waits.append(cache.others(run))
-            shown.append(run)
-            found.append(gallery or cache.gallery(run))
+            gallery = cache.gallery(run)
         except (MaclError, OSError) as error:
             why.append(f"{title}: {error}")
+            continue
+        try:
+            gallery = (_everything(run, waits) if everything else None) or gallery
+        except (MaclError, OSError) as error:
+            why.append(f"{title}: only its test split. {error}")
+        if gallery is not None:
+            shown.append(run)
+            found.append(gallery)
     if why:
         st.warning("\n\n".join(why))
     waiting.progress(waits)
-    return shown, [gallery for gallery in found if gallery is not None]
+    return shown, found
+
+
+def _everything(run: Run, waits: list[ask.Question]) -> Gallery | None:
+    """The images of all splits; None while they are waited for, MaclError where they cannot be had."""
+    if not ask.can_answer(run):
+        raise MaclError("It came without weights.")
+    gallery = cache.gallery(run, everything=True)
+    if gallery is None:
+        reply = ask.ask(cache.others(run))
+        if reply.state == "failed":
+            raise MaclError(reply.error)
+        waits.append(cache.others(run))
+    return gallery
+
+
+def comparable(chosen: Sequence[Run], found: Sequence[Gallery]) -> tuple[list[Run], list[Gallery]]:
+    """Runs whose images and labels are the first one's; the page names those that are left out."""
+    pairs = list(zip(chosen, found, strict=True))
+    kept = [(run, one) for run, one in pairs if same_images(run, one, *pairs[0])]
+    others = [run for run in chosen if run not in [run for run, _ in kept]]
+    if others:
+        st.warning(
+            "Left out, as they were trained on other images or labels than the first run: "
+            + ", ".join(names.run_label(run) for run in others)
+        )
+    return [run for run, _ in kept], [one for _, one in kept]
+
+
+def same_images(run: Run, gallery: Gallery, first: Run, reference: Gallery) -> bool:
+    """Whether the name of an image, and a column of labels, mean the same in two runs."""
+    one, other = cache.config(run), cache.config(first)
+    if one.dataset != other.dataset or (one.dataset == "folder" and one.data_root != other.data_root):
+        return False
+    mine, theirs = run.classes(), first.classes()  # not known of runs of an earlier version
+    return gallery.y.shape[1] == reference.y.shape[1] and (not mine or not theirs or mine == theirs)
 
 
 def show(
@@ -64,8 +92,13 @@ def show(
     settings: Settings,
     classes: Sequence[str],
     images: Images,
+    prepare: Callable[[], None],
 ) -> None:
-    """Everything below the widgets; the pictures first, then what takes longer, then the process for UMAP."""
+    """Everything below the widgets; the pictures first, then what takes longer, then the process for UMAP.
+
+    `images` says nothing on the page; `prepare` has them prepared and says how that goes, outside of the
+    fragment, whose reruns would end it.
+    """
     numbered = points.number(found, settings.only)
     if not numbered.names:
         st.info("No image holds all of these labels: take one away.")
@@ -93,7 +126,7 @@ def show(
         _notes(chosen, found, numbered, settings),
         lambda: [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)],
     )
-    images()  # open, or being prepared, before a picture is wanted
+    prepare()  # open, or on the way, before a picture is wanted
     trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
     rows = [
         (title, shade, trust, _measured(run, one), _score(run))
