@@ -288,7 +288,10 @@ def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]
 
 @lru_cache(maxsize=2000)
 def _scores(path: str) -> dict[str, Any]:
-    return Run(Path(path)).scores()
+    found = Run(Path(path)).scores()
+    if not found:
+        raise MaclError(f"{path} has no readable scores.json: copy the run again")
+    return found
 
 
 @st.cache_resource(show_spinner=False, max_entries=2000)
@@ -308,7 +311,10 @@ def _own_benchmark(path: str, changed: int) -> Benchmark:
 
 @lru_cache(maxsize=2000)
 def _splits(path: str) -> dict[str, list[str]]:
-    return Run(Path(path)).splits()
+    found = Run(Path(path)).splits()
+    if not found.get("test"):  # an exception is not remembered: a run that is still being copied gets whole
+        raise MaclError(f"{path} has no readable splits.json: copy the run again")
+    return found
 
 
 @lru_cache(maxsize=2000)
@@ -365,9 +371,10 @@ def _gallery(path: str, key: str) -> Gallery:
     images = names["test"]
     if key:
         reply = look(others(Run(Path(path))))
-        if reply.state != "ready":
-            raise MaclError("the embeddings of all splits are gone: open the page again")
         found = reply.arrays
+        if reply.state != "ready" or found["y_train"].shape[1:] != y.shape[1:]:
+            answer_path(key).unlink(missing_ok=True)  # cut off, or from another table: asked for anew
+            raise MaclError("the embeddings of all splits are damaged: look again to compute them anew")
         for part in ("train", "val"):
             z, y = np.vstack([z, found[f"z_{part}"]]), np.vstack([y, found[f"y_{part}"]])
             images, splits = images + names[part], splits + [part] * len(names[part])

@@ -71,7 +71,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     make("span", "shared", "shared"), make("span", "missing", "−missing"), make("span", "extra", "+extra"));
   legend.querySelector("i").style.background = `linear-gradient(90deg, ${data.scale.join(", ")})`;
 
-  const asked = make("aside", "query", make("h3", "", "Query"), picture(images, query.name, query.alt),
+  const asked = make("aside", "query", make("h3", "", "Query"), picture(images, query.image, query.alt),
     make("div", "name", query.name), make("div", "labels", query.labels.join(", ")));
   asked.dataset.name = query.name;
   if (query.earlier.length) {

@@ -57,11 +57,23 @@ def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Seq
 
 
 def foreign(run: Run, reference: Run) -> str:
-    """Why a run cannot be asked for images of another one's data set; empty if it is the same."""
-    mine, wanted = cache.config(run).dataset, cache.config(reference).dataset
-    if mine == wanted:
+    """Why a run cannot be asked for images of another one's data set; empty if it is the same.
+
+    Of a person's own images the folder must be the same, or moved with all its names; and so the labels.
+    """
+    mine, wanted = cache.config(run), cache.config(reference)
+    if mine.dataset != wanted.dataset:
+        return f"Trained on {dataset_title(mine.dataset)}; the query is from {dataset_title(wanted.dataset)}."
+    if mine.dataset != "folder" or run == reference:
         return ""
-    return f"Trained on {dataset_title(mine)}; the query is from {dataset_title(wanted)}."
+    try:
+        if mine.data_root != wanted.data_root and cache.test_names(run) != cache.test_names(reference):
+            return f"Trained on the images in {mine.data_root}; the query is from {wanted.data_root}."
+    except MaclError as error:
+        return unreadable(error)
+    if run.classes() != reference.classes():
+        return "Trained with other labels than the first run."
+    return ""
 
 
 def absent(run: Run, name: str) -> str:
@@ -97,10 +109,14 @@ def held(row: np.ndarray, classes: Sequence[str]) -> list[str]:
     return [label for label, has in zip(classes, row, strict=True) if has]
 
 
-def query(name: str, labels: Sequence[str], earlier: Iterable[str] = ()) -> dict[str, Any]:
-    """The image that is asked for, its label names, and the queries before it, latest first."""
+def query(name: str, labels: Sequence[str], earlier: Iterable[str] = (), image: str = "") -> dict[str, Any]:
+    """The image that is asked for, its label names, and the queries before it, latest first.
+
+    `image` is what its picture goes by, where that is not its name.
+    """
     return {
         "name": name,
+        "image": image or name,
         "labels": list(labels),
         "alt": f"Query {name}: {', '.join(labels)}",
         "earlier": list(earlier),
@@ -204,7 +220,7 @@ def show(
         on_why: Called with the `key` of a row and the name of an image in it whose similarity a person wants
             explained; offered for rows with a true `why`.
     """
-    shown = [asked["name"], *asked["earlier"], *(tile["name"] for row in rows for tile in row["tiles"])]
+    shown = [asked["image"], *asked["earlier"], *(tile["name"] for row in rows for tile in row["tiles"])]
     data = {
         "query": asked,
         "rows": rows,

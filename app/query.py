@@ -5,7 +5,7 @@ and how queries are found. It is written when a person has changed something, an
 link or go back in the browser. An uploaded picture is nobody's link: it stays out of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -171,24 +171,32 @@ def _unknown(asked: Mapping[str, tuple[str, ...]], known: Sequence[str]) -> list
     return gone
 
 
-def settle(names: Sequence[str], labels: np.ndarray) -> list[str]:
-    """Make sure that the query is one of these images, by default the one with most labels (N, L).
+def settle(names: Sequence[str], labels: np.ndarray, known: Callable[[str], bool]) -> list[str]:
+    """Make sure that the query can ask; by default it is the one of these images with most labels (N, L).
 
-    The query before it goes to the earlier ones.
+    Args:
+        names: Of the images that are offered.
+        labels: Theirs.
+        known: Whether some chosen run can be asked for an image: results of a run become queries, too.
 
     Returns:
         What is wrong with the query that was asked for, in words.
     """
     state = st.session_state
-    asked, shown = state.get(QUERY) or "", state.get(_SHOWN)
-    if asked not in names:
-        state[QUERY] = names[int(labels.sum(1).argmax())]
+    asked = state.get(QUERY) or ""
+    if asked in names or known(asked):
+        return []
+    state[QUERY] = names[int(labels.sum(1).argmax())]
+    return [f"{asked} is not among the images of these runs; another query is shown."] if asked else []
+
+
+def note_shown() -> None:
+    """Remember the query that is shown now; the one before it goes to the earlier ones."""
+    state = st.session_state
+    shown = state.get(_SHOWN)
     if shown and shown != state[QUERY]:
         state[_EARLIER] = [*state.get(_EARLIER, []), shown][-REMEMBERED:]
     state[_SHOWN] = state[QUERY]
-    if asked in names or not asked:
-        return []
-    return [f"{asked} is no test image of the first run; another query is shown."]
 
 
 def choose_runs(finished: Sequence[Run]) -> list[Run]:
@@ -212,21 +220,20 @@ def go_on() -> None:
     go(st.session_state[QUERY])
 
 
-def earlier(names: Sequence[str]) -> list[str]:
-    """Queries before this one that are among these images, latest first, each once."""
-    known, trail = set(names), reversed(st.session_state.get(_EARLIER, []))
-    now = st.session_state.get(QUERY)
-    return [name for name in dict.fromkeys(trail) if name in known and name != now][:RECENT]
+def earlier(known: Callable[[str], bool]) -> list[str]:
+    """Queries before this one that can still ask, latest first, each once."""
+    trail, now = reversed(st.session_state.get(_EARLIER, [])), st.session_state.get(QUERY)
+    return [name for name in dict.fromkeys(trail) if known(name) and name != now][:RECENT]
 
 
-def back(names: Sequence[str]) -> None:
+def back(known: Callable[[str], bool]) -> None:
     """Make the query before this one the query again."""
     state = st.session_state
     if state.get(UPLOAD):
         go(state[QUERY])
         return
     trail = list(state.get(_EARLIER, []))
-    while trail and (trail[-1] == state[QUERY] or trail[-1] not in names):
+    while trail and (trail[-1] == state[QUERY] or not known(trail[-1])):
         trail.pop()
     if trail:
         go(trail[-1])
@@ -263,7 +270,7 @@ def _normal(parts: Mapping[str, Sequence[str]]) -> Address:
 
 
 def _valid(count: str) -> bool:
-    return count.isascii() and count.isdecimal() and 1 <= int(count) <= MOST
+    return count.isascii() and count.isdecimal() and len(count) < 4 and 1 <= int(count) <= MOST
 
 
 def moved() -> None:

@@ -149,6 +149,8 @@ def again(question: Question) -> None:
 def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
     """Put an uploaded picture where the embedder finds it; it deletes it when it has been idle.
 
+    Sizes that are there already stay: another tab may ask with the same picture.
+
     Args:
         key: Of its content.
         sizes: The prepared picture (P, P, 3) uint8 by P.
@@ -157,7 +159,7 @@ def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
         MaclError: If the cache cannot be written.
     """
     make_folder(home() / "pictures")
-    arrays = {str(size): np.ascontiguousarray(array) for size, array in sizes.items()}
+    arrays = {str(size): np.ascontiguousarray(array) for size, array in {**picture(key), **sizes}.items()}
     put(picture_path(key), save(arrays))
 
 

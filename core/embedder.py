@@ -136,6 +136,11 @@ class Embedder:
 
     def _splits(self, run: Run, network: "Trained") -> dict[str, np.ndarray]:
         data, names = self._dataset(run), run.splits()
+        if list(data.classes) != (run.classes() or list(data.classes)):
+            raise MaclError(
+                f"{data.name} has other labels now than when the run was trained: put its table back, or "
+                "train again"
+            )
         row = {name: i for i, name in enumerate(data.names)}
         found: dict[str, np.ndarray] = {}
         for part in ("train", "val"):

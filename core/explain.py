@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from core import device as devices
 from core.errors import MaclError
 from core.model import Backbone, ProjectionHead
 from core.trained import Trained
@@ -58,9 +59,10 @@ def explain(trained: Trained, first: np.ndarray, second: np.ndarray) -> Explanat
     Raises:
         MaclError: If the backbone does not average a map of regions, as transformers do not.
     """
-    with torch.inference_mode():
+    # whoever asks may be in another autocast
+    with torch.inference_mode(), devices.autocast(trained.device, "float32"):
         maps = regions(trained.backbone, trained.pixels(np.stack([first, second])))  # (2, C, H, W)
-        (h_a, c_a), (h_b, c_b) = (linear_parts(trained.head, one.double().cpu()) for one in maps)
+        (h_a, c_a), (h_b, c_b) = (linear_parts(trained.head, one.cpu().double()) for one in maps)
     return similarity(h_a, c_a, h_b, c_b)
 
 
@@ -111,7 +113,7 @@ def linear_parts(head: ProjectionHead, features: Tensor) -> tuple[Floats, Floats
     Returns:
         h (H, W, D) and c (D,): the head of the averaged features is h.sum((0, 1)) + c.
     """
-    w1, b1, w2, b2 = (parameter.detach().double().cpu() for parameter in head.parameters())
+    w1, b1, w2, b2 = (parameter.detach().cpu().double() for parameter in head.parameters())
     per_position = features.permute(1, 2, 0) @ w1.T  # (H, W, hidden)
     on = (per_position.mean((0, 1)) + b1 > 0).double()  # (hidden,)
     count = features.shape[1] * features.shape[2]

@@ -4,6 +4,8 @@ from app import cache, gallery, query
 from app.names import short_labels
 from app.pictures import pictures
 from app.retrieval import find, rows, upload, view, waiting, why
+from app.retrieval.askable import Askable
+from app.words import plain
 from core.errors import MaclError
 
 st.title("Retrieval")
@@ -26,9 +28,11 @@ try:
 except MaclError as error:
     st.error(str(error))
     st.stop()
-notes += query.settle(names, labels)
+askable = Askable(chosen)
+notes += query.settle(names, labels, askable.known)
 images = pictures(cache.config(first), [cache.config(run) for run in finished])
 classes = gallery.class_names(first, images)
+notes += find.forget_unknown(classes)
 titles = short_labels(chosen)
 
 picking, tools = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
@@ -38,12 +42,13 @@ with tools:
     )
     upload.tools(chosen, classes)
     view.searched()
+query.note_shown()
 with picking:
-    find.pick(names, labels, classes, offered, values)
+    find.pick(names, labels, classes, offered, values, askable)
 if notes:
-    st.warning(" ".join(notes))
+    st.warning(plain(" ".join(notes)))
 
-asked = upload.asked(classes) or find.asked(names, labels)
+asked = upload.asked(classes) or find.asked(askable)
 shown = rows.of_runs(chosen, titles, asked, count, classes)
 held = gallery.held(asked.labels, classes) if asked.labels is not None else []
 uri = upload.uri(images.uri if images else None)
@@ -52,7 +57,7 @@ with tools:
 waiting.progress([question for row in shown for question in row.waits])
 waiting.retry([question for row in shown for question in row.failed])
 gallery.show(
-    gallery.query(asked.name, held, query.earlier(names)),
+    gallery.query(asked.name, held, query.earlier(askable.known), asked.image),
     [row.drawn for row in shown],
     uri,
     count,

@@ -17,9 +17,9 @@ from streamlit.testing.v1 import AppTest
 from app import cache, compare_table
 from app.compare import blocks as tables
 from app.compare import filters
-from app.compare.words import plain
 from app.compare_table import View
 from app.figures import label_quality, scores
+from app.words import plain
 from core import report, runs
 from core.benchmark import Benchmark
 from core.metrics import METRICS

@@ -167,7 +167,7 @@ def test_the_picture_shows_the_grid_with_its_borders() -> None:
     place = world()
     rows = [row_of(place, 5, k=3), row_of(place, 5, k=3, title="second")]
     colour = {name: np.full((20, 20, 3), 10 + 7 * i, np.uint8) for i, name in enumerate(place.names)}
-    data = sheet.png(rows, "image05", ["cars"], colour.get, "test split")
+    data = sheet.png(rows, Asked("image05", None), ["cars"], colour.get, "test split")
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
     assert picture[0, 0].tolist() == [255, 255, 255]
     seen = {tuple(pixel) for pixel in picture.reshape(-1, 3)}
@@ -176,7 +176,11 @@ def test_the_picture_shows_the_grid_with_its_borders() -> None:
         assert tuple(colour[tile["name"]][0, 0].tolist()) in seen  # image
     assert jaccard_color(0.0) != jaccard_color(1.0)
     nothing = sheet.png(
-        [Row(Run(Path("r")), "r", gallery.note("r", "#123456", "no weights"))], "q", [], lambda _: None, ""
+        [Row(Run(Path("r")), "r", gallery.note("r", "#123456", "no weights"))],
+        Asked("q", None),
+        [],
+        lambda _: None,
+        "",
     )
     assert Image.open(io.BytesIO(nothing)).size[0] > 100
 
@@ -184,7 +188,7 @@ def test_the_picture_shows_the_grid_with_its_borders() -> None:
 def test_many_images_make_a_picture_of_bounded_size() -> None:
     place = world(2, 120)
     rows = [row_of(place, 0, k=50)] * 13
-    picture = sheet.draw(rows, "image00", [], lambda _: None, "")
+    picture = sheet.draw(rows, Asked("image00", None), [], lambda _: None, "")
     assert picture.width <= sheet.WIDEST
     assert picture.width * picture.height < 60e6
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import streamlit as st
 
 from app import cache, compare_table, names
-from app.compare.words import plain
 from app.compare_table import View
+from app.words import plain
 from core import report
 from core.benchmark import Benchmark
 from core.data import DATASETS

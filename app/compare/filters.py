@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import streamlit as st
 
 from app import names, permalink
-from app.compare.words import plain
+from app.words import plain
 from core.losses import LOSSES
 from core.report import Result
 from core.runs import PRESETS, RunConfig

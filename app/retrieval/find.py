@@ -6,7 +6,8 @@ import numpy as np
 import streamlit as st
 
 from app import cache, query
-from app.gallery import held, unreadable
+from app.gallery import foreign, held, unreadable
+from app.retrieval.askable import Askable
 from app.retrieval.rows import Asked
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -47,7 +48,6 @@ def tools(
         The images that are offered, in order, and what their order goes by, in words.
     """
     state = st.session_state
-    state[query.LABELS] = [label for label in state[query.LABELS] if label in classes]
     for key in (query.OF, query.OVER):  # the order's runs: by default the first ones
         others = [run.id for run in runs if key == query.OF or run.id != state[query.OF]]
         if state[query.ORDER] and state[key] not in others and others:
@@ -105,6 +105,14 @@ def tools(
     return offered, {names[row]: values[row] for row in rows if row in values}
 
 
+def forget_unknown(classes: Sequence[str]) -> list[str]:
+    """Take labels that the data set does not have out of the filter; says which, in words."""
+    state = st.session_state
+    asked = state[query.LABELS]
+    state[query.LABELS] = [label for label in asked if label in classes]
+    return [f"No label {label} here." for label in asked if label not in classes]
+
+
 def found(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
     """Rows of labels (N, L) that the widgets ask for."""
     state = st.session_state
@@ -119,9 +127,9 @@ def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list
     of, over = by_id.get(state[query.OF]), by_id.get(state[query.OVER])
     if not state[query.ORDER] or of is None or (state[query.ORDER] == "lead" and over is None):
         return plain, {}
-    values = _values(of, names, metric)
+    values = _values(of, runs[0], names, metric)
     if state[query.ORDER] == "lead" and over is not None:
-        others = _values(over, names, metric)
+        others = _values(over, runs[0], names, metric)
         order = worst_first(values, others)
         shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in plain}
         known = ~np.isnan(values - others)
@@ -132,8 +140,10 @@ def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list
     return order.tolist(), {n: text for n, text in shown.items() if known[n]}
 
 
-def _values(run: Run, names: Sequence[str], metric: str) -> np.ndarray:
+def _values(run: Run, reference: Run, names: Sequence[str], metric: str) -> np.ndarray:
     """The metric of a run for each of these images (N,); nan for those that its test split lacks."""
+    if foreign(run, reference):
+        return np.full(len(names), np.nan)
     found, rows = cache.query_scores(run)[metric], cache.test_rows(run)
     return np.array([found[rows[name]] if name in rows else np.nan for name in names])
 
@@ -144,6 +154,7 @@ def pick(
     classes: Sequence[str],
     offered: Sequence[str],
     values: dict[str, str],
+    askable: Askable,
 ) -> None:
     """Widgets that choose the query among the offered images.
 
@@ -153,12 +164,15 @@ def pick(
         classes: Name of each label.
         offered: From `tools`.
         values: Likewise.
+        askable: What can ask besides, such as a result of another split.
     """
     state = st.session_state
     order = {name: row for row, name in enumerate(names)}
     text = {name: f"{name} · {', '.join(held(labels[row], classes))}" for name, row in order.items()}
     text |= {name: f"{value} · {text[name]}" for name, value in values.items()}
     here: str = state[query.QUERY]
+    mine = askable.labels(here)
+    text.setdefault(here, here if mine is None else f"{here} · {', '.join(held(mine, classes))}")
     left, right = st.columns([7, 4], vertical_alignment="bottom")
     left.selectbox(
         "Query",
@@ -176,14 +190,14 @@ def pick(
         st.button("Previous", on_click=query.go, args=before, disabled=not others, shortcut="P")
         st.button("Next", on_click=query.go, args=after, disabled=not others, shortcut="N")
         st.button("Random", on_click=_random, args=(others,), disabled=not others, shortcut="X")
-        can = bool(query.earlier(names) or state.get(query.UPLOAD))
-        st.button("Back", on_click=query.back, args=(names,), disabled=not can, shortcut="B")
+        can = bool(query.earlier(askable.known) or state.get(query.UPLOAD))
+        st.button("Back", on_click=query.back, args=(askable.known,), disabled=not can, shortcut="B")
 
 
-def asked(names: Sequence[str], labels: np.ndarray) -> Asked:
-    """The test image that asks, with its labels."""
+def asked(askable: Askable) -> Asked:
+    """The image that asks, with its labels."""
     name: str = st.session_state[query.QUERY]
-    return Asked(name, labels[list(names).index(name)])
+    return Asked(name, askable.labels(name))
 
 
 def _neighbours(
@@ -195,8 +209,9 @@ def _neighbours(
     if query_name in offered:
         here = list(offered).index(query_name)
         return [offered[here - 1]], [offered[(here + 1) % len(offered)]]
-    before = [name for name in offered if order[name] < order[query_name]] or list(offered)
-    after = [name for name in offered if order[name] > order[query_name]] or list(offered)
+    place = order.get(query_name, -1)  # of another split: before all of them
+    before = [name for name in offered if order[name] < place] or list(offered)
+    after = [name for name in offered if order[name] > place] or list(offered)
     return before[-1:], after[:1]
 
 

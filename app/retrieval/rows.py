@@ -20,6 +20,9 @@ SHORT_SECONDS = 0.5  # in which a warm embedder embeds a picture for all runs
 TABLE_LIMIT = 1500  # test images up to which all queries are scored at once, in a twentieth of a second
 
 
+UPLOADED = "//upload"  # in place of an image's name: no file of a data set has such a one
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """What asks.
@@ -33,6 +36,11 @@ class Asked:
     name: str
     labels: np.ndarray | None
     upload: str = ""
+
+    @property
+    def image(self) -> str:
+        """What its picture goes by: an uploaded one may be called as an image of the data set."""
+        return UPLOADED if self.upload else self.name
 
 
 @dataclass(eq=False)
@@ -107,7 +115,7 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
         return without(f"This run came without its weights: {what}. Runs that you train keep theirs.")
     try:
         place = cache.gallery(run, everything)
-        waits = [embedding(run, asked)] if asked.upload else []
+        waits = [embedding(run, asked.upload)] if asked.upload else []
         questions = waits if place else [*waits, cache.others(run)]
         replies = [ask.ask(question) for question in questions]
         failed = {
@@ -129,10 +137,10 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
                 return without(gallery.absent(run, asked.name))
             z, answer = place.z[own], search(place.z, place.y, own, k)
         value = _value(run, place, z, asked, own)
+        about = _about(run, reference, place, own)
     except (MaclError, OSError) as error:
         return without(gallery.unreadable(error))
 
-    about = _about(run, reference, place, own)
     drawn = gallery.row(title, color, answer, place.names, classes, about, place.splits)
     by = st.session_state[query.BY]
     if not math.isnan(value) and by != "map_sim":  # which is the AP that every row shows
@@ -141,9 +149,9 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
     return Row(run, title, drawn, answer, place, value, z=z, place=own)
 
 
-def embedding(run: Run, asked: Asked) -> ask.Question:
-    """What to ask for the embedding of an uploaded picture."""
-    return ask.Question("embed", str(run.path), ask.PICTURE + asked.upload)
+def embedding(run: Run, upload: str) -> ask.Question:
+    """What to ask for the embedding of the uploaded picture of this key."""
+    return ask.Question("embed", str(run.path), ask.PICTURE + upload)
 
 
 def _value(run: Run, place: Gallery, z: np.ndarray, asked: Asked, own: int | None) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from app.palette import jaccard_color
-from app.retrieval.rows import Row
+from app.retrieval.rows import Asked, Row
 
 PAPER, INK, SOFT = "#ffffff", "#17222b", "#56636d"
 BORDER, GAP, PAD = 6, 14, 28
@@ -22,22 +22,22 @@ _PLAIN = str.maketrans(
 Pixels = Callable[[str], np.ndarray | None]
 
 
-def png(rows: Sequence[Row], name: str, labels: Sequence[str], pixels: Pixels, about: str) -> bytes:
+def png(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixels, about: str) -> bytes:
     """The grid as a PNG.
 
     Args:
         rows: Of the grid, in its order.
-        name: Of the query.
+        asked: The query.
         labels: Names of the query's labels.
         pixels: Gives the image (P, P, 3) uint8 of a name, None for none.
         about: What the picture shows, in one line below it.
     """
     file = io.BytesIO()
-    draw(rows, name, labels, pixels, about).save(file, "PNG", optimize=True)
+    draw(rows, asked, labels, pixels, about).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
-def draw(rows: Sequence[Row], name: str, labels: Sequence[str], pixels: Pixels, about: str) -> Image.Image:
+def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixels, about: str) -> Image.Image:
     """As `png`, as an image; light whatever the theme, for print."""
     most = max([1, *(len(row.drawn["tiles"]) for row in rows)])
     edge = max(64, min(180, (WIDEST - 2 * PAD) // (most + 1) - GAP))
@@ -71,8 +71,8 @@ def draw(rows: Sequence[Row], name: str, labels: Sequence[str], pixels: Pixels, 
 
     first = PAD + head
     text((PAD, PAD), "Query", bold)
-    tile(PAD, first, name, INK)
-    text((PAD, first + edge + 3), name, plain)
+    tile(PAD, first, asked.image, INK)
+    text((PAD, first + edge + 3), asked.name, plain)
     for n, line in enumerate(wrapped(", ".join(labels), small, edge, LINES + 3)):
         text((PAD, first + edge + 21 + 15 * n), line, small, SOFT)
 

@@ -8,8 +8,9 @@ import numpy as np
 import streamlit as st
 
 from app import cache, query
-from app.retrieval.rows import Asked
+from app.retrieval.rows import UPLOADED, Asked, embedding
 from app.thumbnails import encode
+from app.words import plain
 from core import ask
 from core.data.prepared import prepared_size
 from core.errors import MaclError
@@ -39,7 +40,7 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
             state[_LAST] = file.file_id
             _take(file.name, file.getvalue(), runs)
         if state.get(_WRONG):
-            st.error(state[_WRONG])
+            st.error(plain(state[_WRONG]))
         elif file is not None and not state.get(query.UPLOAD):
             st.button("Ask with it again", on_click=_take, args=(file.name, file.getvalue(), runs))
         st.multiselect(
@@ -58,6 +59,8 @@ def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
     try:
         made = pixels(data, sizes, _decoder())
         ask.keep_picture(key_of(data), dict(zip(sizes, made, strict=True)))
+        for run in runs:
+            ask.again(embedding(run, key_of(data)))  # it may have failed because the picture was gone
     except MaclError as error:
         state[_WRONG] = f"{shown}: {error}."
         return
@@ -72,11 +75,12 @@ def _decoder() -> subprocess.Popen[bytes] | None:
 
 
 def _lacks(runs: Sequence[Run]) -> bool:
-    """The picture asks, and a run of another resolution was chosen since."""
+    """The picture asks, and it was deleted since, or a run of another resolution was chosen."""
     found = st.session_state.get(query.UPLOAD)
     if not found:
         return False
-    return not {prepared_size(cache.config(run).image_size) for run in runs} <= set(found["sizes"])
+    wanted = {prepared_size(cache.config(run).image_size) for run in runs}
+    return not ask.picture_path(found["key"]).exists() or not wanted <= set(found["sizes"])
 
 
 def asked(classes: Sequence[str]) -> Asked | None:
@@ -90,11 +94,11 @@ def asked(classes: Sequence[str]) -> Asked | None:
 
 
 def uri(known: Callable[[str], str] | None) -> Callable[[str], str] | None:
-    """Pictures by name; the uploaded one's among them while it asks."""
+    """Pictures by name; the uploaded one's among them while it asks, by a name that no file has."""
     found = st.session_state.get(query.UPLOAD)
     if not found:
         return known
-    return lambda name: found["uri"] if name == found["name"] else known(name) if known else ""
+    return lambda name: found["uri"] if name == UPLOADED else known(name) if known else ""
 
 
 def pixels_of(key: str) -> np.ndarray | None:

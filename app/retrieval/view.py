@@ -48,7 +48,7 @@ def downloads(
     """The grid as a picture, the ranking as a table; drawn when they are asked for."""
 
     def pixels(name: str) -> np.ndarray | None:
-        if asked.upload and name == asked.name:
+        if asked.upload and name == asked.image:
             return upload.pixels_of(asked.upload)
         return images.pixels(name) if images else None
 
@@ -59,7 +59,7 @@ def downloads(
     ready = any(row.answer for row in rows)
     st.download_button(
         "PNG",
-        lambda: sheet.png(rows, asked.name, labels, pixels, about),
+        lambda: sheet.png(rows, asked, labels, pixels, about),
         f"retrieval-{stem}.png",
         "image/png",
         on_click="ignore",

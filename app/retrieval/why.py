@@ -42,7 +42,7 @@ def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) ->
     if wanted is None:
         return
     run = next((run for run in runs if run.id == wanted[0]), None)
-    if run is None or wanted[1] == asked.name:
+    if run is None or (wanted[1] == asked.name and not asked.upload):
         close()
         return
     _dialog(run, asked, wanted[1], uri)
@@ -63,12 +63,13 @@ def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None)
     elif reply.state == "waiting":
         progress([question])
     else:
-        _draw(run, asked.name, name, uri, reply.arrays)
+        _draw(run, asked, name, uri, reply.arrays)
 
 
 def _draw(
-    run: Run, first: str, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
+    run: Run, asked: Asked, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
 ) -> None:
+    first = asked.name
     cosine, constant = float(found["cosine"]), float(found["first_constant"])
     high, wide = found["first"].shape
     st.caption(
@@ -79,7 +80,7 @@ def _draw(
     _component(
         key="why",
         data={
-            "images": [uri(first) if uri else "", uri(second) if uri else ""],
+            "images": [uri(asked.image) if uri else "", uri(second) if uri else ""],
             "names": [f"Query: {first}", f"Result: {second}"],
             "alts": [spoken(first, found["first"], cosine), spoken(second, found["second"], cosine)],
             "maps": [found["first"].tolist(), found["second"].tolist()],

@@ -1,4 +1,4 @@
-"""Words on the compare page that come from data."""
+"""Words on a page that come from data, a file or an address."""
 
 
 def plain(text: str) -> str:

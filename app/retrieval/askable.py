@@ -1,0 +1,47 @@
+"""Which images can ask the chosen runs: test images, and those of all splits where these are searched."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app import cache, gallery, query
+from core import ask
+from core.errors import MaclError
+from core.retrieve import Gallery
+from core.runs import Run
+
+
+@dataclass(frozen=True)
+class Askable:
+    """Images of the chosen runs that know the same data set as the first one."""
+
+    runs: Sequence[Run]
+
+    def known(self, name: str) -> bool:
+        """Whether a run can be asked for the image of this name."""
+        if any(name in place.rows for place in self._places()):
+            return True
+        splits = (cache.split_of(run, name) for run in self._runs() if ask.can_answer(run))
+        return _everything() and any(splits)
+
+    def labels(self, name: str) -> np.ndarray | None:
+        """Labels (L,) of an image; None while only a gallery that is being computed holds it."""
+        return next((place.y[place.rows[name]] for place in self._places() if name in place.rows), None)
+
+    def _runs(self) -> Iterator[Run]:
+        return (run for run in self.runs if not gallery.foreign(run, self.runs[0]))
+
+    def _places(self) -> Iterator[Gallery]:
+        for run in self._runs():
+            for everything in (False, True) if _everything() and ask.can_answer(run) else (False,):
+                with suppress(MaclError, OSError):  # its own row says what is wrong with it
+                    place = cache.gallery(run, everything)
+                    if place is not None:
+                        yield place
+
+
+def _everything() -> bool:
+    return bool(st.session_state[query.GALLERY] == "all")
