@@ -1,6 +1,7 @@
 """Pictures of embedding spaces: PCA, one over another, and UMAP from its own process, kept by content."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from core import project, space
+from core.errors import MaclError
 from core.files import lock, locked_by, unlock
 from core.project import Step, Umap, store, worker
 from core.project.plane import carry
@@ -209,17 +211,69 @@ def test_a_layout_that_kills_its_process_is_given_up(cache: Path, monkeypatch: p
     assert "killed" in project.progress(name).error
 
 
+def test_inputs_of_a_request_that_is_still_being_written_stay(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, step = (Step(clustered(seed=seed)[0], Umap()) for seed in (1, 2))
+    name = project.request([other])
+    kept = cache / "projections" / "inputs" / f"{store._keep(step.z)}.npy"  # its request comes at the end
+    long_ago = time.time() - store.ABANDONED / 2
+    os.utime(kept, (long_ago, long_ago))
+    store.drop(name)
+    assert kept.exists()
+    os.utime(kept, (0, 0))
+    store.drop(name)
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut off", "nan"])
+def test_a_damaged_layout_is_computed_anew(cache: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
+    step = Step(clustered()[0], Umap())
+    project.request([step])
+    assert work_off(monkeypatch) == [step.key]
+    if damage == "nan":
+        store.write(step.key, np.full((120, 2), np.nan, np.float32))
+    else:
+        path = store._result(step.key)
+        path.write_bytes(path.read_bytes()[:200] if damage == "cut off" else b"")
+    assert project.request([step])
+    assert not project.there(step)
+    assert project.layout(step) is None
+    assert work_off(monkeypatch) == [step.key]
+    assert project.request([step]) == ""
+    np.testing.assert_array_equal(project.layout(step), step.z[:, :2])
+
+
+def test_umap_that_ends_without_places_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.project import fit
+
+    def lost(self: object, z: np.ndarray) -> np.ndarray:
+        return np.full((len(z), 2), np.nan)
+
+    monkeypatch.setattr(fit.umap.UMAP, "fit_transform", lost)
+    with pytest.raises(MaclError, match="gave no places"):
+        fit.fit(clustered()[0], Umap(), None, print)
+
+
 def test_umap_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Real UMAP, twice: equal coordinates from two processes, aligned runs, progress, the process ends."""
+    """Real UMAP, twice: equal coordinates from two processes, aligned runs, progress, the process ends.
+
+    Among them a space of one place, a run that begins with its picture, and one that lacks an axis.
+    """
     monkeypatch.setenv("MACL_PROJECT_IDLE_SECONDS", "0.5")
     z, which = clustered()
     first = Step(z, Umap(n_neighbors=10, seed=5))
     moved = (z + 0.05 * np.random.default_rng(8).standard_normal(z.shape)).astype(np.float32)
     second = Step(moved, first.umap, first, np.arange(len(z)))
+    collapsed = Step(np.tile(z[:1], (len(z), 1)), first.umap)
+    after = Step(z, first.umap, collapsed, np.arange(len(z)))
+    angle = which * np.pi / 2 + np.linspace(0, 0.3, len(z))
+    circle = Step(np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32), Umap(dims=3))
+    steps = [first, second, collapsed, after, circle]
     layouts, places = [], (tmp_path / "one", tmp_path / "other")
     for place in places:  # both at the same time
         monkeypatch.setenv("MACL_CACHE", str(place))
-        name = project.request([first, second])
+        name = project.request(steps)
     for place in places:
         monkeypatch.setenv("MACL_CACHE", str(place))
         said, deadline = set(), time.monotonic() + 250
@@ -228,15 +282,19 @@ def test_umap_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             assert time.monotonic() < deadline
             time.sleep(0.05)
         assert about.state == "done", about.error
-        assert place == places[1] or {"UMAP 1 of 2", "UMAP 2 of 2"} & said
-        layouts.append([project.layout(step) for step in (first, second)])
-        assert project.request([first, second]) == ""
+        assert place == places[1] or {"UMAP 1 of 5", "UMAP 2 of 5"} & said
+        layouts.append([project.layout(step) for step in steps])
+        assert project.request(steps) == ""
         deadline = time.monotonic() + 60
         while locked_by(store.worker_path().with_suffix(".lock")) is not None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     for one, again in zip(*layouts, strict=True):
         np.testing.assert_array_equal(one, again)
+    _, _, flat, unfolded, round_ = layouts[0]
+    np.testing.assert_allclose(flat, np.zeros((len(z), 2)), atol=1e-6)
+    assert space.trustworthiness(z, unfolded) > 0.85
+    assert (np.ptp(round_, axis=0) > 0.1).all()
     x = project.align(layouts[0][0])
     beside = project.align(layouts[0][1], x)
     centres = [np.stack([picture[which == n].mean(0) for n in range(4)]) for picture in (x, beside)]

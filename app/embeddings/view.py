@@ -212,7 +212,7 @@ def _wait(steps: Sequence[project.Step]) -> None:
         st.warning(f"PCA only: {error}")
         return
     if name:
-        there = sum(project.layout(step) is not None for step in steps)
+        there = sum(project.there(step) for step in steps)
         _progress(name, there, steps)
 
 

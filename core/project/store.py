@@ -25,7 +25,7 @@ from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
 from core.files import write_atomic
 
-VERSION = 2  # part of every key: raise it when the same embeddings would give another picture
+VERSION = 3  # part of every key: raise it when the same embeddings would give another picture
 FEWEST = 10  # images; fewer are not worth a neighbourhood graph
 ABANDONED = 120.0  # seconds after which a request that nobody asks about is dropped
 
@@ -86,7 +86,7 @@ def layout(step: Step) -> NDArray[np.float32] | None:
 
 
 def there(step: Step) -> bool:
-    """Whether `layout` has something to give."""
+    """Whether `layout` has something to give; a file that it cannot read is gone after its first try."""
     return _result(step.key).exists()
 
 
@@ -99,8 +99,7 @@ def request(steps: Sequence[Step]) -> str:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    missing = [step for step in steps if not _result(step.key).exists()]
-    if not missing:
+    if all(layout(step) is not None for step in steps):
         return ""
     name = hashlib.sha256("\0".join(step.key for step in steps).encode()).hexdigest()[:24]
     if (_folder() / "requests" / f"{name}.json").exists():
@@ -178,9 +177,8 @@ def drop(name: str) -> None:
             needed |= {str(step[part]) for step in steps for part in ("z", "origin")}
     for path in (_folder() / "inputs").glob("*.npy"):
         with suppress(OSError):
-            if (
-                path.stem not in needed and time.time() - path.stat().st_mtime > 10
-            ):  # or it is being asked for
+            aged = time.time() - path.stat().st_mtime
+            if path.stem not in needed and aged > ABANDONED:  # or a large request is still being written
                 path.unlink()
 
 
@@ -203,11 +201,18 @@ def input_array(content: str) -> NDArray[np.generic]:
 
 
 def read(key: str) -> NDArray[np.float32] | None:
-    """A layout by its key; None if it is not there."""
+    """A layout by its key; None if it is not there, or damaged: then it is taken away to be computed anew."""
     try:
-        return np.asarray(np.load(_result(key)), dtype=np.float32)
-    except (OSError, ValueError):
+        places = np.asarray(np.load(_result(key)), dtype=np.float32)
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, EOFError):
+        places = None
+    if places is not None and np.isfinite(places).all():
+        return places
+    with suppress(OSError):
+        _result(key).unlink()
+    return None
 
 
 def write(key: str, places: NDArray[np.float32]) -> None:
