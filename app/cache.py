@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,7 +20,7 @@ from app.thumbnails import Thumbnails
 from core import benchmark, labels, launch, metrics, report, runs
 from core.ask import Question, answer_path, look
 from core.benchmark import Benchmark
-from core.data import Dataset, Report, check, examination, load
+from core.data import Dataset, Report, check, examination, fingerprint, load
 from core.data import is_prepared as is_prepared_now
 from core.data.duplicates import Pair
 from core.data.duplicates import result as duplicates_of
@@ -196,8 +197,8 @@ def split_of(run: Run, name: str) -> str:
 
 
 def dataset(run_config: RunConfig) -> Dataset:
-    """The prepared images of a run's data set, memory-mapped; MaclError if its folder is gone."""
-    return _dataset(
+    """The prepared images of a run's data set, memory-mapped; MaclError if they are gone or have changed."""
+    return prepared(
         run_config.dataset,
         run_config.data_root,
         run_config.image_size,
@@ -207,15 +208,16 @@ def dataset(run_config: RunConfig) -> Dataset:
 
 
 def prepared(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
-    """A data set whose images are prepared, with the split of that seed; MaclError if its folder is gone."""
-    return _dataset(name, root, image_size, seed, skip_broken)
+    """A data set with the split of that seed; MaclError if it is not prepared, or its folder is gone."""
+    return _dataset(name, root, image_size, seed, skip_broken, _files(name, root))
 
 
 def is_prepared(name: str, root: str | None, image_size: int) -> bool:
     """Whether `prepared` opens it at once; if not, looks again after some seconds."""
-    if (name, root, image_size) not in _prepared() and _is_prepared(name, root, image_size):
-        _prepared().add((name, root, image_size))
-    return (name, root, image_size) in _prepared()
+    asked = (name, root, image_size, _files(name, root))
+    if asked not in _prepared() and _is_prepared(*asked):
+        _prepared().add(asked)
+    return asked in _prepared()
 
 
 def checked(name: str, root: str | None) -> Report:
@@ -230,12 +232,12 @@ def examined(name: str, root: str | None) -> Report | None:
 
 def chance(data: Dataset, seed: int) -> dict[str, float]:
     """Chance of the 7 metrics on the test split."""
-    return _chance(data.name, data.key, len(data), seed, data)
+    return _chance(_labels(data), seed, data)
 
 
 def label_sets(data: Dataset) -> int:
     """Number of different label sets."""
-    return _label_sets(data.name, data.key, len(data), data)
+    return _label_sets(_labels(data), data)
 
 
 def duplicates(key: str) -> list[Pair]:
@@ -404,17 +406,25 @@ def _prototypes(path: str) -> np.ndarray | None:
 
 
 @st.cache_resource(show_spinner="Opening the images …", max_entries=20)
-def _dataset(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
-    return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken)
+def _dataset(
+    name: str, root: str | None, image_size: int, seed: int, skip_broken: bool, files: str
+) -> Dataset:
+    return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken, only_prepared=True)
+
+
+@st.cache_resource(show_spinner=False, ttl=5, max_entries=200)
+def _files(name: str, root: str | None) -> str:
+    """What the files of a data set are, some seconds ago: what was read of others is forgotten."""
+    return fingerprint(name, root)
 
 
 @st.cache_resource(show_spinner=False)
-def _prepared() -> set[tuple[str, str | None, int]]:
+def _prepared() -> set[tuple[str, str | None, int, str]]:
     return set()
 
 
 @st.cache_data(show_spinner=False, ttl=10)
-def _is_prepared(name: str, root: str | None, image_size: int) -> bool:
+def _is_prepared(name: str, root: str | None, image_size: int, files: str) -> bool:
     return is_prepared_now(name, root, image_size)
 
 
@@ -424,13 +434,18 @@ def _checked(name: str, root: str | None) -> Report:
 
 
 @st.cache_resource(show_spinner=False, max_entries=50)
-def _chance(name: str, key: str, images: int, seed: int, _data: Dataset) -> dict[str, float]:
+def _chance(labels_key: str, seed: int, _data: Dataset) -> dict[str, float]:
     return metrics.chance(_data.labels[_data.splits["test"]])
 
 
 @st.cache_resource(show_spinner=False, max_entries=50)
-def _label_sets(name: str, key: str, images: int, _data: Dataset) -> int:
+def _label_sets(labels_key: str, _data: Dataset) -> int:
     return len(labels.distinct(_data.labels)[0])
+
+
+def _labels(data: Dataset) -> str:
+    """What chance and splits depend on: two data sets may have the same images and other labels."""
+    return f"{data.name} {data.labels.shape} {sha256(data.labels.tobytes()).hexdigest()}"
 
 
 @st.cache_resource(show_spinner=False, max_entries=20)

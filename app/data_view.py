@@ -1,12 +1,12 @@
 """Which data sets there are, the chosen one's place and state, and preparing it."""
 
+import os
 from html import escape
-from pathlib import Path
 
 import streamlit as st
 
 from app import cache, tables
-from core.data import DATASETS, Dataset, default_root, examination, job
+from core.data import DATASETS, Dataset, default_root, examination, job, source
 from core.errors import MaclError
 
 _HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
@@ -16,10 +16,10 @@ FEW = 10  # images of a label: a tenth of them, the validation split, is hardly 
 
 def place(name: str) -> str | None:
     """Where a data set was found last: in its usual place (None), else where the newest run took it from."""
-    if name == "demo" or default_root(name).exists():
+    if name == "demo" or os.path.exists(default_root(name)):
         return None
     roots = (cache.config(run).data_root for run in cache.all_runs() if cache.config(run).dataset == name)
-    return next((root for root in roots if root and Path(root).exists()), None)
+    return next((root for root in roots if root and os.path.exists(root)), None)
 
 
 def overview(size: int, chosen: str, root: str | None) -> str:
@@ -58,7 +58,7 @@ def _state(name: str, root: str | None, size: int) -> str:
         return f"prepared at {size} px{where}"
     if name == "demo":
         return "drawn on first use"
-    if Path(_where(name, root)).exists():
+    if os.path.exists(_where(name, root)):  # Path.exists raises where a folder above cannot be read
         return f'found<br><span class="note">{escape(_where(name, root))}</span>'
     return '<span class="note">not found</span>' if name != "folder" else "–"
 
@@ -79,13 +79,18 @@ def root_input(name: str) -> str | None:
         placeholder=str(default_root(name)),
         help="A folder or a .zip on this machine; empty: the usual place, shown in grey",
     )
-    text = (given or "").strip()
-    return str(Path(text).expanduser().absolute()) if text else None
+    return typed(given)
+
+
+def typed(text: str | None) -> str | None:
+    """The absolute path that a person has typed; None for nothing, which means the usual place."""
+    text = (text or "").strip()
+    return str(source.place(text).absolute()) if text else None
 
 
 def findings(name: str, root: str | None) -> bool:
     """What a look at the files says, nothing decoded; whether the data set can be prepared."""
-    if not root and name != "demo" and not default_root(name).exists():
+    if not root and name != "demo" and not os.path.exists(default_root(name)):
         st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
         _how(name)
         return False
@@ -135,8 +140,8 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     if about.state == "done" or cache.is_prepared(name, root, size):
         try:
             data = cache.prepared(name, root, size, seed, skip)
-            if root:
-                st.session_state[f"root.{name}"] = root  # the train page proposes it
+            st.session_state[f"root.{name}"] = root or ""  # the train page begins with both
+            st.session_state["skip_broken"] = bool(data.skipped)
             return data
         except MaclError as error:
             about = job.Preparation("failed", error=str(error))

@@ -1,11 +1,12 @@
 """The form of the train page: data, losses, seeds, preset and their settings become run configurations."""
 
 import itertools
-from pathlib import Path
+import os
 from typing import Any, Literal, get_args
 
 import streamlit as st
 
+from app import data_view
 from app.command import FLAGS, command, preset_value
 from app.names import PRESET_TITLES, dataset_title
 from core import launch
@@ -131,17 +132,15 @@ def _dataset() -> str:
 
 
 def _root(name: str) -> str | None:
-    given = str(st.session_state.get(f"root.{name}") or "").strip()
-    return str(Path(given).expanduser().absolute()) if given else None
+    return data_view.typed(st.session_state.get(f"root.{name}"))
 
 
 def _missing(name: str) -> str:
     """Why the data set cannot be read, as far as a look at its path tells; empty if it can."""
     if name == "demo":
         return ""
-    root = _root(name)
-    where = Path(root) if root else default_root(name)
-    if where.exists():
+    where = _root(name) or default_root(name)
+    if os.path.exists(where):  # Path.exists raises where a folder above cannot be read
         return ""
     return f"{dataset_title(name)} is not at {where}."
 

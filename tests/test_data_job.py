@@ -50,6 +50,21 @@ def test_a_data_set_is_prepared_without_the_caller(tiny: Path) -> None:
 
 
 @pytest.mark.usefixtures("own_cache")
+def test_a_preparation_holds_as_long_as_its_files(tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "mine"
+    root.mkdir()
+    for file in tiny.iterdir():
+        (root / file.name).write_bytes(file.read_bytes())
+    kept = (root / "scene000.png").rename(tmp_path / "scene000.png")
+    job.start("folder", str(root), SIZE)
+    assert wait(str(root)).state == "done"
+    kept.rename(root / "scene000.png")
+    assert job.status("folder", str(root), SIZE).state == "none"
+    with pytest.raises(MaclError, match="is not prepared for 40 pixels, or has changed since"):
+        data.load("folder", root, SIZE, only_prepared=True)
+
+
+@pytest.mark.usefixtures("own_cache")
 def test_what_is_wrong_is_said_and_can_be_skipped(tiny: Path, tmp_path: Path) -> None:
     root = tmp_path / "mine"
     root.mkdir()

@@ -1,5 +1,6 @@
 """Every published layout, made up small, and the real archives where the person has them."""
 
+import re
 import subprocess
 import sys
 import time
@@ -241,6 +242,25 @@ def test_what_is_not_there_is_said_with_where_to_get_it(tmp_path: Path) -> None:
     report = data.check("dlrsd", tmp_path / "nowhere")
     assert not report.ok
     assert "does not exist" in str(report)
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "/" + "x" * 300, "/dev/null", "/dev/null/x", "a\0b"])
+def test_a_path_that_cannot_be_is_a_problem_of_one_line(path: str) -> None:
+    (problem,) = data.check("dlrsd", path).problems
+    assert re.search(r"does not exist|cannot be read \(|neither a folder nor a readable \.zip", problem)
+    assert data.fingerprint("dlrsd", path) == "" or path == "/dev/null"
+    assert not data.is_prepared("dlrsd", path)
+
+
+def test_a_path_below_a_closed_folder_is_a_problem_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", closed)  # tests may run as root, whom nothing is closed to
+    (problem,) = data.check("dlrsd", tmp_path).problems
+    assert "cannot be read (Permission denied): give the folder" in problem
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import io
 import json
 import re
 import shutil
+import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -27,6 +29,7 @@ from core import labels as core_labels
 from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
+from core.errors import MaclError
 from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -40,7 +43,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
-    for remembered in (cache._prepared, cache._is_prepared, cache._checked, cache._dataset):
+    for remembered in (cache._prepared, cache._is_prepared, cache._checked, cache._dataset, cache._files):
         remembered.clear()
     return folder
 
@@ -49,7 +52,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prepared(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
-        return data.load("folder", str(tiny), image_size=SIZE)
+        loaded = data.load("folder", str(tiny), image_size=SIZE)
+        while not data.is_prepared("folder", str(tiny), SIZE):  # files of the last 2 s are not remembered
+            time.sleep(0.5)
+            data.load("folder", str(tiny), image_size=SIZE)
+        return loaded
 
 
 def page_of(**query: Any) -> AppTest:
@@ -105,6 +112,113 @@ def test_a_path_that_is_wrong_is_an_error_and_no_crash(tmp_path: Path) -> None:
     page.text_input(key="whdld_root").set_value(str(tmp_path / "text.txt")).run()
     assert "neither a folder nor a readable .zip" in page.error[0].value
     assert not page.exception
+
+
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "/" + "x" * 300, "/dev/null", "/dev/null/x"])
+def test_a_path_that_cannot_be_is_one_line(path: str) -> None:
+    for title, key in (("WHDLD", "whdld_root"), ("Your own images", "folder_root")):
+        page = page_of(dataset=title, **{key: path})
+        (error,) = page.error
+        assert re.search("does not exist|cannot be read|neither a folder nor", error.value)
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.session_state["root.whdld"] = path
+    page.switch_page("../pages/train.py").run()
+    page.selectbox(key="dataset").set_value("whdld").run()
+    if path != "/dev/null":
+        assert any("WHDLD is not at" in warning.value for warning in page.warning)
+    assert not page.exception
+
+
+def zipped(folder: Path, archive: Path, change: Callable[[str], str] = str, images: int = 160) -> Path:
+    """The drawn scenes as a zip, which is remembered at any age, with a changed table."""
+    with zipfile.ZipFile(archive, "w") as opened:
+        for file in sorted(folder.glob("*.png"))[:images]:
+            opened.write(file, file.name)
+        opened.writestr("labels.csv", change((folder / "labels.csv").read_text()))
+    return archive
+
+
+@pytest.mark.usefixtures("prepared")
+def test_a_corrected_table_is_seen(tiny: Path, tmp_path: Path) -> None:
+    mine = zipped(tiny, tmp_path / "mine.zip")
+
+    def airplanes() -> float:
+        bars = drawn(page, "Images per label")
+        return sum(dict(zip(bar["x"], numbers(bar["y"]), strict=True))["airplane"] for bar in bars)
+
+    page = own(mine)
+    before = airplanes()
+    zipped(tiny, mine, lambda text: re.sub(r"(?m)(?<=png,)[01]", "1", text))  # airplanes everywhere
+    cache._files.clear()  # some seconds later
+    page.run()
+    assert before < airplanes() == 160
+
+
+def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "mine"
+    shutil.copytree(tiny, mine)
+    moved = [file.rename(tmp_path / file.name) for file in sorted(mine.glob("*.png"))[:4]]
+    page = own(mine)
+    page.button[0].click().run()
+    wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
+    page.run()
+    assert "156 images" in page.subheader[0].value
+    for file in moved:
+        file.rename(mine / file.name)
+    cache._files.clear()  # some seconds later
+    cache._checked.clear()
+    page.run()
+    assert job.status("folder", str(mine), SIZE).state == "none"
+    assert "Prepare the images" in {button.label for button in page.button}
+    assert any("Found **160** images" in text.value for text in page.markdown)
+    assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 1
+    cache._dataset.clear()
+    shutil.rmtree(tmp_path / "cache" / "prepared")
+    with pytest.raises(MaclError, match=r"is not prepared for 96 pixels.*macl data prepare folder"):
+        cache.prepared("folder", str(mine), SIZE, 0, False)
+    assert not (tmp_path / "cache" / "prepared").exists()
+
+
+def test_chance_belongs_to_the_labels(prepared: Dataset) -> None:
+    other = replace(prepared, labels=np.roll(prepared.labels, 1, axis=0) | prepared.labels)
+    for data_set in (prepared, other):
+        test = data_set.labels[data_set.splits["test"]]
+        assert cache.chance(data_set, 0) == pytest.approx(metrics.chance(test), nan_ok=True)
+        assert cache.label_sets(data_set) == len(np.unique(data_set.labels, axis=0))
+
+
+def test_what_was_prepared_is_what_the_train_page_begins_with(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(tiny, mine)
+    (mine / "scene003.png").write_bytes(b"no image")
+    data.load("folder", str(mine), image_size=SIZE, skip_broken=True)
+    job.start("folder", str(mine), SIZE, skip_broken=True)
+    wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
+    page = own(mine)
+    assert "159 images" in page.subheader[0].value
+    page.switch_page("../pages/train.py").run()
+    page.selectbox(key="dataset").set_value("folder").run()
+    assert not page.exception
+    assert page.text_input(key="root.folder").value == str(mine)
+    assert page.toggle(key="skip_broken").value
+
+    monkeypatch.setenv("MACL_DATA_ROOT", str(tmp_path / "usual"))
+    zipped(tiny, tmp_path / "mine.zip")
+    (tmp_path / "usual" / "folder").mkdir(parents=True)
+    shutil.copy(tmp_path / "mine.zip", tmp_path / "usual" / "folder")
+    data.load("folder", image_size=SIZE)
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    page.session_state["root.folder"], page.session_state["skip_broken"] = str(mine), True
+    page.query_params["dataset"], page.query_params["size"] = "Your own images", str(SIZE)
+    page.switch_page("../pages/data.py").run()
+    assert "160 images" in page.subheader[0].value
+    page.switch_page("../pages/train.py").run()
+    page.selectbox(key="dataset").set_value("folder").run()
+    assert page.text_input(key="root.folder").value == ""
+    assert not page.toggle(key="skip_broken").value
 
 
 def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +361,11 @@ def test_the_papers_tables_from_the_data(tiny: Path, prepared: Dataset) -> None:
         cells = "".join(f'<td class="number">{row[label]}</td>' for row in (held, *parts))
         assert f'<th scope="row">{name}</th>{cells}</tr>' in text
     assert '<td class="number">112</td><td class="number">16</td><td class="number">32</td>' in text
+
+
+def test_the_papers_tables_survive_a_folder_that_has_gone(prepared: Dataset, tmp_path: Path) -> None:
+    table = paper._first("folder", str(tmp_path / "gone"), prepared, None)
+    assert '<td class="number">160</td><td class="number">–</td>' in table
 
 
 def test_the_papers_numbers_stand_beside_the_own(prepared: Dataset) -> None:

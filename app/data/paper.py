@@ -9,6 +9,7 @@ from app import cache, tables
 from core import labels
 from core.data import DATASETS, Dataset, sides
 from core.data.paper import PAPER, Published
+from core.errors import MaclError
 from core.spreadsheet import to_csv
 
 SPLITS = ("train", "val", "test")
@@ -35,7 +36,10 @@ def show(name: str, root: str | None, data: Dataset) -> None:
 
 
 def _first(name: str, root: str | None, data: Dataset, published: Published | None) -> str:
-    size = cache.remembered(f"sides {name} {root} {data.key}", lambda: _sides(name, root))
+    try:
+        size = cache.remembered(f"sides {name} {root} {data.key}", lambda: _sides(name, root))
+    except MaclError:  # the folder has gone since the page was opened
+        size = "–"
     here = ["here", str(len(data.classes)), f"{len(data):,}", size, "–", escape(DATASETS[name].title), "–"]
     lines = [tables.Line(here)]
     if published:

@@ -25,7 +25,7 @@ from core.data.prepared import (
     prepared_size,
 )
 from core.data.report import Report, examine
-from core.data.source import File, all_remembered, checksums, scan
+from core.data.source import File, all_remembered, checksums, mark, place, scan
 from core.data.splits import split
 from core.errors import MaclError
 
@@ -38,6 +38,7 @@ __all__ = [
     "check",
     "default_root",
     "fetch",
+    "fingerprint",
     "is_prepared",
     "load",
     "sides",
@@ -100,14 +101,19 @@ def find(name: str, root: str | Path | None = None, progress: Progress | None = 
     known = dataset_info(name)
     if root is None:
         root = default_root(name)
-        if not root.exists():
+        if not os.path.exists(root):  # Path.exists raises where a folder above cannot be read
             if name == "folder":
                 raise MaclError(f"no images at {root}: give the folder of your own images with --data-root")
             raise MaclError(
                 f"{known.title} is not at {root}: get it from {known.where}, "
                 "or say where it is with --data-root"
             )
-    return _COLLECT[name](scan(Path(root).expanduser()), progress)
+    return _COLLECT[name](scan(place(root)), progress)
+
+
+def fingerprint(name: str, root: str | Path | None = None) -> str:
+    """A text that changes with any file of a data set; empty for the drawn one and where nothing is."""
+    return "" if name == "demo" else mark(place(root) if root else default_root(name))
 
 
 def load(
@@ -117,6 +123,7 @@ def load(
     seed: int = 0,
     *,
     skip_broken: bool = False,
+    only_prepared: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """A data set ready for training; prepared on the first call, opened in well under a second afterwards.
@@ -127,15 +134,22 @@ def load(
         image_size: Training size in pixels; images are prepared 1.25 times larger.
         seed: Of the split; the images are the same for every seed.
         skip_broken: Leave broken images out instead of raising.
+        only_prepared: Raise instead of preparing, which takes minutes: for pages.
         progress: Called with (done, total, what) from this thread.
 
     Raises:
-        MaclError: If the data set is not there, incomplete, or has broken images.
+        MaclError: If the data set is not there, incomplete, has broken images, or is to be and not prepared.
         ValueError: If image_size or seed is out of range.
     """
     known = dataset_info(name)
     size = prepared_size(image_size)
+    not_prepared = MaclError(
+        f"{known.title} is not prepared for {image_size} pixels, or has changed since: "
+        f"prepare it on the Data page or with `macl data prepare {name}`"
+    )
     if name == "demo":
+        if only_prepared and not is_kept(_demo_key(size)):
+            raise not_prepared
         return _demo(size, seed, progress)
     found = find(name, root, progress)
     damaged = {name for name, _ in found.broken}
@@ -145,6 +159,8 @@ def load(
     names = [found.names[i] for i in usable]
     files = [found.files[i] for i in usable]
     key = key_of(checksums(files, progress), size)
+    if only_prepared and not is_kept(key):
+        raise not_prepared
     images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken)
     names = [names[i] for i in kept]
     labels = found.labels[usable[kept]]

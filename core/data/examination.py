@@ -11,12 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from core.data import check, default_root
+from core.data import check, fingerprint
 from core.data.job import Preparation, detach, read_status, tell_status
 from core.data.prepared import cache_root
 from core.data.report import Report
-from core.data.source import scan
-from core.errors import MaclError
 from core.files import lock, write_atomic
 
 
@@ -45,7 +43,7 @@ def result(name: str, root: str | None) -> Report | None:
         found = json.loads(_job(name, root).with_suffix(".report").read_text())
     except (OSError, ValueError):
         return None
-    return _report(found["report"]) if found["files"] == _fingerprint(name, root) else None
+    return _report(found["report"]) if found["files"] == fingerprint(name, root) else None
 
 
 def main() -> None:
@@ -59,23 +57,13 @@ def main() -> None:
         tell_status(job, state="running", what=what, done=done, total=total)
 
     try:
-        files = _fingerprint(name, root)  # before: a file that changes meanwhile makes the report void
+        files = fingerprint(name, root)  # before: a file that changes meanwhile makes the report void
         report = check(name, root, decode=True, progress=tell)
         write_atomic(job.with_suffix(".report"), json.dumps({"files": files, "report": asdict(report)}))
         tell_status(job, state="done")
     except Exception as error:
         tell_status(job, state="failed", error=str(error) or type(error).__name__)
         raise
-
-
-def _fingerprint(name: str, root: str | None) -> str:
-    """Names, sizes and times of all files."""
-    try:
-        files = scan(Path(root).expanduser() if root else default_root(name))
-        stats = [(file.path, file.size, file.at.stat().st_mtime_ns) for file in files]
-    except (MaclError, OSError):
-        return ""
-    return sha256(repr(sorted(stats)).encode()).hexdigest()
 
 
 def _report(fields: dict[str, Any]) -> Report:

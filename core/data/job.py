@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from core.data import is_prepared, load
+from core.data import fingerprint, is_prepared, load
 from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
 from core.files import lock, locked_by, write_atomic
@@ -47,11 +47,21 @@ def start(name: str, root: str | None, image_size: int, skip_broken: bool = Fals
 
 
 def status(name: str, root: str | None, image_size: int) -> Preparation:
-    """What the last `start` with these arguments has come to."""
-    about = read_status(_path(name, root, image_size))
-    if about.state == "done" and name == "demo" and not is_prepared(name, root, image_size):
-        return Preparation("none")  # this version of the program draws other scenes
+    """What the last `start` with these arguments has come to; `none` where files have changed since."""
+    path = _path(name, root, image_size)
+    about = read_status(path)
+    if about.state == "done" and not _holds(path, name, root, image_size):
+        return Preparation("none")
     return about
+
+
+def _holds(path: Path, name: str, root: str | None, image_size: int) -> bool:
+    """Whether `load` would open what that job has prepared."""
+    if name == "demo":  # another version of the program draws other scenes
+        return is_prepared(name, root, image_size)
+    prepared_from = json.loads(path.read_text()).get("files")
+    # where only the table has changed, the images may still be the same
+    return prepared_from == fingerprint(name, root) or is_prepared(name, root, image_size)
 
 
 def detach(path: Path, module: str, *arguments: object) -> None:
@@ -112,8 +122,9 @@ def main() -> None:
             tell_status(path, state="running", what=what, done=done, total=total)
 
     try:
+        files = fingerprint(name, root)  # before: a file that changes meanwhile makes the preparation void
         data = load(name, root, image_size=image_size, skip_broken=sys.argv[4] == "1", progress=tell)
-        tell_status(path, state="done", skipped=bool(data.skipped))
+        tell_status(path, state="done", skipped=bool(data.skipped), files=files)
     except MaclError as error:
         tell_status(path, state="failed", error=str(error))
     except Exception as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import stat
 import struct
 import time
 import zipfile
@@ -101,6 +102,24 @@ def _read_member(archive: Path, member: zipfile.ZipInfo) -> bytes:
     return data
 
 
+def place(root: str | Path) -> Path:
+    """The path a person means: `~` is their home; `~name` stays as it is where nobody is called so."""
+    return Path(os.path.expanduser(root))
+
+
+def mark(root: Path) -> str:
+    """A text that changes with the name, size or time of any file under `root`; no zip is opened.
+
+    Empty where nothing can be read.
+    """
+    try:
+        found = [(root, root.stat())] if root.is_file() else list(_walk(root))
+    except (MaclError, OSError, ValueError):
+        return ""
+    stamps = sorted((str(path), about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found)
+    return sha256(repr(stamps).encode()).hexdigest()[:32]
+
+
 def scan(root: Path) -> list[File]:
     """Every file under `root` (a folder or a zip), those inside zips included, sorted by path.
 
@@ -109,41 +128,47 @@ def scan(root: Path) -> list[File]:
     Raises:
         MaclError: If root does not exist, is neither a folder nor a readable zip, or holds too many files.
     """
-    if not root.exists():
-        raise MaclError(f"{root} does not exist: give the folder or the .zip that holds the data set")
-    if root.is_file():
-        if not zipfile.is_zipfile(root):
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        raise MaclError(
+            f"{root} does not exist: give the folder or the .zip that holds the data set"
+        ) from None
+    except (OSError, ValueError) as error:  # no permission, a name too long, or one with a zero byte
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MaclError(
+            f"{root} cannot be read ({why}): give the folder or the .zip that holds the data set"
+        ) from None
+    if not is_folder:
+        if not root.is_file() or not zipfile.is_zipfile(root):  # reading a pipe would never end
             raise MaclError(f"{root} is neither a folder nor a readable .zip: give one of these")
         return sorted(_in_zip(root), key=lambda file: file.path)
     found: dict[str, File] = {}
     archives: list[Path] = []
-    for path, size in _walk(root):
+    for path, about in _walk(root):
         relative = path.relative_to(root)
         if path.suffix.lower() == ".zip":
             if len(relative.parts) <= ZIP_DEPTH:
                 archives.append(path)
         else:
-            found[relative.as_posix()] = File(relative.as_posix(), path, size)
-        if len(found) > MOST_FILES:
-            raise MaclError(
-                f"{root} holds more than {MOST_FILES:,} files: give the folder of the data set itself"
-            )
+            found[relative.as_posix()] = File(relative.as_posix(), path, about.st_size)
     for archive in sorted(archives):
         for file in _in_zip(archive):
             found.setdefault(file.path, file)
     return [found[path] for path in sorted(found)]
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
+def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    count = 0
     stack = [folder]
     seen: set[tuple[int, int]] = set()  # a linked folder may lead back to one above it
     while stack:
         here = stack.pop()
         try:
-            stat = here.stat()
-            if (stat.st_dev, stat.st_ino) in seen:
+            about = here.stat()
+            if (about.st_dev, about.st_ino) in seen:
                 continue
-            seen.add((stat.st_dev, stat.st_ino))
+            seen.add((about.st_dev, about.st_ino))
             with os.scandir(here) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
@@ -151,8 +176,14 @@ def _walk(folder: Path) -> Iterator[tuple[Path, int]]:
                     if entry.is_dir():
                         stack.append(Path(entry.path))
                     elif entry.is_file():  # false for a link to nowhere
-                        yield Path(entry.path), entry.stat().st_size
-        except PermissionError as error:
+                        count += 1
+                        if count > MOST_FILES:
+                            raise MaclError(
+                                f"{folder} holds more than {MOST_FILES:,} files: "
+                                "give the folder of the data set itself"
+                            )
+                        yield Path(entry.path), entry.stat()
+        except OSError as error:
             raise MaclError(f"{here} cannot be read ({error.strerror}): check its permissions") from None
 
 
@@ -234,10 +265,10 @@ def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
 
 def _stamp(path: Path) -> list[int]:
     try:
-        stat = path.stat()
+        about = path.stat()
     except OSError:
         return []
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
 def _checksum(path: Path) -> str:
