@@ -81,6 +81,17 @@ def test_recorded_results_and_those_of_another_study_keep_to_themselves() -> Non
     assert not any(row.recorded for block in blocks for row in (block[0], block[-1]))
 
 
+def test_a_run_beats_a_row_of_a_benchmark_and_a_newer_row_an_older_one() -> None:
+    rows = [
+        result("macl", 0, id="20260301-macl"),
+        result("macl", 0, id="benchmark/own/z/20260101-macl", folder=False),
+        result("macl", 1, id="benchmark/own/z/20260101-macl", folder=False),
+        result("macl", 1, id="benchmark/own/a/20260201-macl", folder=False),
+    ]
+    (found,) = (row for row in report.summary(rows) if not row.reference)
+    assert [r.id for r in found.results] == ["20260301-macl", "benchmark/own/a/20260201-macl"]
+
+
 def test_chance_is_taken_once_per_seed() -> None:
     """Two losses of seed 0 and one of seed 1: every seed has one test split and counts once."""
     runs = [result("macl", 0), result("mulsupcon", 0), result("macl", 1)]

@@ -134,14 +134,16 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
     oracle are means over the distinct seeds of the block, since each seed has its own test split.
 
     Args:
-        results: Finished runs; of several with the same configuration and seed the newest counts.
+        results: Finished runs; of several with the same configuration and seed one with a run folder counts,
+            the newest of those.
         dataset: Only this key.
         preset: Only this preset.
     """
     groups: dict[tuple[str, str], dict[tuple[str, str, bool], dict[int, Result]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for result in sorted(results, key=lambda result: result.id):
+    # the name of a run begins with its time, also at the end of the id of a benchmark's row
+    for result in sorted(results, key=lambda result: (result.folder, result.id.rpartition("/")[2])):
         config = result.config
         if (dataset and config.dataset != dataset) or (preset and config.preset != preset):
             continue
