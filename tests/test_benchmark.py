@@ -8,19 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from core import benchmark, metrics, report, runs
+from core import benchmark, cli, metrics, report, runs
 from core.benchmark import ALL_METHODS, Method, Plan, files, summary
 from core.benchmark.join import read_joined
 from core.benchmark.plan import FACTORS
 from core.benchmark.train import Outcome, key, train
-from core.cli.benchmark import parse_fields, parse_methods, parse_roots, parse_seeds
+from core.cli.benchmark import chosen_lines, parse_fields, parse_methods, parse_roots, parse_seeds
 from core.errors import MaclError
+from core.files import lock, unlock
 from core.losses import LOSSES
 from core.metrics import METRICS
 
@@ -69,6 +71,8 @@ def test_the_search_shares_no_seed_with_the_report() -> None:
     tuned = Plan("instant", {"demo": None}, seeds=tuple(range(10)), tune=True)
     searched = list(tuned.search("demo"))
     assert not {config.seed for _, _, config in searched} & set(tuned.seeds)
+    large = Plan("instant", {"demo": None}, seeds=(998, 1001), tune=True)
+    assert {config.seed for _, _, config in large.search("demo")} == {1002, 1003}
     reported = list(tuned.report("demo", tuned.methods))
     assert len(searched) + len(reported) == tuned.runs == 14 * (2 * len(FACTORS) + 10)
     assert len({key(config) for config in reported} | {key(c) for _, _, c in searched}) == tuned.runs
@@ -221,7 +225,7 @@ def test_a_damaged_summary_is_written_anew(tiny: Path, tmp_path: Path, one_go: t
 def test_the_part_of_another_machine_is_joined(
     tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
 ) -> None:
-    """Seed 1 was run elsewhere, with the images at another place; seed 2 is run here."""
+    """Seeds 0 and 1 were run elsewhere, with the images at another place; 1 and 2 are asked for here."""
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(tiny, elsewhere)
     here = replace(plan(tiny, seeds=(1, 2)), roots={"folder": str(elsewhere)})
@@ -233,13 +237,16 @@ def test_the_part_of_another_machine_is_joined(
     assert summary.write(here, outcome, tmp_path / "here", "macl benchmark here", ["mine"], joined) == []
 
     found = benchmark.read(tmp_path / "here" / "summary.json")
-    assert sorted(result.config.seed for result in found.results) == [1, 1, 2, 2]
+    assert sorted(result.config.seed for result in found.results) == [0, 0, 1, 1, 2, 2]
+    (name,) = {report.dataset_name(result.config) for result in found.results}
+    assert re.fullmatch(r"folder elsewhere [0-9a-f]{8}", name)  # the same images: one table
     theirs = {
         result.id.split("/")[-1]: result for result in benchmark.read(one_go[0] / "summary.json").results
     }
     for result in found.results:
-        if result.config.seed == 1:
-            assert result.scores == theirs[result.id.split("/")[-1]].scores
+        if result.config.seed != 2:
+            wanted = theirs[result.id.split("/")[-1]].scores
+            assert result.scores == wanted | {"place": result.config.data_root}
     (source,) = found.about["joined"]
     assert (source["command"], source["notes"]) == ("macl benchmark", ["made of drawn scenes"])
     assert found.about["notes"] == ["mine"]
@@ -265,6 +272,195 @@ def test_a_part_with_other_images_is_refused(
         read_joined([one_go[0] / "summary.json"], here)
     with pytest.raises(MaclError, match="cannot read the summary"):
         read_joined([tmp_path / "none.json"], here)
+
+
+def test_join_on_the_command_line_adds_a_part_with_other_seeds(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome], capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = json.loads((one_go[0] / "summary.json").read_text())
+    stranger = json.loads(json.dumps(held["runs"][0]).replace('"instant"', '"quick"'))
+    stranger["config"] |= {"weights": "none", "trainable": "all"}
+    held["runs"].append(stranger)
+    part = tmp_path / "part.json"
+    part.write_text(json.dumps(held))
+    fields = [f"--set={name}={value}" for name, value in FIELDS.items()]
+    given = ["benchmark", "--preset", "instant", "--datasets", "folder", "--data-root", f"folder={tiny}"]
+    given += ["--losses", "mulsupcon", "--seeds", "2", "--name", "here", "--join", str(part), *fields]
+    cli.app([*given, "--run-root", str(tmp_path)], standalone_mode=False)
+    found = benchmark.read(tmp_path / "benchmarks" / "here" / "summary.json")
+    assert sorted((r.config.loss, r.config.seed) for r in found.results) == [
+        *(("macl", 0), ("macl", 1), ("mulsupcon", 0), ("mulsupcon", 1), ("mulsupcon", 2)),
+    ]
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "left out" in line)
+    assert "1 of 5 rows left out: they are of another data set or preset" in line
+
+    for split in held["splits"].values():  # seeds 0 and 1, of which the call has none
+        split["chance"]["map_easy"] += 0.01
+    part.write_text(json.dumps(held))
+    with pytest.raises(MaclError, match="other images of folder"):
+        cli.app([*given, "--run-root", str(tmp_path)], standalone_mode=False)
+
+
+def test_rows_of_another_study_are_not_joined(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    said: list[str] = []
+    assert not read_joined([one_go[0] / "summary.json"], plan(tiny, tune=True), said.append)
+    assert len(said) == 1
+    assert "4 of 4 rows left out" in said[0]
+
+
+def test_what_another_search_chose_is_said_and_stays(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    def found(chosen: float) -> dict[str, dict[str, dict[str, object]]]:
+        about = {"parameter": "tau", "chosen": chosen, "validation": {"0.1": 0.4, "0.3": 0.5, "1": 0.3}}
+        return {"folder": {"mulsupcon": about}}
+
+    tuned = plan(tiny, tune=True)
+    held = json.loads((one_go[0] / "summary.json").read_text())
+    held["about"] |= {"study": tuned.study, "tuned": found(0.1)}
+    for row in held["runs"]:
+        row["config"]["params"] = {"tau": 0.1}
+    (tmp_path / "part.json").write_text(json.dumps(held))
+    joined = read_joined([tmp_path / "part.json"], tuned)
+    assert summary.write(tuned, Outcome(tuned=found(0.3)), tmp_path, "macl benchmark", [], joined) == []
+    shown = benchmark.read(tmp_path / "summary.json")
+    assert len(shown.results) == 4
+    lines = list(chosen_lines(shown.about["tuned"], shown.about["joined"]))
+    assert lines[0] == "folder: mulsupcon with tau=0.3"
+    assert lines[1].startswith("folder: mulsupcon with tau=0.1 in the joined part")
+    (edge,) = chosen_lines(found(1.0), [])
+    assert edge == "folder: mulsupcon with tau=1 (at the edge of the search)"
+
+
+@pytest.mark.parametrize("damage", ["source", "split", "scores", "chance", "config"])
+def test_a_damaged_part_is_one_line(
+    damage: str, tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    held = json.loads((one_go[0] / "summary.json").read_text())
+    row = held["runs"][0]
+    if damage == "source":
+        row["source"] = 3
+    elif damage == "chance":
+        held["splits"][row["split"]]["chance"] = {"map_easy": "much"}
+    else:
+        row[damage] = "gone"
+    (tmp_path / "part.json").write_text(json.dumps(held))
+    with pytest.raises(MaclError, match=r"part\.json (is no summary|was made with other)"):
+        read_joined([tmp_path / "part.json"], plan(tiny))
+
+
+def test_a_run_that_is_copied_here_later_is_no_longer_another_machine_s(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    joined = read_joined([one_go[0] / "summary.json"], plan(tiny))
+    summary.write(plan(tiny), Outcome(joined=list(joined)), tmp_path, "macl benchmark", [], joined)
+    assert len(benchmark.read(tmp_path / "summary.json").about["joined"]) == 1
+    for run in one_go[1].runs:
+        shutil.copytree(run.path, tmp_path / run.id)
+    outcome = train(plan(tiny), tmp_path, say=lambda _: None)
+    assert summary.write(plan(tiny), outcome, tmp_path, "macl benchmark", []) == []
+    held = files.content(tmp_path / "summary.json")
+    assert held["about"]["joined"] == []
+    assert len(held["runs"]) == 4
+    assert not any("source" in row for row in held["runs"])
+
+
+def test_a_smaller_call_keeps_the_rows_of_a_larger_one(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    whole = {result.id: result for result in benchmark.read(folder / "summary.json").results}
+    smaller = plan(tiny, seeds=(1,))
+    outcome = train(smaller, folder, say=lambda _: None)
+    assert summary.write(smaller, outcome, folder, "macl benchmark --seeds 1", ["again"]) == []
+    found = benchmark.read(folder / "summary.json")
+    assert {result.id: result.scores for result in found.results} == {
+        name: result.scores for name, result in whole.items()
+    }
+    assert found.about["earlier"] == ["macl benchmark"]
+    assert found.about["notes"] == ["made of drawn scenes", "again"]
+    shutil.rmtree(folder / one_go[1].runs[0].id)  # seed 0: what a person deletes is gone from the summary
+    summary.write(smaller, outcome, folder, "macl benchmark --seeds 1", [])
+    assert len(benchmark.read(folder / "summary.json").results) == 3
+
+    with pytest.raises(MaclError, match="holds a benchmark of another kind"):
+        summary.refuse_another_study(folder, plan(tiny, tune=True))
+
+
+def test_two_writers_wait_for_each_other(tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    (folder / "summary.json").unlink()
+    parts = [Outcome(runs=[run for run in one_go[1].runs if run.config.seed == seed]) for seed in (0, 1)]
+    assert lock(folder / ".summary.lock")
+    with ThreadPoolExecutor() as pool:
+        done = [
+            pool.submit(summary.write, plan(tiny, seeds=(seed,)), parts[seed], folder, f"--seeds {seed}", [])
+            for seed in (0, 1)
+        ]
+        time.sleep(0.3)
+        assert not any(one.done() for one in done)
+        unlock(folder / ".summary.lock")
+        assert [one.result() for one in done] == [[], []]
+    assert len(benchmark.read(folder / "summary.json").results) == 4
+
+
+def test_own_folders_of_one_name_are_two_data_sets(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    other = tmp_path / tiny.name
+    shutil.copytree(tiny, other)
+    lines = (other / "labels.csv").read_text().splitlines()
+    (other / "labels.csv").write_text("\n".join([lines[0], *lines[21:]]) + "\n")
+    for line in lines[1:21]:
+        (other / line.split(",")[0]).unlink()
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    here = replace(plan(tiny, seeds=(0,)), roots={"folder": str(other)})
+    outcome = train(here, folder, say=lambda _: None)
+    assert summary.write(here, outcome, folder, "macl benchmark", []) == []
+    blocks = report.blocks(report.summary(benchmark.read(folder / "summary.json").results))
+    assert len({block[0].dataset for block in blocks}) == len(blocks) == 2
+    assert all(block[0].dataset.startswith(f"folder {tiny.name} ") for block in blocks)
+    for block in blocks:
+        for row in block[1:-1]:
+            for result in row.results:
+                run = runs.Run(folder / result.id.split("/")[-1])
+                chance = run.scores()["chance"]["map_easy"]
+                assert result.scores["chance"]["map_easy"] == pytest.approx(chance, abs=1e-6)
+
+
+def test_broken_images_are_left_out_where_it_is_asked_for(tiny: Path, tmp_path: Path) -> None:
+    other = tmp_path / "broken"
+    shutil.copytree(tiny, other)
+    (other / "scene003.png").write_bytes(b"no image")
+    here = replace(plan(tiny, methods=LOSSES_HERE[:1], seeds=(0,)), roots={"folder": str(other)})
+    with pytest.raises(MaclError, match="scene003"):
+        train(here, tmp_path / "none", say=lambda _: None)
+    here = replace(here, fields=FIELDS | {"skip_broken": "true"})
+    outcome = train(here, tmp_path / "here", say=lambda _: None)
+    assert summary.write(here, outcome, tmp_path / "here", "macl benchmark", []) == []
+    assert len(read_joined([tmp_path / "here" / "summary.json"], here)) == 1
+
+
+def test_a_run_that_cannot_be_read_is_a_line_of_the_failures(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    (folder / "summary.json").unlink()
+    outcome = train(plan(tiny), folder, say=lambda _: None)
+    (outcome.runs[0].path / "embeddings.safetensors").write_bytes(b"half")
+    (outcome.runs[1].path / "classes.json").unlink()
+    wrong = summary.write(plan(tiny), outcome, folder, "macl benchmark", [])
+    assert [line.split()[0] for line in wrong] == [run.id for run in outcome.runs[:2]]
+    assert all("cannot be read" in line for line in wrong)
+    found = benchmark.read(folder / "summary.json")
+    assert len(found.results) == 2
+    assert found.about["failures"] == wrong
 
 
 def test_a_failing_run_is_reported_and_holds_nothing_up(tiny: Path, tmp_path: Path) -> None:

@@ -461,17 +461,49 @@ def test_a_damaged_benchmark_is_named_and_takes_nothing_else_away(two: Path) -> 
     assert table(page) == whole
 
 
+def in_benchmark(name: str, about: dict[str, Any], recorded: bool = False) -> Benchmark:
+    """A benchmark with the results of one loss on DLRSD."""
+    empty = Benchmark(name, about, (), recorded)
+    return replace(
+        empty,
+        results=tuple(replace(r, id=f"{empty.prefix}{r.id}", recorded=recorded, folder=False) for r in LOW),
+    )
+
+
 def test_notes_concern_their_data_set() -> None:
-    (rows,) = compare_table.arranged(report.summary(LOW), View())
-    assert not tables.provenance(rows, [])
+    notes = ["DLRSD: compressed again.", "ML-AID: 150 px.", "ML-AID and DLRSD: archives.", "A busy machine."]
+    found = in_benchmark("quick", {"made": "2026-11-26", "notes": notes})
+    (rows,) = compare_table.arranged(report.summary(found.results), View())
+    said = [notes[0], notes[2], notes[3]]
+    assert tables.provenance(rows, [found]) == ["Measured on 2026-11-26", *map(plain, said)]
+    (others,) = compare_table.arranged(report.summary(LOW), View())
+    assert not tables.provenance(others, [found])
+
+
+def test_an_own_benchmark_called_like_a_recorded_one_keeps_its_own_provenance() -> None:
+    both = [
+        in_benchmark("instant", {"made": "2026-01-01", "command": "theirs", "notes": ["Quiet."]}, True),
+        in_benchmark("instant", {"made": "2026-02-02", "command": "mine", "earlier": ["mine before"]}),
+    ]
+    wanted = [
+        ["Recorded on 2026-01-01 · `theirs`", "Quiet."],
+        ["Measured on 2026-02-02 · `mine`", "Part of it before · `mine before`"],
+    ]
+    for found, lines in zip(both, wanted, strict=True):
+        (rows,) = compare_table.arranged(report.summary(found.results), View())
+        assert tables.provenance(rows, both) == lines
+    results = [result for found in both for result in found.results]
+    assert len({result.id for result in results}) == len(results)
+    (rows,) = compare_table.arranged(report.summary(results), View())
+    assert tables.provenance(rows, both) == wanted[0] + wanted[1]
 
 
 def test_a_part_from_another_machine_is_named_with_its_notes() -> None:
-    results = [replace(result, id=f"benchmark/quick/{result.id}") for result in LOW]
-    (rows,) = compare_table.arranged(report.summary(results), View())
     part = {"made": "2026-11-25", "command": "macl benchmark --seeds 0", "notes": ["busy", "quiet"]}
     about = {"made": "2026-11-26", "command": "macl benchmark", "notes": ["quiet"], "joined": [part]}
-    lines = tables.provenance(rows, [Benchmark("quick", about, tuple(results))])
+    found = in_benchmark("quick", about)
+    (rows,) = compare_table.arranged(report.summary(found.results), View())
+    lines = tables.provenance(rows, [found])
     assert [line.split(" · ")[0] for line in lines] == [
         "Measured on 2026-11-26", "Part of it on 2026-11-25 elsewhere", "quiet", "busy"
     ]  # fmt: skip

@@ -84,13 +84,13 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
         rows: One block.
         benchmarks: All of them.
     """
-    held = {result.id.split("/")[1] for row in rows for result in row.results if "/" in result.id}
+    held = [result.id for row in rows for result in row.results]
     lines = []
     for found in benchmarks:
-        if found.name not in held:
+        if not any(name.startswith(found.prefix) for name in held):
             continue
-        about, results = found.about, [r for row in rows for r in row.results if f"/{found.name}/" in r.id]
-        word = "Recorded" if results[0].recorded else "Measured"
+        about = found.about
+        word = "Recorded" if found.recorded else "Measured"
         versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
         parts = [
             f"{word} on {about.get('made', 'an unknown day')}",
@@ -99,6 +99,7 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
         ]
         lines.append(" · ".join(part for part in parts if part.strip("`")))
         notes = list(about.get("notes", ()))
+        lines += [f"Part of it before · `{command}`" for command in about.get("earlier", ())]
         for part in about.get("joined", ()):
             lines.append(f"Part of it on {part['made']} elsewhere · `{part['command']}`")
             notes += [note for note in part["notes"] or () if note not in notes]

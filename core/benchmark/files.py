@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +24,37 @@ class Benchmark:
         about: `made` (ISO date), `command`, `versions`, `devices`, `notes`, `tuned` (what the search found),
             `failures`.
         results: One per run, as `core.report.summary` takes them.
+        recorded: It came with the product.
     """
 
     name: str
     about: Mapping[str, Any]
     results: tuple[Result, ...]
+    recorded: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """How the ids of its results begin: a person's own benchmark may be called like a recorded one."""
+        return f"benchmark/{'recorded' if self.recorded else 'own'}/{self.name}/"
 
 
 def read(path: Path) -> Benchmark:
     """A benchmark from its summary file; MaclError if it is none."""
     found = content(path)
     name = path.parent.name if path.name == FILE else path.stem
-    recorded = path.name != FILE
-    try:
-        results = tuple(
-            Result(
-                f"benchmark/{name}/{row['run']}",
-                RunConfig.build(row["preset"], **row["config"]),
-                found["splits"][row["split"]] | row["scores"],
-                recorded=recorded,
-                study=found["about"]["study"],
-                folder=False,
-            )
-            for row in found["runs"]
+    empty = Benchmark(name, found["about"], (), recorded=path.name != FILE)
+    results = tuple(
+        Result(
+            f"{empty.prefix}{row['run']}",
+            config_of(row, found["splits"][row["split"]].get("place")),
+            found["splits"][row["split"]] | row["scores"],
+            recorded=empty.recorded,
+            study=found["about"]["study"],
+            folder=False,
         )
-    except (KeyError, TypeError) as error:
-        raise MaclError(f"{path} is no summary of a benchmark: {error!r} in a run") from error
-    return Benchmark(name, found["about"], results)
+        for row in found["runs"]
+    )
+    return replace(empty, results=results)
 
 
 def recorded() -> list[Benchmark]:
@@ -72,4 +76,27 @@ def content(path: Path) -> dict[str, Any]:
         raise MaclError(f"cannot read the summary {path}: {error}") from error
     if not isinstance(found, dict) or not {"about", "splits", "runs"} <= found.keys():
         raise MaclError(f"{path} is no summary of a benchmark: need about, splits and runs")
+    try:
+        sources = len(found["about"].get("joined", ()))
+        if not isinstance(found["about"]["study"], str):
+            raise TypeError("need study as a text")
+        for row in found["runs"]:
+            _check(row, found["splits"], sources)
+    except (KeyError, TypeError, AttributeError, MaclError) as error:
+        raise MaclError(f"{path} is no summary of a benchmark: {error!r} in a run") from error
     return found
+
+
+def config_of(row: Mapping[str, Any], place: str | None = None) -> RunConfig:
+    """Configuration of a row; of a person's own folder, `place` stands for where the images were."""
+    return RunConfig.build(row["preset"], **{**row["config"], "data_root": place})
+
+
+def _check(row: Mapping[str, Any], splits: Mapping[str, Any], sources: int) -> None:
+    config_of(row)
+    if not isinstance(row["run"], str) or not isinstance(row["scores"]["metrics"], dict):
+        raise TypeError("need the run's name and its metrics")
+    if not isinstance(splits[row["split"]], dict):
+        raise TypeError(f"need what {row['split']} is")
+    if "source" in row and row["source"] not in range(sources):
+        raise MaclError(f"need a source below {sources}, got {row['source']!r}")

@@ -9,7 +9,8 @@ from core.losses.parameters import Value
 from core.runs import RunConfig
 
 FACTORS = (1 / 6, 1 / 3, 2 / 3, 1.0, 5 / 3, 10 / 3)  # of the default: τ = 0.05, 0.1, 0.2, 0.3, 0.5, 1
-FIRST_SEARCH_SEED = 1000  # those of the search are not those of the report
+FIRST_SEARCH_SEED = 1000  # at least: those of the search are not those of the report
+TUNED = "τ tuned on validation"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class Plan:
 
     def search(self, dataset: str) -> Iterator[tuple[Method, float, RunConfig]]:
         """Runs of the search on one data set: method, candidate, configuration."""
-        for seed in range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + self.search_seeds):
+        first = max(FIRST_SEARCH_SEED, max(self.seeds) + 1)
+        for seed in range(first, first + self.search_seeds):
             for method in self.methods:
                 for value in method.candidates():
                     yield method, value, self.config(dataset, method.at(value), seed)
@@ -95,6 +97,11 @@ class Plan:
         for seed in self.seeds:
             for method in chosen:
                 yield self.config(dataset, method, seed)
+
+    @property
+    def study(self) -> str:
+        """What tells its rows from those of a benchmark without a search, in words; empty for such a one."""
+        return TUNED if self.tune else ""
 
     @property
     def runs(self) -> int:
@@ -108,6 +115,6 @@ def identity(config: RunConfig) -> str:
     return config.model_copy(update={"data_root": None}).identity
 
 
-def split_name(config: RunConfig) -> str:
-    """Name of what all losses share at a seed."""
-    return f"{config.dataset} {config.seed}"
+def split_name(config: RunConfig, place: str = "") -> str:
+    """Name of what all losses share at a seed; `place` tells a person's own folders apart."""
+    return " ".join(part for part in (config.dataset, place, str(config.seed)) if part)

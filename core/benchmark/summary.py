@@ -4,25 +4,79 @@ import json
 import math
 import platform
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from core import metrics
-from core.benchmark.files import FILE, content
-from core.benchmark.join import Joined, label_counts
-from core.benchmark.plan import Plan, split_name
+from core.benchmark.files import FILE, config_of, content
+from core.benchmark.join import Joined
+from core.benchmark.plan import Plan, identity, split_name
+from core.benchmark.split import about as about_split
+from core.benchmark.split import alike, rounded
 from core.benchmark.train import Outcome
-from core.data import load
 from core.errors import MaclError
-from core.files import write_atomic
+from core.files import lock, unlock, write_atomic
 from core.losses import LOSSES
 from core.runs import Run, RunConfig
 
-TUNED = "τ tuned on validation"
-DIGITS = 6
+WAIT_SECONDS = 0.1
+NOTHING: dict[str, Any] = {"about": {}, "runs": [], "splits": {}}
+
+
+class Rows:
+    """The rows of a summary, with the splits and sources that they point at."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.splits: dict[str, dict[str, Any]] = {}
+        self.sources: list[dict[str, Any]] = []
+        self._held: set[tuple[str, str]] = set()
+
+    def add(
+        self, row: Mapping[str, Any], split: dict[str, Any], source: dict[str, Any] | None = None
+    ) -> bool:
+        """Add a row; False if the same configuration on the same images is there already.
+
+        Args:
+            row: Its own `split` and `source`, if any, are replaced.
+            split: What all losses share at its seed.
+            source: Where it was joined from; None for a run of this folder.
+        """
+        config, name = config_of(row), self._name(config_of(row), split)
+        if (identity(config), name) in self._held:
+            return False
+        self._held.add((identity(config), name))
+        self.splits.setdefault(name, split)
+        own = {key: value for key, value in row.items() if key not in ("run", "split", "source")}
+        added = {"run": row["run"], "split": name} | own
+        if source is not None:
+            if source not in self.sources:
+                self.sources.append(source)
+            added["source"] = self.sources.index(source)
+        self.rows.append(added)
+        return True
+
+    def _name(self, config: RunConfig, split: dict[str, Any]) -> str:
+        """Name of a split; one of other images of the same data set gets a number."""
+        name = taken = split_name(config, split.get("place", ""))
+        number = 1
+        while taken in self.splits and not alike(self.splits[taken], split):
+            number += 1
+            taken = f"{name} ({number})"
+        return taken
+
+
+def refuse_another_study(folder: Path, plan: Plan) -> None:
+    """MaclError if the folder holds a benchmark that does not go into one summary with this plan."""
+    last = _last(folder)
+    if last["runs"] and last["about"]["study"] != plan.study:
+        held = last["about"]["study"] or "not tuned"
+        raise MaclError(f"--name: {folder} holds a benchmark of another kind ({held}): choose another name")
 
 
 def write(
@@ -36,71 +90,124 @@ def write(
     """Write `summary.json` into the folder of the benchmark.
 
     The metrics of every run that the last summary did not hold are computed again from its saved embeddings.
-    Rows that were joined stand as they came; `about` says where from.
+    Rows that were joined stand as they came; `about` says where from. Rows of the last summary that are not
+    of this call stay while their run folder is there, or if they were joined: a smaller call takes nothing
+    away.
 
     Returns:
-        One line for each run whose saved scores are not those of its embeddings; such a run is left out.
+        One line for each run whose saved scores are not those of its embeddings, or that cannot be read; such
+        a run is left out.
     """
-    path = folder / FILE
-    last: dict[str, Any] = {"runs": [], "splits": {}}
-    with suppress(MaclError):  # none yet, or a damaged one: all of it can be computed again
-        last = content(path)
-    known = {row["run"]: row for row in last["runs"]}
-    splits = dict(last["splits"])
-    rows, wrong = [], []
-    for run in outcome.runs:
-        config = run.config
-        split = split_name(config)
-        if split not in splits:
-            splits[split] = _about_split(config, run.scores())
-        if (row := known.get(run.id) or _row(run)) is not None:
-            rows.append(row)
-        else:
-            wrong.append(f"{run.id}: its scores are not those of its saved embeddings; train it again")
-    sources: list[dict[str, Any]] = []
-    for one in [joined[name] for name in outcome.joined] if joined else []:
-        if one.source not in sources:
-            sources.append(one.source)
-        rows.append(one.row | {"source": sources.index(one.source)})
-        splits.setdefault(one.row["split"], one.split)
-    about = {
-        "made": time.strftime("%Y-%m-%d"),
-        "command": command,
-        "preset": plan.preset,
-        "tuned": outcome.tuned,
-        "study": TUNED if plan.tune else "",
-        "devices": sorted({str(row["scores"]["device"]) for row in rows}),
-        "versions": {
-            "macl-lab": version("macl-lab"),
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
-        },
-        "notes": list(notes),
-        "joined": sources,
-        "failures": [*outcome.failures, *wrong],
-    }
-    head = json.dumps(about, ensure_ascii=False, indent=1)
-    used = {row["split"] for row in rows}
-    middle = ",\n".join(f"{json.dumps(name)}: {json.dumps(splits[name])}" for name in splits if name in used)
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    write_atomic(path, f'{{"about": {head},\n"splits": {{\n{middle}\n}},\n"runs": [\n{lines}\n]}}\n')
+    with _alone(folder):
+        last = _last(folder)
+        if last["runs"] and last["about"]["study"] != plan.study:
+            last = NOTHING
+        rows = Rows()
+        wrong = _add_runs(rows, outcome.runs, last)
+        for one in (joined or {}).values():
+            rows.add(one.row, one.split, one.source)
+        carried = _add_last(rows, last, folder, {run.id for run in outcome.runs})
+        before = last["about"] if carried else {}
+        about = {
+            "made": time.strftime("%Y-%m-%d"),
+            "command": command,
+            "earlier": _without(command, [*before.get("earlier", ()), before.get("command", command)]),
+            "preset": plan.preset,
+            "tuned": {
+                dataset: before.get("tuned", {}).get(dataset, {}) | outcome.tuned.get(dataset, {})
+                for dataset in before.get("tuned", {}) | outcome.tuned
+            },
+            "study": plan.study,
+            "devices": sorted({str(row["scores"]["device"]) for row in rows.rows}),
+            "versions": {
+                "macl-lab": version("macl-lab"),
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
+            },
+            "notes": list(dict.fromkeys([*before.get("notes", ()), *notes])),
+            "joined": rows.sources,
+            "failures": [*outcome.failures, *wrong],
+        }
+        head = json.dumps(about, ensure_ascii=False, indent=1)
+        splits = ",\n".join(
+            f"{json.dumps(name, ensure_ascii=False)}: {json.dumps(split, ensure_ascii=False)}"
+            for name, split in rows.splits.items()
+        )
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows.rows)
+        text = f'{{"about": {head},\n"splits": {{\n{splits}\n}},\n"runs": [\n{lines}\n]}}\n'
+        write_atomic(folder / FILE, text)
     return wrong
 
 
-def _about_split(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes of a split, its chance and oracle, and how many of its training images have each label."""
-    data = load(config.dataset, config.data_root, image_size=config.image_size, seed=config.seed)
-    return {
-        "images": scores["images"],
-        "train_images": len(data.splits["train"]),
-        "chance": _rounded(scores["chance"]),
-        "oracle": _rounded(scores["oracle"]),
-        "label_counts": label_counts(data),
-    }
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process writes the summary meanwhile: each would lose the rows of the other."""
+    path = folder / ".summary.lock"
+    while not lock(path):
+        time.sleep(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        unlock(path)
+
+
+def _last(folder: Path) -> dict[str, Any]:
+    with suppress(MaclError):  # none yet, or a damaged one: all of it can be computed again
+        return content(folder / FILE)
+    return NOTHING
+
+
+def _add_runs(rows: Rows, runs: Iterable[Run], last: dict[str, Any]) -> list[str]:
+    """Add finished runs; one line for each that cannot be believed or read."""
+    known = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
+    splits: dict[tuple[str, str | None, int], dict[str, Any]] = {}  # of data set, place and seed
+    wrong = []
+    for run in runs:
+        if run.id in known:
+            rows.add(known[run.id], last["splits"][known[run.id]["split"]])
+            continue
+        try:
+            config = run.config
+            row = _row(run)
+            place = (config.dataset, config.data_root, config.seed)
+            if row is not None and place not in splits:
+                splits[place] = about_split(config, run.scores())
+        except (MaclError, OSError, ValueError, KeyError, SafetensorError) as error:
+            wrong.append(f"{run.id} cannot be read ({error}): delete its folder and train it again")
+            continue
+        if row is None:
+            wrong.append(f"{run.id}: its scores are not those of its saved embeddings; train it again")
+        else:
+            rows.add(row, splits[place])
+    return wrong
+
+
+def _is_whole(row: Mapping[str, Any], splits: Mapping[str, Any]) -> bool:
+    """Whether a row was computed here, and says which of a person's own folders it is about."""
+    return "source" not in row and (row["config"]["dataset"] != "folder" or "place" in splits[row["split"]])
+
+
+def _add_last(rows: Rows, last: dict[str, Any], folder: Path, done: set[str]) -> bool:
+    """Add what other calls have left in the last summary; whether there was any."""
+    carried = False
+    for row in last["runs"]:
+        split = last["splits"][row["split"]]
+        if row["run"] in done:
+            continue
+        if "source" in row:
+            carried |= rows.add(row, split, last["about"]["joined"][row["source"]])
+        elif (folder / row["run"] / "config.json").exists():
+            carried |= rows.add(row, split)
+    return carried
+
+
+def _without(command: str, commands: Iterable[str]) -> list[str]:
+    """The commands in their order, each once, without this one."""
+    return [one for one in dict.fromkeys(commands) if one != command]
 
 
 def _row(run: Run) -> dict[str, Any] | None:
-    """One line of the summary; None if the run's scores are not those of its embeddings."""
+    """One row of the summary; None if the run's scores are not those of its embeddings."""
     config, scores = run.config, run.scores()
     z, y = run.embeddings()
     again = metrics.evaluate(z, y)
@@ -115,7 +222,6 @@ def _row(run: Run) -> dict[str, Any] | None:
     per_label = dict(zip(run.classes(), metrics.per_label(z, y).tolist(), strict=True))
     return {
         "run": run.id,
-        "split": split_name(config),
         "preset": config.preset,
         "config": {
             **changed,
@@ -125,16 +231,9 @@ def _row(run: Run) -> dict[str, Any] | None:
             "seed": config.seed,
         },
         "scores": {
-            "metrics": _rounded(scores["metrics"]),
+            "metrics": rounded(scores["metrics"]),
             "training_s": scores["training_s"],
             "device": scores["device"],
-            "label_ap": _rounded(per_label),
+            "label_ap": rounded(per_label),
         },
-    }
-
-
-def _rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {
-        name: None if value is None or math.isnan(value) else round(value, DIGITS)
-        for name, value in values.items()
     }

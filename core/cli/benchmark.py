@@ -1,5 +1,6 @@
 """`macl benchmark`: every loss on every data set with every seed."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from core.errors import MaclError
 from core.losses import LOSSES
 from core.runs import PRESETS
 
+Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]
 OWN_OPTIONS = ("dataset", "data_root", "loss", "params", "preset", "seed", "device")
 
 
@@ -56,7 +58,8 @@ def benchmark(
     join: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Summary of another machine's part: its runs count as done. Can be given several times."
+            help="Summary of another machine's part: its rows come into the summary here, and what they hold "
+            "is not trained again. Can be given several times."
         ),
     ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that is kept with the numbers.")] = None,
@@ -69,7 +72,7 @@ def benchmark(
     --join puts their summaries together. Runs and summary.json are kept in RUN_ROOT/benchmarks/NAME.
     """
     from core.benchmark.join import read_joined
-    from core.benchmark.summary import write
+    from core.benchmark.summary import refuse_another_study, write
     from core.benchmark.train import Interrupted, train
 
     if tune not in (None, "tau"):
@@ -97,7 +100,8 @@ def benchmark(
         + ([f"--search-seeds {search_seeds}"] if tune and search_seeds != Plan.search_seeds else [])
         + [f"--set {key}={value}" for key, value in fields.items()]
     )
-    joined = read_joined(join or [], plan)
+    refuse_another_study(folder, plan)
+    joined = read_joined(join or [], plan, lambda line: err.print(escape(line)))
     err.print(f"{plan.runs} runs in {folder}; what is finished there is not run again")
     try:
         with progress_bars() as tell:
@@ -109,15 +113,36 @@ def benchmark(
     found = read(folder / "summary.json")
     if found.results:
         out.print(report.to_text(report.summary(found.results)), markup=False)
-    for dataset, searched in outcome.tuned.items():
-        for method, about in searched.items():
-            out.print(f"{dataset}: {method} with {about['parameter']}={about['chosen']:g}", markup=False)
+    for line in chosen_lines(outcome.tuned, found.about["joined"]):
+        out.print(line, markup=False)
     print(folder / "summary.json")
     if problems := [*outcome.failures, *wrong]:
         err.print(f"[red]error:[/red] {len(problems)} of {plan.runs} runs did not finish")
         for line in problems:
             err.print(f"  {escape(line)}")
         raise typer.Exit(1)
+
+
+def chosen_lines(tuned: Tuned, joined: list[dict[str, Any]]) -> Iterator[str]:
+    """What the search has chosen, in words; where a joined part chose otherwise, both are in the table.
+
+    Args:
+        tuned: Data set to method to what the search here found.
+        joined: Sources of the joined rows, each with its `tuned`.
+    """
+    for dataset, searched in tuned.items():
+        for method, about in searched.items():
+            chosen = about["chosen"]
+            values = [float(value) for value in about["validation"]]
+            edge = " (at the edge of the search)" if chosen in (min(values), max(values)) else ""
+            yield f"{dataset}: {method} with {about['parameter']}={chosen:g}{edge}"
+            for source in joined:
+                there = (source.get("tuned") or {}).get(dataset, {}).get(method, about)["chosen"]
+                if there != chosen:
+                    yield (
+                        f"{dataset}: {method} with {about['parameter']}={there:g} in the joined part: "
+                        "its rows are a method of their own in the summary"
+                    )
 
 
 def parse_methods(text: str) -> tuple[Method, ...]:
