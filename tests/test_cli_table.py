@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -63,6 +64,52 @@ def test_files_hold_baseline_and_published_values(root: Path) -> None:
     assert frame.loc["OML", "map_easy_difference"] == 30.0
     assert frame.loc["OML", "map_easy_published"] == 29.28
     assert "− worse than LBase" in markdown.read_text()
+
+
+def variant(root: Path, target: Path, **changes: dict[str, object]) -> None:
+    """Put a copy of the benchmark there, with some parameters by loss and another study."""
+    held = json.loads((root / "recorded" / "b.json").read_text())
+    held["about"]["study"] = "τ tuned on validation"
+    for run in held["runs"]:
+        run["config"]["params"] = changes.get(run["config"]["loss"], {})
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(held))
+
+
+def test_the_baseline_of_another_study_is_the_only_variant_of_its_loss(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant(root, root / "recorded" / "tuned.json", macl={"tau_scale": 0.5})
+    for name in ("macl", "MACL"):
+        table(root, "--recorded", "--baseline", name, "--metric", "wap")
+        said = capsys.readouterr().out
+        assert "dlrsd, instant: wAP@100, on these 4 seeds: OML is better than MACL;" in said
+        assert (
+            "tuned on validation: wAP@100, on these 4 seeds: OML is better than MACL (tau_scale=0.5);" in said
+        )
+
+
+def test_a_table_without_the_baseline_says_so(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variant(root, root / "recorded" / "tuned.json", macl={"tau_scale": 0.5})
+    held = json.loads((root / "recorded" / "tuned.json").read_text())
+    held["runs"] = [run for run in held["runs"] if run["config"]["loss"] != "macl"]
+    (root / "recorded" / "tuned.json").write_text(json.dumps(held))
+    table(root, "--recorded", "--baseline", "macl")
+    said = capsys.readouterr().out
+    assert "dlrsd, instant, τ tuned on validation: macl is not in this table" in said
+    assert said.count("is not in this table") == 1
+
+
+def test_own_benchmarks_are_in_the_table(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    variant(root, root / "benchmarks" / "mine" / "summary.json")
+    (root / "benchmarks" / "bad").mkdir()
+    (root / "benchmarks" / "bad" / "summary.json").write_text("{")
+    table(root)
+    shown = capsys.readouterr()
+    methods = [re.split("  +", line)[2] for line in shown.out.splitlines()]
+    assert methods == ["method", "chance", "LBase", "OML", "MACL", "oracle"]
+    (line,) = (line for line in shown.err.splitlines() if line.startswith("left out"))
+    assert "bad/summary.json" in line
 
 
 def test_what_is_not_there_is_named(root: Path) -> None:

@@ -36,7 +36,10 @@ def table(
     ] = False,
     run_root: RunRoot = None,
 ) -> None:
-    """Compare finished runs: the 7 metrics in percent, mean ± std over seeds, with chance and oracle."""
+    """Compare finished runs: the 7 metrics in percent, mean ± std over seeds, with chance and oracle.
+
+    The rows of your own benchmarks (macl benchmark) are among them.
+    """
     if metric not in METRICS:
         raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
     finished = []
@@ -48,6 +51,11 @@ def table(
             err.print(f"left out: {escape(str(error))}")
     if recorded:
         finished += [result for found in benchmark.recorded() for result in found.results]
+    for own in benchmark.own(root_of(run_root)):
+        try:
+            finished += benchmark.read(own).results
+        except MaclError as error:
+            err.print(f"left out: {escape(str(error))}")
     rows = report.summary(finished, dataset=dataset, preset=preset)
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
@@ -62,8 +70,11 @@ def table(
             path.write_text(text(rows, published))
             err.print(f"wrote {path}")
     out.print(report.to_text(rows), markup=False)
-    for block in report.blocks(rows):
-        if sentence := said(block, metric):
+    for block in report.blocks(rows) if baseline else ():
+        sentence = said(block, metric)
+        if not any(row.baseline for row in block):
+            sentence = f"{baseline} is not in this table."
+        if sentence:
             out.print(f"\n{block[0].dataset}, {block[0].protocol}: {sentence}", markup=False)
 
 

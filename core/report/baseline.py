@@ -48,11 +48,18 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
 
 
 def named(block: Sequence[Row], name: str) -> Row | None:
-    """The row of that name, or of that key of a loss with default parameters; None if the block has none."""
+    """The row of that name, or of that key of a loss with default parameters.
+
+    Else the only one of its loss, such as its tuned variant in another study; None if the block has none.
+    """
     methods = [row for row in block if not row.reference]
-    exact = [row for row in methods if row.name == name]
-    plain = [row for row in methods if row.loss == name and row.method == LOSSES[name].title]
-    return next(iter(exact or sorted(plain, key=lambda row: row.recorded)), None)
+    title = name.removesuffix(", recorded").partition(" (")[0]
+    alike = [row for row in methods if name == row.loss or title == LOSSES[row.loss].title]
+    exact = [row for row in alike if row.name == name]
+    plain = [row for row in alike if name == row.loss and row.method == LOSSES[name].title]
+    if found := exact or sorted(plain, key=lambda row: row.recorded):
+        return found[0]
+    return alike[0] if len(alike) == 1 else None
 
 
 def _pairs(baseline: Row, row: Row, key: str) -> list[Pair]:
