@@ -21,6 +21,7 @@ from core.benchmark.join import read_joined
 from core.benchmark.plan import FACTORS
 from core.benchmark.train import Outcome, key, train
 from core.cli.benchmark import chosen_lines, parse_fields, parse_methods, parse_roots, parse_seeds
+from core.data import DATASETS
 from core.errors import MaclError
 from core.files import lock, unlock
 from core.losses import LOSSES
@@ -597,6 +598,27 @@ def test_a_recorded_benchmark_is_whole(path: Path) -> None:
             levels = ("map_sim", "map_easy", "map_medium", "map_hard")
             for name, (mean, spread) in zip(levels, CHANCE[row.dataset], strict=True):
                 assert abs(row.values[name][0] - mean) < 3 * spread / np.sqrt(len(seeds)) + 0.05
+
+
+def test_the_readme_names_every_choice_at_the_edge_of_the_search() -> None:
+    tuned = benchmark.read(files.PROJECT / "assets" / "benchmarks" / "instant-tuned.json").about["tuned"]
+    text = " ".join((files.PROJECT / "README.md").read_text().split())
+    largest, smallest = text.partition("the largest one ")[2].partition(".")[0].split("; the smallest one ")
+    for said, end in ((largest, max), (smallest, min)):
+        sets: dict[str, tuple[str, ...]] = {}
+        for loss in ALL_METHODS:
+            found = tuple(
+                DATASETS[dataset].title
+                for dataset, searched in tuned.items()
+                if searched[loss.key]["chosen"] == end(map(float, searched[loss.key]["validation"]))
+            )
+            if found:
+                sets[LOSSES[loss.loss].title if not loss.params else "`own`"] = found
+        named: dict[str, tuple[str, ...]] = {}
+        for names, places in re.findall(r"(.+?) on (all three sets|[-A-Z]+ and [-A-Z]+|[-A-Z]+)", said):
+            where = tuple(places.split(" and ")) if "all" not in places else ("DLRSD", "ML-AID", "WHDLD")
+            named |= dict.fromkeys(filter(None, re.split(r", and | and |, ", names)), where)
+        assert named == sets
 
 
 def test_a_row_of_the_recorded_benchmark_comes_out_again(archives: Path, tmp_path: Path) -> None:
