@@ -112,6 +112,8 @@ def findings(name: str, root: str | None) -> bool:
         "Cannot be read": [f"{file}: {why}" for file, why in found.broken],
         "In the table, but no image": list(found.without_image),
         "An image, but not in the table": list(found.without_row),
+        "An image, but no label": list(found.without_label),
+        "Images with several rows, whose labels were joined": list(found.several_rows),
         f"Labels on fewer than {FEW} images, which validation and test may lack": rare,
         "Labels on no image": [label for label, count in found.counts if not count],
         "Notes": list(found.notes),

@@ -99,7 +99,7 @@ def test_rows_and_images_without_partner(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,field,trees\na,1,0\nb,maybe,1\n", "'maybe' in row 3: need 0 or 1"),
+        ("image,field,trees\na,1,0\nb,maybe,1\n", "'maybe' in row 3, column field: need 0 or 1"),
         ("a.png,1,0\nb.JPG,0,1\n", "needs a first row that names each of its 2 label columns"),
         ("image,field,field\na,1,0\n", "names each of its 2 label columns once"),
         ("image,labels,source\na,field,me\nb,trees,you\n", "2 columns after the image, with 'field'"),
@@ -111,6 +111,36 @@ def test_rows_and_images_without_partner(root: Path) -> None:
 def test_faulty_tables_are_explained(root: Path, text: str, message: str) -> None:
     with pytest.raises(MaclError, match=message):
         found(root, text)
+
+
+def test_all_faults_of_a_table_are_named_at_once(root: Path) -> None:
+    fakes.picture(root / "other" / "c.tif", 9)
+    (root / "labels.csv").write_text(
+        "image,field,trees,,\n\na,1,x,,\n , ,,,\nb,2,yes,,\nc,0,1,,\nnowhere,1,1,,\nd.v2,-,?,,\n"
+        "gone,!,1\ngone,1,#\naway,0,0\n"
+    )
+    report = data.check("folder", root)
+    cells, unclear = report.problems[:2]
+    assert cells == (
+        "the label table labels.csv has 'x' in row 3, column trees; '2' in row 5, column field; "
+        "'yes' in row 5, column trees; '-' in row 8, column field; '?' in row 8, column trees and 2 more: "
+        "need 0 or 1"
+    )
+    assert "c fits other/c.tif and sub/c.tif" in unclear
+    assert report.without_image == ("nowhere", "gone", "gone", "away")
+    assert [name for name, _ in report.counts] == ["field", "trees"]
+    with pytest.raises(MaclError, match=r"'x' in row 3.*fits other"):
+        data.load("folder", root)
+
+
+def test_images_without_label_and_with_several_rows_are_named(root: Path) -> None:
+    (root / "labels.csv").write_text("image,field,trees\na,1,0\na,0,1\nb,0,0\nc,1,0\n")
+    report = data.check("folder", root)
+    assert report.several_rows == ("a.png",)
+    assert report.without_label == ("b.JPG",)
+    assert report.without_row == ("sub/d.v2.png",)
+    assert "images with several rows: 1 (a.png)" in str(report)
+    assert "images without label: 1 (b.JPG)" in str(report)
 
 
 def test_a_name_that_fits_two_images_is_not_guessed(root: Path) -> None:

@@ -14,6 +14,8 @@ from PIL import Image
 
 from core import data
 from core.data import dlrsd, info, whdld
+from core.data.source import scan
+from core.data.table import cells
 from core.errors import MaclError
 from tests import data_fakes as fakes
 
@@ -200,7 +202,7 @@ def test_unlabelled_and_missing_images_are_counted(tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda text: text.replace("grass", "gras s x"), "has no column for grass"),
-        (lambda text: text.replace(",1", ",yes", 1), "'yes' in row 2: need 0 or 1"),
+        (lambda text: text.replace(",1", ",yes", 1), "'yes' in row 2, column [a-z-]+: need 0 or 1"),
         (lambda text: text + "beach05" + ",1" * 17, "two rows for beach05 that disagree"),
         (lambda text: "", "is empty"),
     ],
@@ -211,6 +213,37 @@ def test_faulty_tables_are_explained(tmp_path: Path, change, message: str) -> No
     path.write_text(change(path.read_text()))
     with pytest.raises(MaclError, match=message):
         data.find("dlrsd", tmp_path)
+
+
+def test_all_faults_of_a_published_table_are_named_at_once(tmp_path: Path) -> None:
+    fakes.dlrsd(tmp_path)
+    path = tmp_path / "DLRSD" / "multilabels.csv"
+    lines = path.read_text().splitlines()
+    lines[2] = lines[2].split(",")[0] + ",x" * 17
+    other = lines[4].replace(",1", ",#").replace(",0", ",1").replace(",#", ",0")
+    path.write_text("\n".join([lines[0], "", *lines[1:], other, "tenniscourt99" + ",1" * 17]))
+    report = data.check("dlrsd", tmp_path)
+    faults, twice = report.problems[:2]
+    assert "'x' in row 4, column airplane; 'x' in row 4, column bare-soil" in faults
+    assert faults.endswith("and 12 more: need 0 or 1")
+    assert "two rows for agricultural03 that disagree: keep one" in twice
+    assert report.without_image == ("tenniscourt99",)
+
+
+def test_rows_of_a_sheet_are_counted_as_it_shows_them(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (["image", "a", None], [], ["wh1", 1, None], ["wh2", "x", None]):
+        book.active.append(row)
+    book.active.cell(4, 9).value = " "
+    book.save(tmp_path / "multilabels.xlsx")
+    book.close()
+    (file,) = scan(tmp_path)
+    for _ in range(2):  # the second time from what was remembered
+        rows = cells(file)
+        assert [number for number, _ in rows] == [1, 3, 4]
+        assert rows[0][1] == ["image", "a"]
 
 
 def test_two_differing_tables_are_not_guessed_between(tmp_path: Path) -> None:
@@ -333,7 +366,6 @@ def test_real_ucm_differs_from_dlrsd_in_the_labels_only(archives: Path) -> None:
 
 
 def test_real_masks_of_whdld_equal_its_table_in_every_cell(archives: Path) -> None:
-    from core.data.source import scan
     from core.data.table import images_and_masks, read_masks
 
     table = data.find("whdld", archives / "WHDLD.zip")

@@ -96,8 +96,16 @@ def find(name: str, root: str | Path | None = None, progress: Progress | None = 
     """The images and labels of a data set on the disk, nothing decoded but masks.
 
     Raises:
-        MaclError: If the folder is not there, or holds no images or labels of this data set.
+        MaclError: If the folder is not there, or holds no images or no faultless labels of this data set.
     """
+    found = _found(name, root, progress)
+    if found.problems:
+        raise MaclError("; ".join(found.problems))
+    return found
+
+
+def _found(name: str, root: str | Path | None, progress: Progress | None) -> Found:
+    """The same, but faults in the labels are listed, not raised."""
     known = dataset_info(name)
     if root is None:
         root = default_root(name)
@@ -235,7 +243,7 @@ def check(
         )
     where = str(default_root(name) if root is None else root)
     try:
-        found = find(name, root, progress)
+        found = _found(name, root, progress)
     except MaclError as error:
         return Report(name, where, expected=known.images, problems=(str(error),))
     return examine(known, where, found, decode, progress)

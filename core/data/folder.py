@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from core.data.info import DatasetInfo, Found
 from core.data.prepared import Progress
 from core.data.source import IMAGES, File
-from core.data.table import NO, YES, decode_text, flag
+from core.data.table import NO, YES, Row, decode_text, flags, some, split_rows
 from core.errors import MaclError
 
 FOLDER = DatasetInfo(
@@ -31,7 +31,6 @@ FOLDER = DatasetInfo(
     where="your own folder, given with --data-root",
 )
 NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "tabs"}
-LISTED = 5  # faulty rows named in one message
 
 
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
@@ -41,7 +40,7 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
     and what is written in the very case before what is not.
 
     Raises:
-        MaclError: If there is no image, no CSV or more than one, or a row fits several images.
+        MaclError: If there is no image, no CSV or more than one, or it is no table of labels of these images.
     """
     images = [file for file in files if file.suffix in IMAGES]
     tables = [file for file in files if file.suffix in (".csv", ".tsv")]
@@ -53,33 +52,35 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
     rows, delimiter = _rows(tables[0])
     known = _index(images)
     header, rows = _header(rows, known)
+    problems: tuple[str, ...] = ()
     if _is_flags(rows):
-        classes, labels = _flags(rows, header, tables[0].path)
+        classes, labels, problems = _flags(rows, header, tables[0].path)
         note = f"columns separated by {NAMES[delimiter]}, {len(classes)} columns of 0 and 1"
     else:
         classes, labels, separator = _separated(rows, header, delimiter, tables[0].path)
         between = f"labels separated by {NAMES[separator]}" if separator else "one label per row"
         note = f"columns separated by {NAMES[delimiter]}, one column of labels, {between}"
-    return _join(images, known, rows, labels, tuple(classes), tables[0].path, note)
+    joined = _join(images, known, rows, labels, tuple(classes), tables[0].path)
+    return replace(joined, notes=(note, *joined.notes), problems=problems + joined.problems)
 
 
-def _rows(table: File) -> tuple[list[list[str]], str]:
+def _rows(table: File) -> tuple[list[Row], str]:
     try:
-        lines = [line for line in decode_text(table.read()).splitlines() if line.strip(" ,;\t")]
+        text = decode_text(table.read())
     except (OSError, zipfile.BadZipFile) as error:
         raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
-    if not lines:
+    line = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
+    if not line:
         raise MaclError(f"the label table {table.path} is empty: need one row per image")
     # The first separator after the image name is that of the columns; later ones may separate labels.
-    first = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', lines[0])
+    first = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', line)
     if first is None:
         raise MaclError(f"the label table {table.path} has one column only: need the image, then its labels")
     delimiter = first.group(1)
     try:
-        rows = list(csv.reader(lines, delimiter=delimiter, skipinitialspace=True))
+        return split_rows(text, delimiter, spaces=True), delimiter
     except csv.Error as error:
         raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
-    return [[cell.strip() for cell in row] for row in rows], delimiter
 
 
 @dataclass(frozen=True)
@@ -132,46 +133,46 @@ def _index(images: Sequence[File]) -> _Index:
     return _Index(images, whole, ends, frozenset(part for image in images for part in image.folders))
 
 
-def _header(rows: list[list[str]], known: _Index) -> tuple[list[str], list[list[str]]]:
+def _header(rows: list[Row], known: _Index) -> tuple[list[str], list[Row]]:
     """The header, empty if the first row is already about an image."""
-    first = rows[0][0]
+    header = rows[0][1]
+    first = header[0]
     is_image = known.find(first) or PurePosixPath(first.lower()).suffix in IMAGES
-    return ([], rows) if is_image else (rows[0], rows[1:])
+    return ([], rows) if is_image else (header, rows[1:])
 
 
-def _is_flags(rows: list[list[str]]) -> bool:
+def _is_flags(rows: list[Row]) -> bool:
     """Whether the columns after the first hold numbers: one odd cell among them is a mistake to be named."""
-    cells = [cell.lower() for row in rows[:200] for cell in row[1:] if cell]
+    cells = [cell.lower() for _, row in rows[:200] for cell in row[1:] if cell]
     return bool(cells) and 2 * sum(cell in YES | NO for cell in cells) > len(cells)
 
 
-def _flags(rows: list[list[str]], header: list[str], path: str) -> tuple[list[str], list[list[int]]]:
-    width = max(map(len, rows))
+def _flags(
+    rows: list[Row], header: list[str], path: str
+) -> tuple[list[str], list[list[int]], tuple[str, ...]]:
+    """Classes, labels, and what is wrong with some of the cells."""
+    width = max(len(row) for _, row in rows)
     classes = header[1:]
-    while len(classes) + 1 > width and not classes[-1]:
-        classes = classes[:-1]
     if len(classes) < width - 1 or not all(classes) or len(set(classes)) < len(classes):
         raise MaclError(
             f"the label table {path} needs a first row that names each of its {width - 1} label columns once"
         )
-    padded = [row + [""] * (len(classes) + 1 - len(row)) for row in rows]
-    return classes, [
-        [flag(cell, path, number) for cell in row[1:]] for number, row in enumerate(padded, start=2)
-    ]
+    labels, problems = flags(rows, range(1, len(header)), header, path)
+    return classes, labels, problems
 
 
 def _separated(
-    rows: list[list[str]], header: list[str], delimiter: str, path: str
+    rows: list[Row], header: list[str], delimiter: str, path: str
 ) -> tuple[list[str], list[list[int]], str]:
     """Labels of one column; what separates them is the first of ; | , that occurs, else perhaps a space."""
-    unquoted = any(len(row) > 2 for row in rows)  # a.jpg,field,trees
+    unquoted = any(len(row) > 2 for _, row in rows)  # a.jpg,field,trees
     if unquoted and len(header) > 2:
-        odd = next((cell for row in rows for cell in row[1:] if cell.lower() not in YES | NO), "")
+        odd = next((cell for _, row in rows for cell in row[1:] if cell.lower() not in YES | NO), "")
         raise MaclError(
             f"the label table {path} has {len(header) - 1} columns after the image, with {odd!r} in one: "
             "need 0 and 1 in all of them, or a single column of labels"
         )
-    texts = [delimiter.join(row[1:]) for row in rows]
+    texts = [delimiter.join(row[1:]) for _, row in rows]
     marks = delimiter if unquoted else ";|,"
     separator = next((mark for mark in marks if any(mark in text for text in texts)), "")
     if not separator and any(" " in text for text in texts):
@@ -194,41 +195,37 @@ def _separated(
 def _join(
     images: Sequence[File],
     known: _Index,
-    rows: list[list[str]],
+    rows: list[Row],
     labels: list[list[int]],
     classes: tuple[str, ...],
     path: str,
-    note: str,
 ) -> Found:
     """One row of labels per image; several rows about one image add up."""
     matrix = np.zeros((len(images), len(classes)), dtype=np.uint8)
     times: Counter[int] = Counter()
     missing: list[str] = []
     unclear: list[str] = []
-    for row, flags in zip(rows, labels, strict=True):
+    for (_, row), flagged in zip(rows, labels, strict=True):
         fits = known.find(row[0])
         if len(fits) > 1:
             unclear.append(f"{row[0]} fits {' and '.join(images[i].path for i in fits[:2])}")
         elif fits:
             times[fits[0]] += 1
-            matrix[fits[0]] |= np.array(flags, dtype=np.uint8)
+            matrix[fits[0]] |= np.array(flagged, dtype=np.uint8)
         else:
             missing.append(row[0])
+    problems: tuple[str, ...] = ()
     if unclear:
-        more = f" and {len(unclear) - LISTED} more" if len(unclear) > LISTED else ""
-        raise MaclError(
-            f"the label table {path} leaves open which image it means: {'; '.join(unclear[:LISTED])}{more}: "
-            "give the sub-folder too, and the name as it is on the disk, with its extension"
+        problems = (
+            f"the label table {path} leaves open which image it means: {some(unclear, '; ')}: "
+            "give the sub-folder too, and the name as it is on the disk, with its extension",
         )
-    if not times:
+    elif not times:
         raise MaclError(
-            f"no row of {path} fits an image: its first column has {rows[0][0] if rows else 'nothing'!r}, "
+            f"no row of {path} fits an image: its first column has {rows[0][1][0] if rows else 'nothing'!r}, "
             f"the images are called like {images[0].path!r}"
         )
-    notes = [note]
-    doubles = sum(count > 1 for count in times.values())
-    if doubles:
-        notes.append(f"{doubles} images have several rows: their labels were joined")
+    several = tuple(images[i].path for i in sorted(times) if times[i] > 1)
     return Found(
         classes=classes,
         names=tuple(image.path for image in images),
@@ -237,5 +234,7 @@ def _join(
         labels_from=path,
         without_row=tuple(image.path for i, image in enumerate(images) if i not in times),
         without_image=tuple(missing),
-        notes=tuple(notes),
+        notes=(f"{len(several)} images have several rows: their labels were joined",) if several else (),
+        several_rows=several,
+        problems=problems,
     )

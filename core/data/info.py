@@ -100,6 +100,8 @@ class Found:
         without_image: Rows of the table whose image is not there.
         broken: Image names whose label could not be read (a damaged mask), with the reason.
         notes: What was decided on the way and the person may want to know.
+        several_rows: Images with several rows, whose labels were joined.
+        problems: What has to be mended in the labels before they can be used.
     """
 
     classes: tuple[str, ...]
@@ -111,6 +113,8 @@ class Found:
     without_image: tuple[str, ...] = ()
     broken: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    several_rows: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,6 +30,8 @@ class Report:
         labels_from: What the labels were read from.
         without_image: Table rows whose image is missing.
         without_row: Images that the table says nothing about.
+        without_label: Images that the table gives no label.
+        several_rows: Images with several rows, whose labels were joined.
         broken: (name, reason) of damaged masks, and of damaged images when they were decoded.
         decoded: Whether every image was decoded.
         splits: Sizes of train, val and test; empty when there are too few images.
@@ -52,6 +54,8 @@ class Report:
     splits: tuple[tuple[str, int], ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    without_label: tuple[str, ...] = ()
+    several_rows: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -71,6 +75,8 @@ class Report:
             lines += [f"  {name}: {why}" for name, why in self.broken[:LISTED]]
             lines += _list("rows without image", self.without_image)
             lines += _list("images without row", self.without_row)
+            lines += _list("images without label", self.without_label)
+            lines += _list("images with several rows", self.several_rows)
             if self.splits:
                 lines.append("splits       " + ", ".join(f"{name} {size}" for name, size in self.splits))
             width = max((len(name) for name, _ in self.counts), default=0)
@@ -111,7 +117,7 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
     good = np.array([name not in bad for name in found.names], dtype=bool)
     rows = np.flatnonzero(labelled & good)
     names = [found.names[i] for i in rows]
-    problems = []
+    problems = list(found.problems)
     splits: tuple[tuple[str, int], ...] = ()
     if broken:
         some = "1 image is" if len(broken) == 1 else f"{len(broken)} images are"
@@ -121,6 +127,7 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
         splits = tuple((name, len(part)) for name, part in parts.items())
     except MaclError as error:
         problems.append(str(error))
+    no_row = set(found.without_row)
     notes = found.notes
     if known.images and len(found.names) < known.images:
         notes += (f"{known.images - len(found.names)} images are missing; the test split is smaller",)
@@ -135,6 +142,12 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
         labels_from=found.labels_from,
         without_image=found.without_image,
         without_row=found.without_row,
+        without_label=tuple(
+            name
+            for name, has in zip(found.names, labelled, strict=True)
+            if not has and name not in no_row and name not in bad
+        ),
+        several_rows=found.several_rows,
         broken=broken,
         decoded=decode,
         splits=splits,

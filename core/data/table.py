@@ -25,17 +25,21 @@ TABLES = frozenset({".csv", ".txt", ".tsv", ".xlsx"})
 MASK_FOLDERS = frozenset({"labels", "label", "masks", "mask", "imagespng", "annotations", "gt"})
 YES = frozenset({"1", "1.0", "true"})
 NO = frozenset({"0", "0.0", "false", ""})
+LISTED = 5  # faults of one kind named in one message
+
+Row = tuple[int, list[str]]  # its number, as editors and spreadsheets count, and its cells
 
 
 @dataclass(frozen=True)
 class Table:
-    """Image stems (lower case) and their labels (rows, L) uint8."""
+    """Image stems (lower case), their labels (rows, L) uint8, and what is wrong with some of the rows."""
 
     stems: tuple[str, ...]
     labels: np.ndarray
+    problems: tuple[str, ...] = ()
 
 
-def cells(file: File, delimiters: str = ",;\t") -> list[list[str]]:
+def cells(file: File, delimiters: str = ",;\t") -> list[Row]:
     """All non-empty rows of a table as text.
 
     Raises:
@@ -48,14 +52,42 @@ def cells(file: File, delimiters: str = ",;\t") -> list[list[str]]:
     except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
         raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
     text = decode_text(data)
-    rows = [line for line in text.splitlines() if line.strip()]
-    if not rows:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    if not first:
         raise MaclError(f"the label table {file.path} is empty: get it again")
-    delimiter = max(delimiters, key=rows[0].count)
     try:
-        return [[cell.strip() for cell in row] for row in csv.reader(rows, delimiter=delimiter)]
+        return split_rows(text, max(delimiters, key=first.count))
     except csv.Error as error:
         raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
+
+
+def split_rows(text: str, delimiter: str, spaces: bool = False) -> list[Row]:
+    """The rows that say something, without empty cells at their end.
+
+    Args:
+        text: The whole table.
+        delimiter: Between two cells.
+        spaces: A quote may follow spaces after the delimiter.
+
+    Raises:
+        csv.Error: If a cell does not end.
+    """
+    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=spaces)
+    rows: list[Row] = []
+    number = 1
+    for row in reader:
+        if any(cell.strip(" ,;\t") for cell in row):
+            rows.append((number, _trimmed(row)))
+        number = reader.line_num + 1  # a quoted cell may hold several lines
+    return rows
+
+
+def _trimmed(row: list[str]) -> list[str]:
+    """Cells without spaces around them; spreadsheets write empty columns behind the last."""
+    cells = [cell.strip() for cell in row]
+    while len(cells) > 1 and not cells[-1]:
+        cells.pop()
+    return cells
 
 
 def decode_text(data: bytes) -> str:
@@ -68,23 +100,22 @@ def decode_text(data: bytes) -> str:
         return data.decode("cp1252", errors="replace")
 
 
-def _sheet(data: bytes) -> list[list[str]]:
+def _sheet(data: bytes) -> list[Row]:
     """The first sheet; remembered by content, because reading thousands of rows takes half a second."""
-    kept = cache_root() / "tables" / f"{sha256(data).hexdigest()[:32]}.json"
+    kept = cache_root() / "sheets" / f"{sha256(data).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
-        known: list[list[str]] = json.loads(kept.read_text())
-        return known
+        return [(number, row) for number, row in json.loads(kept.read_text())]
     import openpyxl  # 0.15 s, and only this kind of table needs it
 
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
     try:
         rows = [
-            ["" if cell is None else str(cell).strip() for cell in row]
-            for row in book.worksheets[0].iter_rows(values_only=True)
+            (number, _trimmed(["" if cell is None else str(cell) for cell in row]))
+            for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1)
         ]
     finally:
         book.close()
-    rows = [row for row in rows if any(row)]
+    rows = [(number, row) for number, row in rows if any(row)]
     make_folder(kept.parent)
     with writing(kept) as partial:
         partial.write_text(json.dumps(rows))
@@ -96,8 +127,10 @@ def column_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
-def read_table(file: File, rows: list[list[str]], classes: Sequence[str]) -> Table:
+def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
     """A table with one 0/1 column per class, whatever the order of its columns.
+
+    Cells that are neither 0 nor 1 and rows of an image that disagree are collected, so that all are named.
 
     Args:
         file: Where the rows are from, for messages.
@@ -105,9 +138,9 @@ def read_table(file: File, rows: list[list[str]], classes: Sequence[str]) -> Tab
         classes: Names of the columns in the order wanted.
 
     Raises:
-        MaclError: If a class has no column, a cell is neither 0 nor 1, or two rows of an image disagree.
+        MaclError: If a class has no column.
     """
-    header, *rows = rows
+    (_, header), *rows = rows
     place = {column_key(name): column for column, name in enumerate(header) if column}
     missing = [name for name in classes if column_key(name) not in place]
     if missing:
@@ -116,26 +149,44 @@ def read_table(file: File, rows: list[list[str]], classes: Sequence[str]) -> Tab
             f"need one column for each of {', '.join(classes)}"
         )
     columns = [place[column_key(name)] for name in classes]
+    read, problems = flags(rows, columns, header, file.path)
     found: dict[str, list[int]] = {}
-    for number, row in enumerate(rows, start=2):
-        stem = stem_of(row[0])
-        labels = [flag(row[column] if column < len(row) else "", file.path, number) for column in columns]
-        if found.setdefault(stem, labels) != labels:
-            raise MaclError(f"the label table {file.path} has two rows for {row[0]} that disagree: keep one")
-    return Table(tuple(found), np.array(list(found.values()), dtype=np.uint8).reshape(-1, len(classes)))
+    twice: list[str] = []
+    for (_, row), flagged in zip(rows, read, strict=True):
+        if found.setdefault(stem_of(row[0]), flagged) != flagged:
+            twice.append(row[0])
+    if twice:
+        problems += (f"the label table {file.path} has two rows for {some(twice)} that disagree: keep one",)
+    labels = np.array(list(found.values()), dtype=np.uint8).reshape(-1, len(classes))
+    return Table(tuple(found), labels, problems)
 
 
-def flag(cell: str, path: str, number: int) -> int:
-    """A 0/1 cell as a number.
+def flags(
+    rows: Sequence[Row], columns: Sequence[int], header: Sequence[str], path: str
+) -> tuple[list[list[int]], tuple[str, ...]]:
+    """The 0/1 cells of some columns as numbers, one list per row.
 
-    Raises:
-        MaclError: If it is neither.
+    Returns:
+        The numbers, 0 for what is neither, and one sentence on all of these.
     """
-    if cell.lower() in YES:
-        return 1
-    if cell.lower() in NO:
-        return 0
-    raise MaclError(f"the label table {path} has {cell!r} in row {number}: need 0 or 1")
+    faults: list[str] = []
+
+    def number(cell: str, row: int, column: int) -> int:
+        if cell.lower() not in YES | NO:
+            faults.append(f"{cell!r} in row {row}, column {header[column]}")
+        return int(cell.lower() in YES)
+
+    found = [
+        [number(row[column] if column < len(row) else "", at, column) for column in columns]
+        for at, row in rows
+    ]
+    return found, ((f"the label table {path} has {some(faults, '; ')}: need 0 or 1",) if faults else ())
+
+
+def some(faults: Sequence[str], between: str = ", ") -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(faults) - LISTED:,} more" if len(faults) > LISTED else ""
+    return between.join(faults[:LISTED]) + more
 
 
 def stem_of(cell: str) -> str:
@@ -168,7 +219,7 @@ def images_and_masks(
 
 def choose_table(
     files: Sequence[File], accepts: Callable[[str], bool], known: str, pattern: re.Pattern[str]
-) -> tuple[File, list[list[str]]] | None:
+) -> tuple[File, list[Row]] | None:
     """The one label table among `files`, with its rows; None if there is none.
 
     Args:
@@ -190,7 +241,7 @@ def choose_table(
             if table.name == known:
                 raise
             continue  # a note or a licence beside the images
-        fits = sum(bool(pattern.fullmatch(stem_of(row[0]))) for row in rows[1:])
+        fits = sum(bool(pattern.fullmatch(stem_of(row[0]))) for _, row in rows[1:])
         if 2 * fits > len(rows) - 1:
             if table.name == known:
                 return table, rows
@@ -221,6 +272,7 @@ def match(
         without_row=tuple(stem for stem in stems if stem not in rows),
         without_image=tuple(sorted(set(rows) - set(images))),
         notes=notes,
+        problems=table.problems,
     )
 
 
