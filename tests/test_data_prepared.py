@@ -241,6 +241,32 @@ def test_a_damaged_zip_member_is_named(tmp_path: Path) -> None:
     assert len(data.load("folder", archive, 8, skip_broken=True)) == 11
 
 
+def test_a_damaged_image_that_was_mended_is_there_again(tmp_path: Path) -> None:
+    """A better copy of the same zip has the same checksums in its directory."""
+    folder = person_folder(tmp_path / "plain", 12)
+    archive = fakes.pack(folder, tmp_path / "set.zip")
+    whole = archive.read_bytes()
+    member = next(file for file in source.scan(archive) if file.path == "s5/0005.png")
+    assert member.member is not None
+    content = bytearray(whole)
+    content[member.member.header_offset + 60] ^= 0xFF
+    archive.write_bytes(content)
+    first = data.load("folder", archive, 8, skip_broken=True)
+    assert [name for name, _ in first.skipped] == ["s5/0005.png"]
+    assert data.is_prepared("folder", archive, 8)
+    assert data.load("folder", archive, 8, skip_broken=True).key == first.key
+    archive.write_bytes(whole)
+    assert not data.is_prepared("folder", archive, 8)
+    with pytest.raises(MaclError, match="is not prepared"):
+        data.load("folder", archive, 8, skip_broken=True, only_prepared=True)
+    mended = data.load("folder", archive, 8)
+    assert (len(mended), mended.skipped) == (12, ())
+    assert mended.key != first.key
+    assert data.is_prepared("folder", archive, 8)
+    assert len(first.images) == 11, "whoever has the other open keeps it"
+    assert len(list((prepared.cache_root() / "prepared").iterdir())) == 1
+
+
 def person_folder(root: Path, count: int) -> Path:
     names = [f"s{i % 7}/{i:04d}.png" for i in range(count)]
     for i, name in enumerate(names):

@@ -167,9 +167,11 @@ def load(
     names = [found.names[i] for i in usable]
     files = [found.files[i] for i in usable]
     key = key_of(checksums(files, progress), size)
-    if only_prepared and not is_kept(key):
+    if only_prepared and not is_kept(key, files, size):
         raise not_prepared
     images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken)
+    if skipped:  # the same checksums, but other images than once these are mended
+        key = key_of([key, *map(str, kept)], size)
     names = [names[i] for i in kept]
     labels = found.labels[usable[kept]]
     return Dataset(
@@ -203,7 +205,7 @@ def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128
     except MaclError:
         return False
     files = [found.files[i] for i in _usable(found)[1]]
-    return bool(files) and all_remembered(files) and is_kept(key_of(checksums(files), size))
+    return bool(files) and all_remembered(files) and is_kept(key_of(checksums(files), size), files, size)
 
 
 def sides(name: str, root: str | Path | None = None) -> list[tuple[int, int]]:

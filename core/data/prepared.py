@@ -249,10 +249,10 @@ def prepare(
         MaclError: If images are broken and not to be skipped, or the disk is full.
     """
     folder = cache_root() / "prepared" / key
-    if not folder.is_dir():
+    if not is_kept(key, files, size):
+        _discard(folder)
         _write(folder, names, files, size, skip_broken, progress, known_broken)
-    kept = json.loads((folder / "kept.json").read_text())
-    broken = {int(index): why for index, why in kept["broken"].items()}
+    broken = _broken(folder)
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
     if (known_broken or skipped) and not skip_broken:
         raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
@@ -260,9 +260,41 @@ def prepare(
     return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
 
 
-def is_kept(key: str) -> bool:
-    """Whether the array of that key is on the disk, complete."""
-    return (cache_root() / "prepared" / key).is_dir()
+def is_kept(key: str, files: Sequence[Readable] = (), size: int = 8) -> bool:
+    """Whether the array of that key is on the disk, complete.
+
+    Images that were broken when it was made are decoded again: a zip names the checksum of the whole image
+    also where its bytes are damaged, so that a better copy has the same key.
+    """
+    folder = cache_root() / "prepared" / key
+    if not folder.is_dir():
+        return False
+    broken = _broken(folder) if files else {}
+    with quiet_decoding():
+        return all(_reason(files[index], size) is not None for index in broken)
+
+
+def _broken(folder: Path) -> dict[int, str]:
+    kept = json.loads((folder / "kept.json").read_text())
+    return {int(index): why for index, why in kept["broken"].items()}
+
+
+def _discard(folder: Path) -> None:
+    """Take an array off the disk; whoever has it open keeps it."""
+    if folder.is_dir():
+        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+        with contextlib.suppress(OSError):  # another process was first
+            folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _reason(file: Readable, size: int) -> str | None:
+    """Why an image cannot be decoded; None if it can."""
+    try:
+        decode(file.read(), size)
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+        return reason(error)
+    return None
 
 
 def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
@@ -299,16 +331,8 @@ def broken_message(skipped: Skipped, total: int) -> str:
 
 def broken_among(names: Sequence[str], files: Sequence[Readable], progress: Progress | None) -> Skipped:
     """(name, reason) of the images that cannot be decoded; nothing is kept."""
-
-    def one(file: Readable) -> str | None:
-        try:
-            decode(file.read(), 32)
-        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
-            return reason(error)
-        return None
-
     with quiet_decoding():
-        whys = in_parallel(one, files, progress, "Decoding images")
+        whys = in_parallel(lambda file: _reason(file, 32), files, progress, "Decoding images")
     return tuple((name, why) for name, why in zip(names, whys, strict=True) if why is not None)
 
 
