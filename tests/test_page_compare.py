@@ -20,7 +20,7 @@ from app.compare import filters
 from app.compare_table import View
 from app.figures import label_quality, scores
 from app.words import plain
-from core import report, runs
+from core import metrics, report, runs
 from core.benchmark import Benchmark
 from core.metrics import METRICS
 from core.report.labels import label_table
@@ -375,6 +375,24 @@ def test_labels_of_runs_whose_images_are_gone(another: Callable[..., None]) -> N
     page = compare(figure="Labels", seeds="7")
     assert len(page.get("plotly_chart")) == 1
     assert any("test images that hold them" in caption.value for caption in page.caption)
+
+
+@pytest.mark.usefixtures("two")
+def test_quality_by_the_number_of_labels_stands_below_the_labels() -> None:
+    page = compare(figure="Labels", metric="wAP@100")
+    (body,) = (
+        html.proto.body for html in page.get("html") if "number of labels of the query" in html.proto.body
+    )
+    assert "<caption>wAP@100" in body
+    head, *rows = cells(body)
+    for run in cache.finished_runs():
+        by_number = metrics.by_label_count(*run.embeddings())
+        assert head[1:] == [f"{n} label{'s' if n > 1 else ''}" for n in by_number]
+        (row,) = (row for row in rows if row[0].lower() == run.config.loss)
+        wanted = [f"{100 * values['wap']:.1f}" for values in by_number.values()]
+        assert row[1:] == ["–" if text == "nan" else text for text in wanted]
+    pinned = compare(figure="Labels", baseline="MACL")
+    assert any("difference to the baseline in points, mean" in html.proto.body for html in pinned.get("html"))
 
 
 def test_a_run_whose_embeddings_are_gone_is_left_out_of_the_labels(two: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from core import report
 from core.metrics import METRICS
 from core.report import Result, Row
-from core.report.labels import label_table
+from core.report.labels import count_table, label_table
 from core.report.queries import disagreement
 from core.runs import RunConfig
 
@@ -59,6 +59,18 @@ def test_labels_against_the_baseline_on_common_seeds() -> None:
     nan = math.nan
     np.testing.assert_allclose(table.values, [[10, nan, 10, 10], [10, nan, 0, 20]], atol=1e-12)
     np.testing.assert_allclose(table.groups["middle"], [10, 0], atol=1e-12)
+
+
+def test_the_number_of_labels_of_the_query() -> None:
+    given = {"macl0": {1: 0.5, 3: 0.1}, "macl1": {1: 0.7}, "oml0": {1: 0.8, 3: 0.4}, "oml1": {1: 0.8}}
+    table = count_table(block(), given)
+    assert table.numbers == (1, 3)
+    assert [row.method for row in table.rows] == ["OML", "MACL"]
+    np.testing.assert_allclose(table.values, [[80, 40], [60, 10]])
+    against = count_table(block("macl"), given)
+    assert against.difference
+    np.testing.assert_allclose(against.values, [[20, 30]])
+    assert not count_table(block(), {}).rows
 
 
 def test_methods_without_labels_are_left_out() -> None:

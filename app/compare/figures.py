@@ -66,7 +66,7 @@ def _wide(figure: go.Figure, alt: str, name: str = "") -> None:
 
 def _labels(found: Blocks, view: View) -> None:
     for place, rows in enumerate(found):
-        labels.show(rows, partial(_wide, name=str(place)))
+        labels.show(rows, view.metric, partial(_wide, name=str(place)))
 
 
 def _queries(found: Blocks, view: View) -> None:

@@ -1,7 +1,8 @@
-"""Who wins on rare labels: quality label by label, against the baseline where one is pinned."""
+"""Who wins on rare labels, who on images with many: against the baseline where one is pinned."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from html import escape
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,16 +10,21 @@ import streamlit as st
 
 from app import cache, compare_table
 from app.figures import label_quality
+from app.tables import Line, marked, page
+from app.tables import table as html_table
 from core.errors import MaclError
+from core.metrics import METRICS, by_label_count
+from core.metrics.ranking import Floats
 from core.report import Result, Row
-from core.report.labels import LabelTable, Quality, label_table
+from core.report.labels import LabelTable, Quality, count_table, label_table
 
 
-def show(rows: Sequence[Row], draw: Callable[[go.Figure, str], None]) -> None:
-    """The heat map of one block with a sentence; what it cannot show, in words.
+def show(rows: Sequence[Row], metric: str, draw: Callable[[go.Figure, str], None]) -> None:
+    """The heat map of one block with a sentence, its table by number of labels; what is missing, in words.
 
     Args:
         rows: One block.
+        metric: Key of that of the table.
         draw: Puts a figure with its description on the page.
     """
     title = compare_table.title(rows)
@@ -43,6 +49,40 @@ def show(rows: Sequence[Row], draw: Callable[[go.Figure, str], None]) -> None:
         f"mean over seeds. Labels from frequent to rare; in brackets the {of} that hold them. "
         f"{_rare(table)}{pinned}"
     )
+    _by_number(rows, metric)
+
+
+def _by_number(rows: Sequence[Row], metric: str) -> None:
+    """The metric by the number of labels of the query, of the runs whose embeddings are at hand."""
+    results = [result for row in rows if not row.reference for result in row.results if result.folder]
+    with st.spinner("Looking at every query …"):
+        quality = {result.id: found for result in results if (found := _numbers(result, metric))}
+    table = count_table(rows, quality)
+    if not table.rows:
+        return
+    heads = ["Method", *(f"{number} label{'s' if number > 1 else ''}" for number in table.numbers)]
+    digits = "+.1f" if table.difference else ".1f"
+    lines = [
+        Line([marked(compare_table.color(row), escape(compare_table.label(row))), *_cells(values, digits)])
+        for row, values in zip(table.rows, table.values, strict=True)
+    ]
+    what = "difference to the baseline in points" if table.difference else "percent"
+    note = f"by the number of labels of the query, {what}, mean over seeds"
+    st.html(page(html_table(METRICS[metric], heads, lines, range(1, len(heads)), note)))
+
+
+def _cells(values: Floats, digits: str) -> list[str]:
+    return ["–" if np.isnan(value) else f"{value:{digits}}".replace("-", "−") for value in values]
+
+
+def _numbers(result: Result, metric: str) -> dict[int, float] | None:
+    """A metric of a run by the number of labels of the query."""
+    try:
+        (run,) = cache.by_id([result.id])
+        found = cache.remembered(f"numbers {run.path}", lambda: by_label_count(*cache.embeddings(run)))
+    except (MaclError, OSError, ValueError):  # embeddings are gone, or the run
+        return None
+    return {number: values[metric] for number, values in found.items()}
 
 
 def _rare(table: LabelTable) -> str:

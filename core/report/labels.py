@@ -1,7 +1,8 @@
-"""Retrieval quality label by label: of every method, or against the baseline; head, middle and tail."""
+"""Retrieval quality label by label and by the number of labels: of every method, or against the baseline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from core.metrics import by_rarity
 from core.metrics.ranking import Floats
 from core.report.rows import Row
 
+Key = TypeVar("Key", bound=Hashable)  # of a column: a label, or a number of labels
 Quality = Mapping[str, float | None]  # label to its mean average precision, a fraction; None without a query
 
 
@@ -44,35 +46,74 @@ def label_table(
         counts: Images per label, for their order and for head, middle and tail.
     """
     classes = sorted(counts, key=lambda name: (-counts[name], name))
-    known = [row for row in rows if not row.reference and any(result.id in quality for result in row.results)]
-    base = next((row for row in known if row.baseline), None)
-    shown = tuple(row for row in known if row is not base) if base else tuple(known)
-    values = np.full((len(shown), len(classes)), np.nan)
-    for i, row in enumerate(shown):
-        mine = _by_seed(row, quality, classes)
-        if base is not None:
-            theirs = _by_seed(base, quality, classes)
-            mine = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()}
-        if mine:
-            values[i] = _mean(np.stack([mine[seed] for seed in sorted(mine)]))
+    shown, values, difference = _compared(rows, quality, classes)
     held = np.array([counts[name] for name in classes], dtype=np.float64)
     parts = [by_rarity(row, held) for row in values]
     groups = {name: np.array([part[name] for part in parts]) for name in ("head", "middle", "tail")}
-    return LabelTable(tuple(classes), held, shown, values, groups, base is not None)
+    return LabelTable(tuple(classes), held, shown, values, groups, difference)
 
 
-def _by_seed(row: Row, quality: Mapping[str, Quality], classes: Sequence[str]) -> dict[int, Floats]:
-    """Seed to percent per label (L,)."""
+@dataclass(frozen=True)
+class CountTable:
+    """Methods × number of labels of the query, in percent or percentage points.
+
+    Attributes:
+        numbers: N numbers of labels that some query has, rising.
+        rows: M methods.
+        values: (M, N) mean over seeds; nan where no such image could query.
+        difference: The values are method − baseline.
+    """
+
+    numbers: tuple[int, ...]
+    rows: tuple[Row, ...]
+    values: Floats
+    difference: bool
+
+
+def count_table(rows: Sequence[Row], quality: Mapping[str, Mapping[int, float]]) -> CountTable:
+    """The rows of one block by the number of labels of the query; against the pinned baseline as above.
+
+    Args:
+        rows: Methods of one block; those of whose results none is in `quality` are left out.
+        quality: Id of a result to number of labels to a metric, a fraction.
+    """
+    numbers = sorted({number for found in quality.values() for number in found})
+    shown, values, difference = _compared(rows, quality, numbers)
+    return CountTable(tuple(numbers), shown, values, difference)
+
+
+def _compared(
+    rows: Sequence[Row], quality: Mapping[str, Mapping[Key, float | None]], keys: Sequence[Key]
+) -> tuple[tuple[Row, ...], Floats, bool]:
+    """Methods (M), their means over seeds (M, K), and whether these are differences to the baseline."""
+    known = [row for row in rows if not row.reference and any(result.id in quality for result in row.results)]
+    base = next((row for row in known if row.baseline), None)
+    shown = tuple(row for row in known if row is not base) if base else tuple(known)
+    values = np.full((len(shown), len(keys)), np.nan)
+    for i, row in enumerate(shown):
+        mine = _by_seed(row, quality, keys)
+        if base is not None:
+            theirs = _by_seed(base, quality, keys)
+            mine = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()}
+        if mine:
+            values[i] = _mean(np.stack([mine[seed] for seed in sorted(mine)]))
+    return shown, values, base is not None
+
+
+def _by_seed(
+    row: Row, quality: Mapping[str, Mapping[Key, float | None]], keys: Sequence[Key]
+) -> dict[int, Floats]:
+    """Seed to percent per label, or per number of labels (K,)."""
     found = {}
     for result in row.results:
         if result.id in quality:
-            mine = [quality[result.id].get(name) for name in classes]
+            mine = [quality[result.id].get(key) for key in keys]
             found[result.config.seed] = np.array([np.nan if v is None else 100 * v for v in mine])
     return found
 
 
 def _mean(values: Floats) -> Floats:
-    """Mean over the seeds (S, L) -> (L,), without nan; nan where there is nothing else."""
+    """Mean over the seeds (S, K) -> (K,), without nan; nan where there is nothing else."""
     kept = ~np.isnan(values)
     total = np.where(kept, values, 0.0).sum(0)
     return np.asarray(np.where(kept.any(0), total / np.maximum(kept.sum(0), 1), np.nan))
