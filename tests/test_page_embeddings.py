@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
 from app import cache, pictures
-from app.embeddings import layouts, points, scatter, selection, settings, view
+from app.embeddings import colors, layouts, points, scatter, selection, settings, view
 from core import ask, project, runs, space
 from core.data import job
 from core.data.job import Preparation
@@ -155,6 +155,50 @@ def test_the_colour_of_quality_is_that_of_each_run(two: list[Run]) -> None:
         known = ~np.isnan(ap)
         assert (sent[~known] == 255).all()
         np.testing.assert_allclose(sent[known] / 254, ap[known], atol=0.003)
+
+
+def test_the_quality_of_many_images_is_that_of_a_sample(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "MOST_QUERIES", 10)
+    page = open_page(projection="PCA", color="Average precision as query", runs=[two[0].id])
+    sent = np.frombuffer(base64.b64decode(component(page, "panels")["panels"][0]["values"]), np.uint8)
+    scored = view._queries(32)
+    ap = np.full(32, np.nan)
+    ap[scored] = cache.query_scores(two[0])[view.METRIC][scored]
+    np.testing.assert_array_equal(sent, colors.to_bytes(ap))
+    assert any("10 of 32 test images" in caption.value for caption in page.caption)
+    monkeypatch.setattr(view, "MOST_QUERIES", 2000)
+    monkeypatch.setattr(view, "MOST_PAIRS", 32 * 7)
+    assert len(view._queries(32)) == 7
+
+
+def test_hover_says_of_which_drawing_it_is_and_whether_images_are_open(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = hover(open_page(projection="PCA", runs=[two[0].id]), [4])
+    told = component(page, "pictures")
+    assert told["mark"] == component(page, "panels")["mark"]
+    assert told["open"]
+    assert not told["pictures"][0]["notes"][0]
+    page.selectbox(settings.KEYS["mode"]).set_value("Average precision as query").run()
+    other = component(page, "pictures")
+    assert other["mark"] == component(page, "panels")["mark"] != told["mark"]
+    ap = cache.query_scores(two[0])[view.METRIC][4]
+    assert other["pictures"][0]["notes"] == ["" if np.isnan(ap) else f"AP Medium {100 * ap:.0f} %"]
+    monkeypatch.setattr(pictures, "is_prepared", lambda *place: False)
+    monkeypatch.setattr(cache, "is_open", lambda config: False)
+    monkeypatch.setattr(job, "status", lambda *place: Preparation("running", "image 3", 3, 9))
+    page.run()
+    assert not component(page, "pictures")["open"]
+
+
+def test_names_are_listed_when_they_are_asked_for(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    monkeypatch.setattr(selection, "to_csv", lambda *given: listed.append("") or "")
+    page = lasso(open_page(projection="PCA", runs=[two[0].id]), 0, [1, 2])
+    assert page.get("download_button")
+    assert not listed
 
 
 def test_a_lasso_finds_the_same_images_in_every_picture(two: list[Run], other_seed: Path, root: Path) -> None:
@@ -344,12 +388,31 @@ def test_through_training(two: list[Run], other_seed: Path, root: Path) -> None:
     panels = component(page, "panels")["panels"]
     assert [frame["epoch"] for frame in panels[0]["frames"]] == [0, 1, 2, 3]
     assert len(panels[1]["frames"]) == 1
+    assert panels[0]["note"] == "PCA"
     assert "saved no epochs" in panels[1]["note"]
+    first, second = component(page, "notes")["notes"]
+    assert first.endswith("after epoch 3")
+    assert "epoch" not in second
     assert page.get("plotly_chart")
     final = open_page(projection="PCA", runs=[other_seed.name])
+    (still,) = component(final, "panels")["panels"][0]["frames"]
+    assert still["epoch"] not in range(4)  # else a slider that comes begins there
     x, still = places(page, 0, 3), places(final, 0)
     x, still = x - x.mean(0), still - still.mean(0)
     np.testing.assert_allclose(x / np.abs(x).max(), still / np.abs(still).max(), atol=1e-3)
+
+
+def test_damaged_epochs_are_left_out_and_named(two: list[Run], other_seed: Path, root: Path) -> None:
+    shutil.copytree(other_seed, root / other_seed.name)
+    frames = root / other_seed.name / "frames"
+    (frames / "00001.safetensors").write_bytes(b"cut off")
+    z = load_file(frames / "00002.safetensors")["z"]
+    save_file({"z": z[:-1]}, frames / "00002.safetensors")
+    page = open_page(projection="PCA", runs=[other_seed.name], training="true")
+    (panel,) = component(page, "panels")["panels"]
+    assert [frame["epoch"] for frame in panel["frames"]] == [0, 3]
+    assert "without epoch 1, 2: damaged" in panel["note"]
+    assert page.get("plotly_chart")
 
 
 def test_permalink_names_what_is_gone(two: list[Run]) -> None:

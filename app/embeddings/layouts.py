@@ -8,6 +8,7 @@ each epoch begins with the next later one in the same way. No streamlit but the 
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from app import cache
 from app.embeddings.points import origin
 from core import project, space
+from core.errors import MaclError
 from core.project import Step, Umap
 from core.retrieve import Gallery
 from core.runs import Run
@@ -56,6 +58,17 @@ class Picture:
     method: str
 
 
+def saved(run: Run) -> list[int]:
+    """Epochs whose saved embeddings can be read and are those of the run's test images, ascending."""
+    wanted, found = len(cache.embeddings(run)[0]), []
+    for epoch in cache.frames(run):
+        with suppress(MaclError):
+            z = cache.frame(run, epoch)
+            if z.ndim == 2 and len(z) == wanted and np.isfinite(z).all():
+                found.append(epoch)
+    return found
+
+
 def moments(
     chosen: Sequence[Run], galleries: Sequence[Gallery], umap: Umap, training: bool
 ) -> list[list[Moment]]:
@@ -76,7 +89,7 @@ def moments(
 
 def _through_training(run: Run, gallery: Gallery, umap: Umap, final: Moment) -> list[Moment]:
     """Earlier epochs from the last one back, then later ones (where the best epoch was kept) onward."""
-    epochs = [epoch for epoch in cache.frames(run) if epoch != final.epoch]
+    epochs = [epoch for epoch in saved(run) if epoch != final.epoch]
     spare = max(1, MOST_DOTS // max(1, len(gallery.z)))
     if len(epochs) > spare:
         epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, spare).astype(int))]
@@ -87,10 +100,7 @@ def _through_training(run: Run, gallery: Gallery, umap: Umap, final: Moment) -> 
     for part in (before, after):
         beside, number = final.step, 0
         for epoch in part:
-            z = cache.frame(run, epoch)
-            if len(z) != len(gallery.z):
-                continue
-            beside = Step(z, umap, beside, same)
+            beside = Step(cache.frame(run, epoch), umap, beside, same)
             found.append(Moment(epoch, beside, number))
             number = len(found)  # the final one is number 0
     return found

@@ -58,10 +58,11 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   const close = () => { kept.leaving = setTimeout(() => { kept.stop?.(); kept.mark = null; }, 300); };
   if (kept.mark === data.mark && root.childElementCount) return close;
   kept.mark = data.mark;
+  kept.pictures = new Map(); // what they say is that of the runs and colours of a drawing
   kept.stop?.();
   const { n, dims, legend } = data;
   if (kept.version !== data.version || kept.selected?.length !== n) {
-    Object.assign(kept, { version: data.version, selected: new Uint8Array(n), pictures: new Map() });
+    Object.assign(kept, { version: data.version, selected: new Uint8Array(n) });
     if (kept.dims !== dims) kept.view = START();
   }
   kept.dims = dims;
@@ -486,9 +487,14 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   // -- what the server says: its selection, pictures; and which picture of the grid is pointed at
   const hear = () => {
     const said = globalThis.maclScatter;
-    if (said?.mark === data.mark) said.notes.forEach((more, p) => head(p, more));
+    if (said?.mark === data.mark) {
+      said.notes.forEach((more, p) => head(p, more));
+      if (said.pictures.length && said.open !== kept.open) // names alone until now
+        Object.assign(kept, { open: said.open, pictures: new Map() });
+      for (const one of said.pictures) kept.pictures.set(one.row, one);
+      if (!kept.pictures.has(marked)) marked = -1; // the next move of the mouse asks
+    }
     if (said?.version !== data.version) return;
-    for (const one of said.pictures) kept.pictures.set(one.row, one);
     if (said.seq >= kept.seq) {
       kept.seq = said.seq;
       const bits = bytes(said.bits), next = new Uint8Array(n);

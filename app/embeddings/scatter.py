@@ -19,6 +19,7 @@ from app.embeddings.points import Points
 HERE = Path(__file__).parent
 TALL = {1: 600, 2: 520}  # pixels at most, by how many stand beside each other
 COLUMNS = 4
+STILL = -1  # epoch of a picture without a slider: where one comes, it begins at the last epoch
 
 _scatter = component(
     "macl_scatter",
@@ -45,7 +46,7 @@ def drawing(
     for number, (head, picture) in enumerate(zip(heads, pictures, strict=True)):
         own, rows = points.own[number], points.rows[number]
         frames = [
-            {"epoch": 0 if still else epoch, "at": _text(_short((at[own] - centre) / extent))}
+            {"epoch": STILL if still else epoch, "at": _text(_short((at[own] - centre) / extent))}
             for epoch, at in zip(picture.epochs, picture.places, strict=True)
         ]
         panels.append(
@@ -87,7 +88,13 @@ def show(
 
 
 def tell(
-    version: str, seq: int, bits: str, pictures: list[dict[str, Any]], mark: str, notes: list[str]
+    version: str,
+    seq: int,
+    bits: str,
+    pictures: list[dict[str, Any]],
+    open: bool,
+    mark: str,
+    notes: list[str],
 ) -> None:
     """Hand what comes after the points to the component.
 
@@ -96,10 +103,14 @@ def tell(
         seq: Of the selection.
         bits: The selection.
         pictures: Of hovered points.
-        mark: Of the drawing that the notes are about.
+        open: Whether those could be shown; before, they are names and labels alone.
+        mark: Of the drawing that pictures and notes are about.
         notes: One for each picture, to be added to what stands above it.
     """
-    data = {"version": version, "seq": seq, "bits": bits, "pictures": pictures, "mark": mark, "notes": notes}
+    data = {
+        "version": version, "seq": seq, "bits": bits, "pictures": pictures, "open": open, "mark": mark,
+        "notes": notes,
+    }  # fmt: skip
     _marks(key="scatter_marks", data=data)
 
 

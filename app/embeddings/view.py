@@ -18,12 +18,12 @@ from app.retrieval import waiting
 from app.thumbnails import Thumbnails
 from core import ask, project, space
 from core.errors import MaclError
-from core.metrics import METRICS
+from core.metrics import METRICS, per_query
 from core.retrieve import Gallery
 from core.runs import Run
 
 METRIC = "map_medium"  # what the colour "average precision" means
-MOST_QUERIES = 2000  # scored in the page: a second
+MOST_QUERIES, MOST_PAIRS = 2000, 20_000_000  # of queries, and with images, scored in the page: a second
 _HOVER = "embeddings_hover"
 Images = Callable[[], Thumbnails | None]  # opened after the pictures are drawn: that can take a second
 
@@ -108,10 +108,13 @@ def show(
     pictures = layouts.pictures(spaces, found, settings.method, dims)
     notices = st.container()
     coloring = _coloring(chosen, found, numbered, settings, classes)
+    if settings.mode == "ap":
+        with notices:
+            _sampled(chosen)
     titles = names.short_labels(list(chosen))
     shades = [loss_color(cache.config(run).loss) for run in chosen]
     heads = [
-        scatter.panel(title, shade, _note(settings, picture, cache.frames(run)))
+        scatter.panel(title, shade, _note(settings, picture, run))
         for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
     ]
     selection.numbered(numbered)
@@ -124,7 +127,7 @@ def show(
         images,
         [run.id for run in chosen],
         _notes(chosen, found, numbered, settings),
-        lambda: [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)],
+        lambda: [_trusted(one, picture) for one, picture in zip(found, pictures, strict=True)],
     )
     prepare()  # open, or on the way, before a picture is wanted
     trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
@@ -149,20 +152,22 @@ def _explore(
     images: Images,
     runs: Sequence[str],
     notes: Sequence[np.ndarray],
-    trusts: Callable[[], Sequence[float]],
+    trusts: Callable[[], list[str]],
 ) -> None:
     """Pictures and selection; hovering and lassos run this part alone."""
     state = st.session_state
     scatter.show(data, selection.take, _hovered)
     chosen = numbered.where(state.get(selection.NAMES, ()))
-    hovered = [_picture(row, name, numbered, classes, images, notes) for row, name in state.get(_HOVER, [])]
+    asked = state.get(_HOVER, [])
+    hovered = [_picture(row, name, numbered, classes, images, notes) for row, name in asked]
     scatter.tell(
         numbered.version,
         int(state.get(selection.SEQ, 0)),
         points.to_bits(chosen),
         hovered,
+        bool(asked) and images() is not None,
         data["mark"],
-        ["" if math.isnan(trust) else f"trustworthiness {trust:.2f}" for trust in trusts()],
+        trusts(),
     )
     amount = int(chosen.sum())
     if not amount:
@@ -174,8 +179,8 @@ def _explore(
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{amount:,} of {len(numbered.names):,} images**", width="content")
         st.download_button(
-            "Names as CSV", selection.to_csv(numbered, chosen, classes), "macl-lab-selection.csv", "text/csv",
-            on_click="ignore",
+            "Names as CSV", lambda: selection.to_csv(numbered, chosen, classes),
+            "macl-lab-selection.csv", "text/csv", on_click="ignore",
         )  # fmt: skip
     selection.show(numbered, chosen, coloring, classes, images(), runs)
 
@@ -253,12 +258,35 @@ def _coloring(
 
 
 def _quality(run: Run, one: Gallery) -> np.ndarray:
-    """AP of each image of a gallery as query in the test split; nan for images of other splits."""
+    """AP of each image of a gallery as query in the test split; nan where it is not scored."""
     quality = np.full(len(one.names), np.nan)
-    tested = [row for row, split in enumerate(one.splits) if split == "test"]
-    if len(tested) <= MOST_QUERIES:
+    tested = np.array([row for row, split in enumerate(one.splits) if split == "test"])
+    asked = _queries(len(tested))
+    if len(asked) == len(tested):
         quality[tested] = cache.query_scores(run)[METRIC]
+    else:
+        quality[tested[asked]] = cache.remembered(
+            f"AP {run.path} {len(asked)}",
+            lambda: per_query(*cache.embeddings(run), queries=asked)[METRIC],
+        )
     return quality
+
+
+def _queries(images: int) -> np.ndarray:
+    """Rows of the test images that are scored: all of them, or a sample, the same one for every run."""
+    most = min(images, MOST_QUERIES, MOST_PAIRS // max(1, images))
+    return np.sort(np.random.default_rng(0).choice(images, most, replace=False))
+
+
+def _sampled(chosen: Sequence[Run]) -> None:
+    """Say where the colour is that of a sample alone."""
+    sizes = sorted({len(cache.embeddings(run)[0]) for run in chosen})
+    parts = [f"{len(_queries(n)):,} of {n:,}" for n in sizes if len(_queries(n)) < n]
+    if parts:
+        st.caption(
+            f"Average precision of a random sample, {' and '.join(parts)} test images, each against all "
+            "others of its run; the rest is grey."
+        )
 
 
 def _notes(
@@ -274,13 +302,27 @@ def _notes(
     return notes
 
 
-def _note(settings: Settings, picture: layouts.Picture, frames: Sequence[int]) -> str:
+def _note(settings: Settings, picture: layouts.Picture, run: Run) -> str:
     """What stands beside a picture's title; its trustworthiness comes later."""
     method = {"umap": "UMAP", "pca": "PCA"}[picture.method]
     if settings.method == "umap" and picture.method == "pca":
         method = "PCA until UMAP is there"
-    saved = "" if not settings.training or frames else " · saved no epochs"
-    return f"{method}{saved}"
+    if not settings.training:
+        return method
+    frames, usable = cache.frames(run), layouts.saved(run)
+    lost = [str(epoch) for epoch in frames if epoch not in usable]
+    if lost:
+        return f"{method} · without epoch {', '.join(lost)}: damaged"
+    return method if frames else f"{method} · saved no epochs"
+
+
+def _trusted(one: Gallery, picture: layouts.Picture) -> str:
+    """Trustworthiness of the final picture in words: a slider may show another one."""
+    trust = layouts.trust(one, picture)
+    if math.isnan(trust):
+        return ""
+    when = f" after epoch {picture.epochs[picture.final]}" if len(picture.epochs) > 1 else ""
+    return f"trustworthiness {trust:.2f}{when}"
 
 
 def _measured(run: Run, one: Gallery) -> space.Numbers:
@@ -296,7 +338,7 @@ def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:
     """How the numbers of the space went through training."""
     lines = []
     for run, title in zip(chosen, titles, strict=True):
-        epochs = cache.frames(run)
+        epochs = layouts.saved(run)
         if epochs:
             of = [_after(run, epoch) for epoch in epochs]
             lines.append(figures.Line(title, cache.config(run).loss, epochs, of))

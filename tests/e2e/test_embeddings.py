@@ -12,6 +12,7 @@ from core.runs import Run
 from tests.e2e.conftest import PATIENCE_MS, Server
 
 expect.set_options(timeout=PATIENCE_MS)
+HEAR = "(said) => { globalThis.maclScatter = said; dispatchEvent(new Event('macl-scatter')); }"
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +67,8 @@ def test_a_lasso_is_shared_and_survives_a_filter(server: Server, page: Page, two
     expect(page.locator(".selection")).to_have_count(0)
 
 
-def test_hover_shows_the_image(server: Server, page: Page, two: list[Run]) -> None:
-    open_page(server, page, two[:1], projection="PCA")
+def point_at_an_image(page: Page) -> None:
+    """Move the mouse over a picture until it meets a point; the same one for the same picture."""
     box = page.locator(".scatter canvas").bounding_box()
     assert box is not None
     for step in range(40 * 40):
@@ -75,8 +76,43 @@ def test_hover_shows_the_image(server: Server, page: Page, two: list[Run]) -> No
         page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
         if page.locator(".scatter .tip").is_visible():
             break
+
+
+def test_hover_shows_the_image(server: Server, page: Page, two: list[Run]) -> None:
+    open_page(server, page, two[:1], projection="PCA")
+    point_at_an_image(page)
     expect(page.locator(".tip img")).to_be_visible()
     assert page.locator(".tip .name").inner_text() in two[0].splits()["test"]
+
+
+def test_hover_shows_what_belongs_to_the_drawing(server: Server, page: Page, two: list[Run]) -> None:
+    open_page(server, page, two[:1], projection="PCA")
+    point_at_an_image(page)
+    expect(page.locator(".tip img")).to_be_visible()
+    late = page.evaluate("globalThis.maclScatter")
+    page.get_by_role("combobox", name="Colour").click()
+    page.get_by_role("option", name="Average precision as query").click()
+    expect(page.locator(".legend b")).to_contain_text("as query")
+    page.mouse.move(0, 0)
+    point_at_an_image(page)  # the same one: its AP was not known before
+    expect(page.locator(".tip .more")).to_contain_text("AP Medium")
+    expect(page.locator(".tip img")).to_be_visible()
+    page.evaluate(HEAR, late)
+    expect(page.locator(".tip .more")).to_contain_text("AP Medium")
+
+
+def test_hover_asks_again_when_images_are_open(server: Server, page: Page, two: list[Run]) -> None:
+    open_page(server, page, two[:1], projection="PCA")
+    point_at_an_image(page)
+    expect(page.locator(".tip img")).to_be_visible()
+    said = page.evaluate("globalThis.maclScatter")
+    names = [{**one, "uri": ""} for one in said["pictures"]]
+    page.evaluate(HEAR, {**said, "pictures": names, "open": False})
+    expect(page.locator(".tip img")).to_have_count(0)
+    page.evaluate(HEAR, {**said, "pictures": said["pictures"][-1:]})  # open, and nothing but another point
+    page.mouse.move(0, 0)
+    point_at_an_image(page)
+    expect(page.locator(".tip img")).to_be_visible()
 
 
 def test_umap_replaces_pca_and_a_reload_has_it_at_once(server: Server, page: Page, two: list[Run]) -> None:
@@ -94,6 +130,13 @@ def test_the_slider_goes_through_training(server: Server, page: Page, two: list[
     open_page(server, page, two, projection="PCA", training="true")
     slider = page.locator('.frames input[type="range"]')
     expect(page.locator(".frames output")).to_have_text("epoch 2 of 2")
+    page.get_by_role("switch", name="Through training").press("Space")
+    expect(slider).to_have_count(0)
+    page.get_by_role("switch", name="Through training").press(
+        "Space"
+    )  # begins with the picture that was there
+    expect(page.locator(".frames output")).to_have_text("epoch 2 of 2")
+    expect(page.locator(".scatter .note").first).to_contain_text("after epoch 2")
     slider.press("Home")
     expect(page.locator(".frames output")).to_have_text("epoch 0 of 2")
     page.get_by_role("button", name="Play").click()
