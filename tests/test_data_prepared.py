@@ -93,14 +93,14 @@ def test_floats_are_stretched_and_gaps_are_black() -> None:
 
 
 def deep_tiff(values: np.ndarray) -> bytes:
-    """An uncompressed colour TIFF with 16 bits per channel; Pillow cannot write one."""
+    """An uncompressed TIFF with 16 bits per channel, any number of them; Pillow cannot write one."""
     stream = io.BytesIO()
-    height, width, _ = values.shape
+    height, width, bands = values.shape
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     body = values.astype("<u2").tobytes()
-    for tag, value in ((256, width), (257, height), (258, (16, 16, 16)), (259, 1), (262, 2)):
+    for tag, value in ((256, width), (257, height), (258, (16,) * bands), (259, 1), (262, 2)):
         tags[tag] = value
-    for tag, value in ((273, 0), (277, 3), (278, height), (279, len(body))):
+    for tag, value in ((273, 0), (277, bands), (278, height), (279, len(body))):
         tags[tag] = value
     tags.save(stream)  # adds the offset of what follows to tag 273
     stream.write(body)
@@ -115,6 +115,32 @@ def test_colour_with_sixteen_bits_is_stretched_or_refused() -> None:
     assert np.abs(out - values / values.max() * 255).max() < 2
     with pytest.raises(ValueError, match="upper 8 nearly empty"), prepared.quiet_decoding():
         prepared.decode(deep_tiff(values // 16), 8)
+
+
+def test_a_tiff_of_many_bands_is_called_so() -> None:
+    data = deep_tiff(np.zeros((8, 8, 13), np.uint16))
+    with prepared.quiet_decoding():
+        with pytest.raises(ValueError, match="a TIFF with a band layout that cannot be read: save it as 8-"):
+            prepared.decode(data, 8)
+        with pytest.raises(EOFError) as caught:  # as if what follows had not come
+            prepared.decode(data[:4] + len(data).to_bytes(4, "little") + data[8:], 8)
+    assert prepared.reason(caught.value) == "truncated or damaged"
+
+
+@pytest.mark.parametrize(
+    ("fourth", "is_transparency"),
+    [
+        (np.full((8, 8), 90), False),  # near infrared
+        (np.arange(64).reshape(8, 8) * 5 % 256, False),
+        (np.zeros((8, 8)), False),  # nothing would be seen
+        (np.repeat([[0] * 6 + [255] * 2], 8, axis=0), True),  # the edge of a scene
+    ],
+)
+def test_near_infrared_is_not_taken_for_transparency(fourth: np.ndarray, is_transparency: bool) -> None:
+    image = Image.fromarray(np.dstack([COLOURS, fourth.astype(np.uint8)]))
+    out = decoded(image, "TIFF")
+    seen = fourth > 0 if is_transparency else np.ones((8, 8), bool)
+    assert (out == COLOURS * seen[..., None]).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF", "PNG"])

@@ -13,6 +13,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import time
 import uuid
 import warnings
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.cores import cores
 from core.errors import MaclError
 
-VERSION = 1  # part of every key: raise it when the same files would give other pixels
+VERSION = 2  # part of every key: raise it when the same files would give other pixels
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
@@ -145,15 +146,16 @@ def writing(path: Path) -> Iterator[Path]:
 def decode(data: bytes, size: int) -> np.ndarray:
     """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
 
-    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black; integers of more than 8
-    bits and floats are stretched from their own smallest and largest value to 0..255.
+    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band that
+    says something else is left out; integers of more than 8 bits and floats are stretched from their own
+    smallest and largest value to 0..255.
 
     Raises:
         Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
     """
     if not data:
         raise UnidentifiedImageError("empty file")
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with _open(data) as image:
         deep = any(";16" in str(tile[3]) for tile in image.tile)
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # twice the target keeps the antialiasing exact enough
@@ -161,6 +163,19 @@ def decode(data: bytes, size: int) -> np.ndarray:
         rgb = _rgb(image, deep)
     small = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
     return np.asarray(small)
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        places = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
+        place = places.get(data[:4])
+        if place is None or len(data) < 16:
+            raise
+        if struct.unpack_from(place, data)[0] >= len(data):  # where its directory should be
+            raise EOFError from None
+        raise ValueError("a TIFF with a band layout that cannot be read: save it as 8-bit RGB") from None
 
 
 def _rgb(image: Image.Image, deep: bool) -> Image.Image:
@@ -177,8 +192,16 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
         return Image.fromarray(_stretch(high.astype(np.float64)))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
+        if image.format == "TIFF" and not _is_transparency(rgba.getchannel("A")):
+            return rgba.convert("RGB")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _is_transparency(alpha: Image.Image) -> bool:
+    """Whether a fourth band says what is seen: near infrared, often tagged so, is neither all nor nothing."""
+    count = alpha.histogram()
+    return count[255] > 0 and 2 * sum(count[1:255]) < sum(count)
 
 
 def _stretch(values: np.ndarray) -> np.ndarray:
