@@ -124,6 +124,17 @@ def test_counts_by_split() -> None:
     assert duplicates.leaked(pairs, splits) == 1  # image 4, twice
 
 
+def test_all_copies_of_a_flat_image_count() -> None:
+    """The search pairs each only with the first, which is in neither of the two splits."""
+    images = np.full((3, SIDE, SIDE, 3), 90, np.uint8)
+    splits = {"train": np.array([1]), "val": np.array([0]), "test": np.array([2])}
+    pairs = twins.find(images)
+    assert [(pair.a, pair.b) for pair in pairs] == [(0, 1), (0, 2)]
+    assert duplicates.leaked(pairs, splits) == 1
+    assert duplicates.leaked(pairs, splits | {"train": np.array([0]), "val": np.array([1])}) == 1
+    assert duplicates.leaked([Pair(0, 1, 0.8, 1), Pair(0, 2, 0.8, 1)], splits) == 0, "alike is not the same"
+
+
 def ended(key: str) -> job.Preparation:
     deadline = time.monotonic() + 120
     while (about := duplicates.status(key)).state == "running":

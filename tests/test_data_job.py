@@ -156,6 +156,12 @@ def test_the_strip_is_drawn_by_the_code_that_trains(tiny: Path) -> None:
         np.testing.assert_array_equal(sheet[:, left : left + SIZE, :3], shown[place])
 
 
+def test_another_augmentation_draws_another_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = preview.path("key", SIZE, 0, 7)
+    monkeypatch.setattr(preview, "VERSION", preview.VERSION + 1)
+    assert preview.path("key", SIZE, 0, 7) != before
+
+
 @pytest.mark.usefixtures("own_cache")
 def test_the_strip_comes_from_a_process_of_its_own(tiny: Path) -> None:
     dataset = data.load("folder", str(tiny), image_size=SIZE)

@@ -2,7 +2,7 @@
 
 The paper names the operations and no strengths; the constants below are ours. Random numbers are drawn per
 image on the CPU, so one seed gives the same images on every device, and what becomes of an image depends on
-its place in the batch and not on the images beside it.
+its place in the batch and not on the images beside it. Who changes what is drawn raises `preview.VERSION`.
 """
 
 import math

@@ -17,6 +17,7 @@ from core.data.prepared import cache_root
 from core.errors import MaclError
 from core.files import lock, write_atomic
 
+VERSION = 1  # of the augmentation: raise it when the same seed would draw other pixels
 VERSIONS = 7  # augmented versions beside the evaluation view
 GAP = 6  # transparent pixels between two
 
@@ -48,7 +49,7 @@ def status(key: str, image_size: int, seed: int, index: int) -> Preparation:
 
 def path(key: str, image_size: int, seed: int, index: int) -> Path:
     """Where the strip lies once it is drawn: a PNG, the evaluation view first."""
-    return cache_root() / "previews" / f"{key}-{image_size}-{seed}-{index}.png"
+    return cache_root() / "previews" / f"{key}-{image_size}-{seed}-{index}-{VERSION}.png"
 
 
 def strip(images: np.ndarray) -> Image.Image:
