@@ -113,10 +113,10 @@ def mark(root: Path) -> str:
     Empty where nothing can be read.
     """
     try:
-        found = [(root, root.stat())] if root.is_file() else list(_walk(root))
+        found = [(str(root), root.stat())] if root.is_file() else list(_walk(root))
     except (MaclError, OSError, ValueError):
         return ""
-    stamps = sorted((str(path), about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found)
+    stamps = sorted((path, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found)
     return sha256(repr(stamps).encode()).hexdigest()[:32]
 
 
@@ -145,27 +145,29 @@ def scan(root: Path) -> list[File]:
         return sorted(_in_zip(root), key=lambda file: file.path)
     found: dict[str, File] = {}
     archives: list[Path] = []
+    start = len(os.path.join(root, ""))
     for path, about in _walk(root):
-        relative = path.relative_to(root)
-        if path.suffix.lower() == ".zip":
-            if len(relative.parts) <= ZIP_DEPTH:
-                archives.append(path)
+        relative = path[start:]
+        if path.lower().endswith(".zip"):
+            if relative.count("/") < ZIP_DEPTH:
+                archives.append(Path(path))
         else:
-            found[relative.as_posix()] = File(relative.as_posix(), path, about.st_size)
+            found[relative] = File(relative, Path(path), about.st_size)
     for archive in sorted(archives):
         for file in _in_zip(archive):
             found.setdefault(file.path, file)
     return [found[path] for path in sorted(found)]
 
 
-def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Path and status of every file under a folder; text, because a `Path` takes longer than the look."""
     count = 0
-    stack = [folder]
+    stack = [str(folder)]
     seen: set[tuple[int, int]] = set()  # a linked folder may lead back to one above it
     while stack:
         here = stack.pop()
         try:
-            about = here.stat()
+            about = os.stat(here)
             if (about.st_dev, about.st_ino) in seen:
                 continue
             seen.add((about.st_dev, about.st_ino))
@@ -174,7 +176,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
                     if entry.is_dir():
-                        stack.append(Path(entry.path))
+                        stack.append(entry.path)
                     elif entry.is_file():  # false for a link to nowhere
                         count += 1
                         if count > MOST_FILES:
@@ -182,7 +184,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
                                 f"{folder} holds more than {MOST_FILES:,} files: "
                                 "give the folder of the data set itself"
                             )
-                        yield Path(entry.path), entry.stat()
+                        yield entry.path, entry.stat()
         except OSError as error:
             raise MaclError(f"{here} cannot be read ({error.strerror}): check its permissions") from None
 
