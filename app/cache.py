@@ -460,4 +460,5 @@ def _opened() -> set[tuple[str, str | None, int, bool]]:
 
 @st.cache_resource(show_spinner="Opening the images …", max_entries=10)
 def _thumbnails(name: str, root: str | None, image_size: int, skip_broken: bool) -> Thumbnails:
-    return Thumbnails(load(name, root, image_size=image_size, skip_broken=skip_broken))
+    found = load(name, root, image_size=image_size, skip_broken=skip_broken, only_prepared=True)
+    return Thumbnails(found)
