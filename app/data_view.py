@@ -150,8 +150,9 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     if about.state == "running":
         _progress(name, root, size)
         return None
-    usable = findings(name, root)
+    # before what it finds: one that ends in between would be drawn without
     looking = examination.status(name, root) if name != "demo" else job.Preparation("done")
+    usable = findings(name, root)
     if looking.state == "running":
         _looking(name, root)
         return None

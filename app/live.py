@@ -16,16 +16,19 @@ EVERY = 1.0  # seconds between refreshes while something runs
 IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or another tab has started
 
 
-def watch(chosen: list[Run], key: str, *, controls: bool = True, every: float = EVERY) -> None:
+def watch(
+    chosen: list[Run], key: str, words: dict[str, str], *, controls: bool = True, every: float = EVERY
+) -> None:
     """Progress of what runs, curves of the chosen runs; the whole page is drawn anew when a state changes.
 
     Args:
         chosen: Runs whose curves are drawn.
         key: Of the page.
+        words: From `states`, before anything was drawn: a run that ends while the page is being drawn leaves
+            buttons of its old state, and must not be taken for drawn.
         controls: Let the person choose what is drawn over what.
         every: Seconds between refreshes while something runs.
     """
-    words = states()
     st.session_state[f"{key}_states"] = words
     active = any(word in ACTIVE for word in words.values())
     st.fragment(run_every=every if active else IDLE_EVERY)(_watch)([run.id for run in chosen], key, controls)

@@ -19,6 +19,7 @@ def configs() -> list[RunConfig]:
 
 def quick_start() -> None:
     """The button; and once it was pressed, what has come of it. The runs are in the permalink."""
+    states = live.states()
     known = {run.id: run for run in cache.all_runs()}
     runs = [known[name] for name in st.query_params.get_all("quick") if name in known]
     going = any(live.state(run) in live.ACTIVE for run in runs)
@@ -40,7 +41,7 @@ def quick_start() -> None:
     if runs:
         with st.container():
             _steps(runs)
-        live.watch(runs, "home", controls=False, every=0.5)  # the way on is to appear at once
+        live.watch(runs, "home", states, controls=False, every=0.5)  # the way on is to appear at once
 
 
 def finished() -> list[Run]:

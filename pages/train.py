@@ -6,6 +6,7 @@ from app.warm import keep_workers
 st.title("Train")
 st.caption("Start runs with one or several losses and watch them; they go on when this page is closed.")
 keep_workers()
+states = live.states()
 
 form, results = st.columns([2, 5], gap="large")
 with form:
@@ -23,7 +24,7 @@ with results:
         run_list.actions(chosen)
     with st.container():
         run_list.outcomes(chosen)
-    live.watch(chosen, "train")
+    live.watch(chosen, "train", states)
     with st.container():
         run_list.details(chosen)
     if not chosen:

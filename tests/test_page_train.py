@@ -15,12 +15,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app import cache, names, train_form
+from app import cache, names, run_list, train_form
 from app.command import FLAGS, command
 from app.figures import curves
 from core import cli, duration, launch, runs
 from core.errors import MaclError
 from core.runs import Run, RunConfig
+from tests import small_runs
 from tests.components import component_data
 from tests.small_runs import wait
 
@@ -272,6 +273,23 @@ def test_long_curves_are_thinned_without_losing_spikes_or_ends() -> None:
     assert (fx[0], fx[-1]) == (0, 99_999)
     assert fy[fx == 54_321] == 9
     assert (np.diff(fx) > 0).all()
+
+
+def test_a_run_that_stops_while_the_page_is_drawn_has_the_page_drawn_again(
+    tiny: Path, root: Path, no_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else "Resume" stays as it was for a run that had not stopped yet."""
+    run = launch.submit(small_runs.config(tiny), root)
+    usual = run_list.actions
+
+    def stops_after(selected: list[Run]) -> None:
+        usual(selected)
+        launch.stop(run)
+
+    monkeypatch.setattr(run_list, "actions", stops_after)
+    page = train_page(runs=[run.id])
+    assert any("has stopped" in info.value for info in page.info)
+    assert not button(page, "Resume").disabled
 
 
 def test_epochs_come_from_the_steps() -> None:
