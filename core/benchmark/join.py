@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core import metrics
+from core import metrics, recent
 from core.benchmark.files import config_of, content
 from core.benchmark.plan import Plan, identity
-from core.benchmark.split import alike, label_counts, opened, place
+from core.benchmark.split import alike, label_counts, place
 from core.errors import MaclError
 
 SOURCE = ("made", "command", "versions", "notes", "tuned")  # kept of a summary whose rows were joined
@@ -71,7 +71,7 @@ def _checked(path: Path, row: dict[str, Any], split: dict[str, Any], plan: Plan)
     """What a summary says of a split, if it is that of the images here."""
     dataset, seed = row["config"]["dataset"], config_of(row).seed
     config = plan.config(dataset, plan.methods[0], seed)
-    data = opened(config)
+    data = recent.dataset(config)
     here = {"chance": metrics.chance(data.labels[data.splits["test"]]), "label_counts": label_counts(data)}
     try:
         same = alike(split, here)

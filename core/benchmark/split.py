@@ -3,34 +3,23 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from core.data import Dataset, load
+from core import recent
+from core.data import Dataset
 from core.runs import RunConfig
 
 SAME = 2e-6  # chance of one and the same test split agrees to this: a summary rounds
 DIGITS = 6
 
 
-def opened(config: RunConfig, progress: Callable[[int, int, str], None] | None = None) -> Dataset:
-    """The images of a run with their split; MaclError if they are not there."""
-    return load(
-        config.dataset,
-        config.data_root,
-        image_size=config.image_size,
-        seed=config.seed,
-        skip_broken=config.skip_broken,
-        progress=progress,
-    )
-
-
 def about(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
     """Sizes of a split, its chance and oracle, and how many of its training images have each label."""
-    data = opened(config)
+    data = recent.dataset(config)
     return place(data, config) | {
         "images": scores["images"],
         "train_images": len(data.splits["train"]),

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from core import recent
 from core.benchmark.plan import Method, Plan, identity
-from core.benchmark.split import opened
 from core.errors import MaclError
 from core.files import lock, unlock
 from core.runs import Run, RunConfig, create, list_runs
@@ -64,7 +64,7 @@ def train(
     """
     for dataset in plan.roots:  # a person's mistake must not show after hours
         first = next(plan.report(dataset, plan.methods))
-        opened(first, tell)
+        recent.dataset(first, tell)
     try:
         (folder / ".claims").mkdir(parents=True, exist_ok=True)
     except OSError as error:
