@@ -157,6 +157,8 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
         _looking(name, root)
         return None
     if not usable:
+        if looking.state != "done" and cache.checked(name, root).images:
+            _look(name, root)  # a fault of the table hides no fault of the images
         return None
     for told in (about, looking):
         if told.state == "failed":
@@ -169,13 +171,17 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
             job.start(name, root, size, skip)
             st.rerun()
         if looking.state != "done":
-            st.button(
-                "Look at every image first",
-                on_click=examination.start,
-                args=(name, root),
-                help="Decodes all of them and lists those that cannot be read; nothing else is done",
-            )
+            _look(name, root)
     return None
+
+
+def _look(name: str, root: str | None) -> None:
+    st.button(
+        "Look at every image first",
+        on_click=examination.start,
+        args=(name, root),
+        help="Decodes all of them and lists those that cannot be read; nothing else is done",
+    )
 
 
 @st.fragment(run_every=EVERY)

@@ -255,6 +255,29 @@ def test_broken_images_are_named_and_can_be_left_out(
     assert "159 images" in own(mine).subheader[0].value, "another tab, or after a reload"
 
 
+def test_a_fault_of_the_table_hides_no_broken_image(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    mine = tmp_path / "mine"
+    shutil.copytree(tiny, mine)
+    (mine / "scene003.png").write_bytes(b"no image")
+    table = mine / "labels.csv"
+    table.write_text(
+        table.read_text()
+        .replace("scene007.png,0", "scene007.png,maybe")
+        .replace("scene007.png,1", "scene007.png,maybe")
+    )
+    page = own(mine)
+    assert "'maybe' in row 9" in page.error[0].value
+    assert [button.label for button in page.button] == ["Look at every image first"]
+    page.button[0].click().run()
+    wait(lambda: examination.status("folder", str(mine)).state == "done")
+    page.run()
+    assert "'maybe' in row 9" in page.error[0].value
+    assert any(item.label == "Cannot be read: 1" for item in page.expander)
+
+
 def test_every_problem_is_listed_before_anything_starts(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
