@@ -1,17 +1,20 @@
-"""Runs of a second, and waiting for what other processes do with them."""
+"""Runs of a second, waiting for what other processes do with them, and comparing what came of them."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from core.runs import RunConfig
+import numpy as np
+from safetensors.numpy import load_file
+
+from core.runs import Run, RunConfig
 
 
-def config(tiny: Path, **fields: Any) -> RunConfig:
+def config(tiny: Path, preset: str = "instant", **fields: Any) -> RunConfig:
     """Two epochs on the folder of drawn scenes."""
     given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "mulsupcon"} | fields
-    return RunConfig.build("instant", dataset="folder", data_root=str(tiny), **given)
+    return RunConfig.build(preset, dataset="folder", data_root=str(tiny), **given)
 
 
 def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
@@ -20,3 +23,25 @@ def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:
     while not for_what():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def curve(run: Run) -> list[tuple[float, ...]]:
+    """The curve without the two columns that depend on the clock."""
+    return [
+        tuple(value for key, value in row.items() if key not in ("images_per_s", "seconds"))
+        for row in run.history()
+    ]
+
+
+def weights(run: Run) -> dict[str, np.ndarray]:
+    return load_file(run.path / "model.safetensors")
+
+
+def assert_same_outcome(a: Run, b: Run) -> None:
+    assert curve(a) == curve(b)
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+    for key in ("metrics", "epoch"):
+        assert a.scores()[key] == b.scores()[key]

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.numpy import load_file
 from safetensors.torch import save
 
 from core import metrics, record, runs, train
@@ -25,6 +24,7 @@ from core.data import demo
 from core.errors import MaclError
 from core.files import write_atomic
 from core.runs import Run, RunConfig
+from tests.small_runs import assert_same_outcome, curve, weights
 
 KILLS = int(os.environ.get("MACL_TEST_KILLS", "4"))
 
@@ -39,28 +39,6 @@ def full(tiny: Path, **fields: Any) -> RunConfig:
     """All of a ResNet-18 from scratch at 32 px, with augmentation."""
     given = {"image_size": 32, "batch_size": 16, "epochs": 3, "loss": "macl"} | fields
     return RunConfig.build("quick", dataset="folder", data_root=str(tiny), device="cpu", **given)
-
-
-def curve(run: Run) -> list[tuple[float, ...]]:
-    """The curve without the two columns that depend on the clock."""
-    return [
-        tuple(value for key, value in row.items() if key not in ("images_per_s", "seconds"))
-        for row in run.history()
-    ]
-
-
-def weights(run: Run) -> dict[str, np.ndarray]:
-    return load_file(run.path / "model.safetensors")
-
-
-def assert_same_outcome(a: Run, b: Run) -> None:
-    assert curve(a) == curve(b)
-    first, second = weights(a), weights(b)
-    assert first.keys() == second.keys()
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
-    for key in ("metrics", "epoch"):
-        assert a.scores()[key] == b.scores()[key]
 
 
 def test_a_run_leaves_everything_a_page_reads(tiny: Path, tmp_path: Path) -> None:
