@@ -576,28 +576,62 @@ def test_benchmarks_came_with_the_product() -> None:
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
 def test_a_recorded_benchmark_is_whole(path: Path) -> None:
     found = benchmark.read(path)
-    options = dict(re.findall(r"--(\w[\w-]*) (\S+)", found.about["command"]))
-    datasets, seeds = options["datasets"].split(","), parse_seeds(options["seeds"])
-    methods = parse_methods(options["losses"])
-    done = [(r.config.dataset, r.config.loss, r.config.seed) for r in found.results]
-    assert len(found.results) == len(datasets) * len(methods) * len(seeds)
-    assert {(d, s) for d, _, s in done} == {(d, s) for d in datasets for s in seeds}
-    assert {loss for _, loss, _ in done} == {method.loss for method in methods}
+    commands = [found.about["command"], *found.about.get("earlier", ())]
+    asked = [dict(re.findall(r"--(\w[\w-]*) (\S+)", command)) for command in commands]
+    expected = {
+        (dataset, method.loss, method.params.get("denominator") == "own", seed)
+        for options in asked
+        for dataset in options["datasets"].split(",")
+        for method in parse_methods(options["losses"])
+        for seed in parse_seeds(options["seeds"])
+    }
+    configs = [result.config for result in found.results]
+    done = [(c.dataset, c.loss, c.params.get("denominator") == "own", c.seed) for c in configs]
+    assert sorted(done) == sorted(expected)
     assert found.about["failures"] == []
     assert found.about["versions"].keys() >= {"macl-lab", "python", "torch", "numpy"}
     assert found.about["devices"]
     assert re.search(r"(?<![\w.])/\w", path.read_text()) is None  # no path of a machine
     for result in found.results:
         assert result.recorded
-        assert result.config.preset == options["preset"]
+        assert {result.config.preset} == {options["preset"] for options in asked}
         for name, value in result.scores["metrics"].items():
             assert 0 < value <= 1, name
-    if len(seeds) >= 10:
-        rows = [row for row in report.summary(found.results) if row.loss == "chance"]
-        for row in rows:
-            levels = ("map_sim", "map_easy", "map_medium", "map_hard")
-            for name, (mean, spread) in zip(levels, CHANCE[row.dataset], strict=True):
-                assert abs(row.values[name][0] - mean) < 3 * spread / np.sqrt(len(seeds)) + 0.05
+    for row in report.summary(found.results):
+        if row.loss != "chance":
+            continue
+        levels = ("map_sim", "map_easy", "map_medium", "map_hard")
+        for name, (mean, spread) in zip(levels, CHANCE[row.dataset], strict=True):
+            assert abs(row.values[name][0] - mean) < 3 * spread / np.sqrt(len(row.seeds)) + 0.05
+
+
+@pytest.mark.parametrize("preset", ["instant", "quick"])
+def test_a_table_of_the_readme_is_the_recorded_one(preset: str) -> None:
+    found = benchmark.read(files.PROJECT / "assets" / "benchmarks" / f"{preset}.json")
+    table = report.to_markdown(report.summary(found.results, dataset="dlrsd"))
+    readme = (files.PROJECT / "README.md").read_text()
+    assert "".join(line for line in table.splitlines(keepends=True) if line.startswith("|")) in readme
+
+
+def test_the_readme_says_what_the_recorded_seeds_allow() -> None:
+    """Of the whole network trained from scratch; MulSupCon is the baseline."""
+    found = benchmark.read(files.PROJECT / "assets" / "benchmarks" / "quick.json")
+    blocks = {block[0].dataset: block for block in report.blocks(report.summary(found.results))}
+    verdicts: dict[str, dict[str, set[str]]] = {}
+    for dataset, block in blocks.items():
+        base = report.named(block, "mulsupcon")
+        assert base is not None
+        for row in report.pin(block, base):
+            if "map_medium" in row.against:
+                verdict = row.against["map_medium"].verdict
+                verdicts.setdefault(dataset, {}).setdefault(verdict, set()).add(row.name)
+    assert verdicts["dlrsd"]["better"] == {"LProto", "LMsc"}
+    assert verdicts["dlrsd"]["worse"] == {"Sim-Dis", "MACL", "Wg-MACL"}
+    for dataset in ("ml_aid", "whdld"):
+        assert verdicts[dataset].keys() == {"same"}
+        rows = [row for row in blocks[dataset] if not row.reference]
+        last = sorted(rows, key=lambda row: row.values["map_medium"][0])[:2]
+        assert {row.name for row in last} == {"MACL", "Wg-MACL"}
 
 
 def test_the_readme_names_every_choice_at_the_edge_of_the_search() -> None:
