@@ -28,7 +28,7 @@ class Images:
         # a GPU with room keeps all images: no copy per step
         self.resident: Tensor | None = None
         if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
-            self.resident = torch.from_numpy(np.ascontiguousarray(data.images)).to(device)
+            self.resident = torch.from_numpy(np.array(data.images)).to(device)
 
     def train(self, rows: np.ndarray, step: int) -> Tensor:
         """Training images of these rows; the random numbers depend on seed and step alone."""
@@ -47,8 +47,8 @@ class Images:
 
     def _gather(self, rows: np.ndarray) -> Tensor:
         if self.resident is not None:
-            return self.resident[torch.from_numpy(rows).to(self.device)]
-        return torch.from_numpy(self.images[rows]).to(self.device, non_blocking=True)  # (B, P, P, 3) uint8
+            return self.resident[devices.send(torch.from_numpy(rows), self.device)]
+        return devices.send(torch.from_numpy(self.images[rows]), self.device)  # (B, P, P, 3) uint8
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=self.layout)
@@ -62,7 +62,7 @@ class Frozen:
 
     def train(self, rows: np.ndarray, step: int) -> Tensor:
         """Features of these rows."""
-        return self.table[torch.from_numpy(rows).to(self.table.device)]
+        return self.table[devices.send(torch.from_numpy(rows), self.table.device)]
 
     def test(self, rows: np.ndarray) -> Tensor:
         """Features of these rows."""

@@ -92,6 +92,22 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if prefers else torch.contiguous_format
 
 
+def runs_ahead(device: torch.device) -> bool:
+    """Whether the program goes on while the device still computes, and waits where it looks at a value."""
+    return device.type != "cpu"
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A copy on the device of a tensor in main memory (on the CPU the tensor itself), without waiting for it.
+
+    Only from pinned memory does CUDA copy while the program goes on; from other memory it first waits until
+    everything before is done.
+    """
+    if device.type == "cuda" and torch.cuda.is_available():
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
 def describe(device: torch.device, precision: str = "auto") -> str:
     """For logs: "cpu, 2 threads, AMD EPYC, bf16" or "cuda:0, NVIDIA H200, bf16"."""
     what = precision_of(device, precision)

@@ -13,9 +13,10 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from core.errors import MaclError
 from core.features import features
 from core.files import lock, unlock, write_atomic
 from core.losses import make_loss
+from core.losses.batch import BatchLoss, unchecked
 from core.model import Encoder, ProjectionHead, build_backbone
 from core.runs import Run, State, without_nan
 
@@ -189,6 +191,9 @@ class Trainer:
         self.run, self.log, self.config, self.auto = run, log, run.config, auto
         self.step = 0  # steps done
         self.losses: list[float] = []  # of the steps since the last line of the curve
+        self.unread: list[
+            tuple[int, Tensor]
+        ] = []  # steps with loss and norm of the gradient, still on the GPU
         self.best = -math.inf
         self.best_epoch = 0
         self.seconds = 0.0  # spent in training before this start
@@ -203,6 +208,7 @@ class Trainer:
         torch.backends.cudnn.deterministic = True
         devices.keep_memory()  # a tenth of a step on a CPU
         self.device = devices.resolve(self.auto if config.device == "auto" else config.device)
+        self.ahead = devices.runs_ahead(self.device)
         log.say(f"device: {devices.describe(self.device, config.precision)}")
 
         started = time.monotonic()
@@ -254,6 +260,9 @@ class Trainer:
         self.encoder.to(self.device)
         labels = torch.from_numpy(np.asarray(data.labels[self.rows]))
         self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(self.device)
+        self.formula: Callable[[Tensor, Tensor], Any] = (
+            partial(unchecked, cast(BatchLoss, self.loss)) if self.ahead else self.loss
+        )
         self.labels = torch.from_numpy(np.asarray(data.labels)).to(self.device)  # (N, L)
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         parameters = [*self.encoder.parameters(), *self.loss.parameters()]
@@ -276,11 +285,12 @@ class Trainer:
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate
                 self.encoder.train()
-            self.losses.append(self._step(order[batch]))
+            self._step(order[batch])
             self.step += 1
             images += len(order[batch])
             ended = batch + 1 == per_epoch
             if ended or self.step % LOG_STEPS == 0 or self.step == 1:
+                self._read()
                 now = time.monotonic()
                 mean = sum(self.losses) / len(self.losses)  # of one batch it would be mostly noise
                 self.losses = []
@@ -299,30 +309,46 @@ class Trainer:
                 raise Stopped
             self.log.show(self.step, total, "training")
 
-    def _step(self, rows: np.ndarray) -> float:
-        """One optimiser step on the images of `rows`; the loss in nats."""
+    def _step(self, rows: np.ndarray) -> None:
+        """One optimiser step on the images of `rows`.
+
+        A look at a value waits until a GPU has caught up with the program. So there nobody looks at the loss
+        before the next line of the curve is due.
+        """
         images = self.source.train(rows, self.step)
         with self.source.autocast():
             z = self.encoder(images)  # (B, D)
+        y = self.labels[devices.send(torch.from_numpy(rows), self.device)]  # (B, L)
         try:
-            loss = self.loss(z.float(), self.labels[rows])  # outside autocast: z @ z.T would become bf16
+            loss = self.formula(z.float(), y)  # outside autocast: z @ z.T would become bf16
             loss.backward()
         except (FloatingPointError, ValueError) as error:
-            raise self._diverged(str(error)) from error
-        value = float(loss.detach())
+            raise self._diverged(str(error), self.step + 1) from error
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = nn.utils.clip_grad_norm_(parameters, self.config.clip or math.inf)
-        if not torch.isfinite(norm):
-            raise self._diverged("the gradient is not finite")
+        self.unread.append((self.step + 1, torch.stack([loss.detach(), norm])))
+        if not self.ahead:
+            self._read()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return value
 
-    def _epoch(self) -> int:
-        """The current epoch, counted from 1."""
-        return self.step // max(1, len(self.rows) // self.config.batch_size) + 1
+    def _read(self) -> None:
+        """Note the losses of the steps since the last look, in nats; MaclError at the first not finite."""
+        if not self.unread:
+            return
+        steps, values = zip(*self.unread, strict=True)
+        self.unread = []
+        for step, (loss, norm) in zip(steps, torch.stack(values).tolist(), strict=True):
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                what = "gradient" if math.isfinite(loss) else "loss"
+                raise self._diverged(f"the {what} is not finite", step)
+            self.losses.append(loss)
 
-    def _diverged(self, what: str) -> MaclError:
+    def _epoch(self, done: int) -> int:
+        """The epoch of the step after so many, counted from 1."""
+        return done // max(1, len(self.rows) // self.config.batch_size) + 1
+
+    def _diverged(self, what: str, step: int) -> MaclError:
         config = self.config
         if config.lr > 0.005:
             cause = f"the learning rate {config.lr} is likely too high: try 0.001"
@@ -331,7 +357,7 @@ class Trainer:
         else:
             cause = "try a lower learning rate, or precision float32"
         return MaclError(
-            f"training diverged at step {self.step + 1} (epoch {self._epoch()}): {what}; {cause}. "
+            f"training diverged at step {step} (epoch {self._epoch(step - 1)}): {what}; {cause}. "
             "The last checkpoint is kept."
         )
 
@@ -418,6 +444,7 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         """Everything that a bit-for-bit continuation needs, in one file that is never half written."""
+        self._read()
         tensors = self._tensors()
         for index, state in enumerate(self._optimizer_states()):
             tensors.update({f"optimizer.{index}.{key}": v.contiguous() for key, v in state.items()})
@@ -477,7 +504,7 @@ class Trainer:
         kept = [json.dumps(without_nan(row)) for row in self.run.history() if row["step"] <= self.step]
         write_atomic(self.run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
         for epoch in self.run.frames():
-            if epoch >= self._epoch() or not self.step:  # of epochs that come again
+            if epoch >= self._epoch(self.step) or not self.step:  # of epochs that come again
                 self.run.unmark(f"frames/{epoch:05d}.safetensors")
 
 

@@ -40,7 +40,7 @@ def test_losses_and_gradients_are_those_of_the_cpu(key: str, params: dict[str, s
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)  # the prototypes of both
         loss = make_loss(key, y, z.shape[1], **params).double().to(device)
-        leaf = z.to(device).requires_grad_()
+        leaf = z.clone().to(device).requires_grad_()
         value = loss(leaf, y.to(device))
         value.backward()
         assert leaf.grad is not None
@@ -82,6 +82,25 @@ def test_images_that_do_not_fit_on_the_gpu_are_the_same(tiny: Path, monkeypatch:
     rows = np.array([5, 0, 99])
     assert torch.equal(resident.train(rows, 7), copied.train(rows, 7))
     assert torch.equal(resident.test(rows), copied.test(rows))
+
+
+def test_nothing_in_a_step_waits_for_the_gpu(tiny: Path, tmp_path: Path) -> None:
+    """Of a loss whose own formula looks at no value."""
+    run = runs.create(full(tiny, loss="mulsupcon"), tmp_path)
+    trainer = train.Trainer(run, train.Log(run, None))
+    step, done = trainer._step, []
+
+    def strictly(rows: np.ndarray) -> None:
+        torch.cuda.set_sync_debug_mode("error" if done else "default")  # the first step makes what stays
+        try:
+            step(rows)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        done.append(len(rows))
+
+    trainer._step = strictly  # type: ignore[method-assign]
+    trainer.train()
+    assert len(done) == 21
 
 
 @pytest.mark.parametrize(

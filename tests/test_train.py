@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from core import device as devices
 from core import metrics, record, runs, train
 from core.batches import batches, learning_rate
 from core.data import demo
@@ -224,9 +225,9 @@ def test_every_loss_sees_the_same_batches_and_the_same_start(tiny: Path, tmp_pat
         rows = seen.setdefault(loss, [])
         real = trainer._step
 
-        def note(batch: np.ndarray, rows: list[np.ndarray] = rows, real: Any = real) -> float:
+        def note(batch: np.ndarray, rows: list[np.ndarray] = rows, real: Any = real) -> None:
             rows.append(batch)
-            return float(real(batch))
+            real(batch)
 
         trainer._step = note  # type: ignore[method-assign]
         finish = trainer._restore
@@ -378,6 +379,41 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_its_step(
     monkeypatch.setattr(train.Trainer, "_build", poisoned)
     assert train.run(run.path) == "failed"
     assert "step 4 (epoch 1): the gradient is not finite" in run.error
+
+
+@pytest.mark.parametrize("loss", ["macl", "oml", "lmsc"])
+def test_a_device_that_is_not_waited_for_gives_the_same(
+    loss: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses that are read with the next line of the curve; stopped between two lines as well."""
+    waited, ahead = (runs.create(small(tiny, loss=loss), tmp_path) for _ in range(2))
+    assert train.run(waited.path) == "finished", waited.error
+    monkeypatch.setattr(devices, "runs_ahead", lambda device: True)
+    stopped(ahead, "training", 13)
+    assert train.run(ahead.path) == "finished", ahead.error
+    assert_same_outcome(waited, ahead)
+
+
+@pytest.mark.parametrize(("at", "epoch"), [(4, 1), (9, 2)])
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_value_that_is_read_late_names_its_own_step(
+    what: str, at: int, epoch: int, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "runs_ahead", lambda device: True)
+    run = runs.create(small(tiny), tmp_path)
+    trainer = train.Trainer(run, train.Log(run, None))
+    step = trainer._step
+
+    def spoilt(rows: np.ndarray) -> None:
+        step(rows)
+        if trainer.step + 1 == at:
+            number, values = trainer.unread[-1]
+            values[0 if what == "loss" else 1] = math.nan
+            trainer.unread[-1] = number, values
+
+    monkeypatch.setattr(trainer, "_step", spoilt)
+    with pytest.raises(MaclError, match=rf"step {at} \(epoch {epoch}\): the {what} is not finite"):
+        trainer.train()
 
 
 def test_threads_of_a_resumed_run_are_not_those_of_the_next(tiny: Path, tmp_path: Path) -> None:

@@ -6,11 +6,14 @@ its place in the batch and not on the images beside it. Who changes what is draw
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from core import device as devices
 
 AREA = (0.4, 1.0)  # of the image that a crop shows, uniform
 RATIO = 4 / 3  # width / height of a crop lies between 1 / RATIO and RATIO, log-uniform
@@ -56,7 +59,7 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     towards_mean = brightness * (1 - contrast)
 
     numbers = torch.cat([theta.flatten(1), matrix.flatten(1), towards_mean[:, None]], 1)  # (B, 6 + 9 + 1)
-    numbers = numbers.to(pixels.device, non_blocking=True)  # all in one copy
+    numbers = devices.send(numbers, pixels.device)  # all in one copy
     with torch.autocast(pixels.device.type, enabled=False):  # bf16 has 8 bits for a colour, fewer for a place
         warped = warp(pixels.float(), numbers[:, :6].view(-1, 2, 3), size)
         return recolour(warped, numbers[:, 6:15].view(-1, 3, 3), numbers[:, 15])
@@ -144,10 +147,16 @@ def recolour(pixels: Tensor, matrix: Tensor, towards_mean: Tensor) -> Tensor:
         towards_mean: (B,), what contrast adds to each channel.
     """
     flat = pixels.flatten(2)  # (B, 3, H·W)
-    grey = flat.mean(2) @ torch.tensor(LUMA, device=pixels.device)  # (B,)
+    grey = flat.mean(2) @ _luma(pixels.device)  # (B,)
     offset = (towards_mean * grey / 255)[:, None, None]  # (B, 1, 1)
     coloured = torch.baddbmm(offset, matrix / 255, flat)  # (B, 3, H·W)
     return coloured.clamp_(0, 1).view_as(pixels)
+
+
+@cache
+def _luma(device: torch.device) -> Tensor:
+    """`LUMA` on the device; made anew for every batch, each would wait for the device."""
+    return torch.tensor(LUMA, device=device)
 
 
 def _channels_first(images: Tensor) -> Tensor:

@@ -32,11 +32,29 @@ def evaluate(loss: BatchLoss, z: Tensor, y: Tensor) -> Tensor:
         FloatingPointError: If the result is not finite.
     """
     z, y = check_batch(z, y, loss.classes, getattr(loss, "prototypes", None))
-    with torch.autocast(z.device.type, enabled=False):
-        value = loss.from_similarities(loss.similarities(z), y)
+    value = unchecked(loss, z, y)
     if not is_fake(value) and not value.isfinite():
         raise FloatingPointError(_blame(value, z, getattr(loss, "prototypes", None)))
     return value
+
+
+def unchecked(loss: BatchLoss, z: Tensor, y: Tensor) -> Tensor:
+    """The loss of a batch that is known to be right; what is not finite comes out as it is.
+
+    Nothing here looks at a value, which on a GPU would wait for all that was asked of it before.
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        return loss.from_similarities(loss.similarities(z), y.to(z.dtype))
+
+
+def add_rows(into: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    """`into[index] += rows` in place, repeated indices added up; returns `into`.
+
+    On CUDA `index_add_` adds in any order, and a run would not repeat to the bit; `index_put_` sorts first.
+    """
+    if into.is_cuda:
+        return into.index_put_((index,), rows, accumulate=True)
+    return into.index_add_(0, index, rows)
 
 
 def check_batch(

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.losses.batch import is_fake
+from core.losses.batch import add_rows, is_fake
 
 _BLOCK = 1 << 18  # entries of a block of anchors; its softmaxes take some ten times that
 
@@ -37,7 +37,7 @@ class _OwnContrast(torch.autograd.Function):
             value = value + w @ log_sum - (pull * s[block]).sum()
             if grad is not None:
                 push = x.sub_(log_sum[:, None]).exp_().mul_((w / t)[:, None])  # (G, B)
-                grad[block] = pull.neg_().index_add_(0, anchor, push)
+                grad[block] = add_rows(pull.neg_(), anchor, push)
         ctx.save_for_backward(grad)
         return value
 
@@ -57,5 +57,5 @@ def _groups(temperature: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tenso
     first[:, 1:] &= t[:, 1:] != t[:, :-1]
     group = first.flatten().cumsum(0).sub_(1).clamp_(min=0)  # (B'·B,), other images join with weight 0
     row, column = first.nonzero(as_tuple=True)  # (G,)
-    w = weights.new_zeros(max(1, len(row))).index_add_(0, group, weights.gather(1, order).flatten())
+    w = add_rows(weights.new_zeros(max(1, len(row))), group, weights.gather(1, order).flatten())
     return row, t[row, column], w[: len(row)]

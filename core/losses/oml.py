@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from core.losses.batch import evaluate, is_fake
+from core.losses.batch import add_rows, evaluate, is_fake
 
 _BLOCK = 1 << 18  # (image, image, image) triples at a time: they stay in the processor's cache
 
@@ -93,7 +93,7 @@ class _SmoothPrecision(torch.autograd.Function):
                 g = m.sub_(precision[:, None]).mul_(sigma - sigma * sigma)  # (G', B)
                 g.div_((rank * temperature)[:, None])
                 g.scatter_(1, own, -g.sum(1, keepdim=True))  # s_ip moves against all the others
-                grad.index_add_(0, i, g)
+                add_rows(grad, i, g)
         ctx.save_for_backward(grad)
         return value
 
