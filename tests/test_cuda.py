@@ -84,6 +84,7 @@ def test_images_that_do_not_fit_on_the_gpu_are_the_same(tiny: Path, monkeypatch:
     assert torch.equal(resident.test(rows), copied.test(rows))
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_nothing_in_a_step_waits_for_the_gpu(tiny: Path, tmp_path: Path) -> None:
     """Of a loss whose own formula looks at no value."""
     run = runs.create(full(tiny, loss="mulsupcon"), tmp_path)
