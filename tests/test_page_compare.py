@@ -498,6 +498,14 @@ def test_notes_concern_their_data_set() -> None:
     assert not tables.provenance(others, [found])
 
 
+def test_commands_concern_their_data_set() -> None:
+    calls = [f"macl benchmark --datasets {sets} --seeds 0-2" for sets in ("ml_aid", "whdld,dlrsd", "dlrsd")]
+    found = in_benchmark("quick", {"made": "2026-11-26", "command": "macl benchmark", "earlier": calls})
+    (rows,) = compare_table.arranged(report.summary(found.results), View())
+    said = [line for line in tables.provenance(rows, [found]) if line.startswith("Part")]
+    assert said == [f"Part of it before · `{call}`" for call in calls[1:]]
+
+
 def test_an_own_benchmark_called_like_a_recorded_one_keeps_its_own_provenance() -> None:
     both = [
         in_benchmark("instant", {"made": "2026-01-01", "command": "theirs", "notes": ["Quiet."]}, True),

@@ -1,5 +1,6 @@
 """The tables of the compare page, what may be concluded from each, where it comes from, and its files."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import streamlit as st
@@ -99,7 +100,8 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
         ]
         lines.append(" · ".join(part for part in parts if part.strip("`")))
         notes = list(about.get("notes", ()))
-        lines += [f"Part of it before · `{command}`" for command in about.get("earlier", ())]
+        before = [command for command in about.get("earlier", ()) if _runs(command, rows[0])]
+        lines += [f"Part of it before · `{command}`" for command in before]
         for part in about.get("joined", ()):
             lines.append(f"Part of it on {part['made']} elsewhere · `{part['command']}`")
             notes += [note for note in part["notes"] or () if note not in notes]
@@ -112,6 +114,12 @@ def _concerns(note: str, row: Row) -> bool:
     own = names.dataset_title(row.results[0].config.dataset)
     others = [info.title for key, info in DATASETS.items() if info.title != own and key != "folder"]
     return own in note or not any(title in note for title in others)
+
+
+def _runs(command: str, row: Row) -> bool:
+    """Whether a `macl benchmark` was about this data set; of a command that does not say, nobody knows."""
+    asked = re.search(r"--datasets (\S+)", command)
+    return asked is None or row.results[0].config.dataset in asked[1].split(",")
 
 
 def downloads(found: Blocks, view: View) -> None:
