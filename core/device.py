@@ -98,14 +98,14 @@ def runs_ahead(device: torch.device) -> bool:
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device of a tensor in main memory (on the CPU the tensor itself), without waiting for it.
+    """A copy on the device of a tensor in main memory (on the CPU the tensor itself); CUDA is not waited for.
 
     Only from pinned memory does CUDA copy while the program goes on; from other memory it first waits until
-    everything before is done.
+    everything before is done. On mps a copy that is not waited for may read memory that is used again.
     """
     if device.type == "cuda" and torch.cuda.is_available():
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def describe(device: torch.device, precision: str = "auto") -> str:

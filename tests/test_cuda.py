@@ -71,6 +71,13 @@ def test_augmented_images_are_those_of_the_cpu() -> None:
     torch.testing.assert_close(here, there, rtol=0, atol=1e-3)
 
 
+def test_sent_numbers_arrive_though_their_memory_is_used_again() -> None:
+    device, sent = torch.device("cuda"), []
+    for value in range(200):
+        sent.append(devices.send(torch.full((128,), value), device))
+    assert [int(tensor.unique()) for tensor in sent] == list(range(200))
+
+
 def test_images_that_do_not_fit_on_the_gpu_are_the_same(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen, device = full(tiny), torch.device("cuda")
     data = load("folder", tiny, 32)

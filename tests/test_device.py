@@ -72,6 +72,13 @@ def test_bf16_on_a_gpu_without_it_is_refused(monkeypatch):
         devices.precision_of(cuda, "bf16")
 
 
+def test_what_is_on_its_device_is_sent_nowhere():
+    tensor = torch.arange(3)
+    assert devices.send(tensor, torch.device("cpu")) is tensor
+    assert not devices.runs_ahead(torch.device("cpu"))
+    assert devices.runs_ahead(torch.device("cuda"))
+
+
 def test_an_unknown_precision_is_a_programming_error():
     with pytest.raises(ValueError, match="need a precision"):
         devices.precision_of(torch.device("cpu"), "fp8")
