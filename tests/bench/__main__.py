@@ -8,6 +8,7 @@ BENCHES = (
     "metrics",
     "prepare",
     "step",
+    "gpu",
     "demo",
     "retrieval",
     "embeddings",

@@ -1,0 +1,90 @@
+"""How near a training step comes to what the GPU needs for it: `python -m tests.bench.gpu`.
+
+Real steps of the trainer on the demo set, ResNet-18, batch 128. The limit is the time that the GPU computes;
+at 96 px the program cannot even ask for a step in that time, so only 256 px (preset paper) has a bar.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from core import device as devices
+from core import runs, train
+from core.batches import batches
+from core.runs import RunConfig
+
+STEPS, PROFILED = 40, 10
+SIZES = (96, 256)
+SHARE_BAR = 0.75  # of a step at 256 px that the GPU computes
+
+
+class Measured(train.Trainer):
+    """A trainer that measures its steps instead of finishing."""
+
+    def _train_steps(self) -> None:
+        self.encoder.train()
+        order = batches(self.rows, self.config.batch_size, self.config.seed, 0)
+
+        def steps(count: int) -> None:
+            for turn in range(count):
+                self._step(order[turn % len(order)])
+                self.step += 1
+            self._read()
+
+        steps(5)  # warms up
+        self.seconds = timed(lambda: steps(STEPS)) / STEPS
+        with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as seen:
+            steps(PROFILED)
+            torch.cuda.synchronize()
+        self.busy = 0.0  # seconds a step
+        for event in seen.key_averages():
+            named = event.key.startswith("Optimizer.step")  # what the optimiser's kernels are called together
+            if event.device_type.name == "CUDA" and not named:
+                self.busy += event.self_device_time_total / 1e6 / PROFILED
+
+    def _finish(self) -> None:
+        """Nothing: the weights are of no use."""
+
+
+def timed(work: Callable[[], None]) -> float:
+    """Seconds until the GPU has done it too."""
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def main() -> int:
+    """Print the figures beside the bar; 1 if it is missed."""
+    if not torch.cuda.is_available():
+        print("there is no CUDA device: nothing to measure")
+        return 0
+    print(devices.describe(torch.device("cuda")))
+    shares = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in SIZES:
+            for loss in ("mulsupcon", "macl"):
+                config = RunConfig.build("quick", loss=loss, image_size=size, device="cuda", embed_every=0)
+                run = runs.create(config, Path(folder))
+                trainer = Measured(run, train.Log(run, None))
+                trainer.train()
+                share = trainer.busy / trainer.seconds
+                print(
+                    f"{size} px, {loss}: {1e3 * trainer.seconds:.1f} ms a step, "
+                    f"{config.batch_size / trainer.seconds:.0f} images/s; the GPU computes "
+                    f"{1e3 * trainer.busy:.1f} ms of it, {share:.2f}"
+                )
+                if size == SIZES[-1]:
+                    shares.append(share)
+    print(f"smallest share at {SIZES[-1]} px: {min(shares):.2f} (bar {SHARE_BAR})")
+    return int(min(shares) < SHARE_BAR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
