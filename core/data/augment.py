@@ -6,7 +6,6 @@ its place in the batch and not on the images beside it. Who changes what is draw
 """
 
 import math
-from functools import cache
 
 import numpy as np
 import torch
@@ -147,16 +146,11 @@ def recolour(pixels: Tensor, matrix: Tensor, towards_mean: Tensor) -> Tensor:
         towards_mean: (B,), what contrast adds to each channel.
     """
     flat = pixels.flatten(2)  # (B, 3, H·W)
-    grey = flat.mean(2) @ _luma(pixels.device)  # (B,)
+    luma = devices.send(torch.tensor(LUMA, device="cpu"), pixels.device)
+    grey = flat.mean(2) @ luma  # (B,)
     offset = (towards_mean * grey / 255)[:, None, None]  # (B, 1, 1)
     coloured = torch.baddbmm(offset, matrix / 255, flat)  # (B, 3, H·W)
     return coloured.clamp_(0, 1).view_as(pixels)
-
-
-@cache
-def _luma(device: torch.device) -> Tensor:
-    """`LUMA` on the device; made anew for every batch, each would wait for the device."""
-    return torch.tensor(LUMA, device=device)
 
 
 def _channels_first(images: Tensor) -> Tensor:
