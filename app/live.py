@@ -13,6 +13,7 @@ from core.runs import Run
 
 ACTIVE = ("queued", "running", "stopping")
 EVERY = 1.0  # seconds between refreshes while something runs
+WAITING = 6  # of the runs that wait, so many are shown; each is drawn anew with every refresh
 IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or another tab has started
 
 
@@ -52,9 +53,13 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
     busy = [run for run in known.values() if words[run.id] in ACTIVE]
     order = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
     with st.container():  # of its own, so that the figure stays in its place when a bar goes
-        for run in sorted(busy, key=lambda run: (order.get(run.id, -1), run.id)):
+        queue = sorted(busy, key=lambda run: (order.get(run.id, -1), run.id))
+        shown = sum(words[run.id] != "queued" for run in queue) + WAITING
+        for run in queue[:shown]:
             share, text = progress(run, words[run.id], order.get(run.id))
             st.progress(share, f"{run_label(run)}  \n{text}")
+        if len(queue) > shown:
+            st.caption(f"and {len(queue) - shown:,} more in the queue")
     if ids:
         _curves([known[name] for name in ids if name in known], key, controls)
 
@@ -81,6 +86,8 @@ def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
 
 def waiting(place: int | None) -> str:
     """Place in the queue, and whether somebody is there to take it."""
+    if launch.paused(launch.run_root()):
+        return "queued; the queue is paused"
     found = launch.workers(launch.run_root()).values()
     if not found:
         return "queued; no worker is alive: open the Train page to start one"

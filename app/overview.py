@@ -1,5 +1,6 @@
 """What the home page lists: a first look at scores, recent runs, and the data sets found."""
 
+import os
 from html import escape
 from pathlib import Path
 
@@ -78,12 +79,13 @@ def datasets() -> None:
     used: dict[str, set[str]] = {}
     for run in cache.all_runs():
         config = cache.config(run)
-        if config.data_root and Path(config.data_root).exists():
+        # Path.exists raises where a folder above cannot be read
+        if config.data_root and os.path.exists(config.data_root):
             used.setdefault(config.dataset, set()).add(config.data_root)
     lines = []
     for name in DATASETS:
         places = sorted(used.get(name, ()))
-        if default_root(name).exists():
+        if os.path.exists(default_root(name)):
             places.insert(0, str(default_root(name)))
         where = "built in" if name == "demo" else " · ".join(places) or "not found"
         lines.append(tables.Line([escape(dataset_title(name)), escape(where)]))

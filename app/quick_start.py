@@ -5,6 +5,7 @@ import streamlit as st
 from app import cache, live
 from app.names import run_label
 from core import launch
+from core.errors import MaclError
 from core.metrics import METRICS
 from core.runs import Run, RunConfig
 
@@ -38,6 +39,8 @@ def quick_start() -> None:
                 label="or look at what they found before",
                 query_params={"runs": [run.id for run in same]},
             )
+    if error := st.session_state.pop("quick_error", ""):
+        st.error(error)
     if runs:
         with st.container():
             _steps(runs)
@@ -47,12 +50,18 @@ def quick_start() -> None:
 def finished() -> list[Run]:
     """Finished runs, own or recorded, of what the button would start; empty unless there is one of each."""
     found = cache.finished_runs()
-    same = [next((run for run in found if cache.config(run) == wanted), None) for wanted in configs()]
+    same = [
+        next((run for run in found if cache.config(run).identity == wanted.identity), None)
+        for wanted in configs()
+    ]
     return [run for run in same if run is not None] if all(same) else []
 
 
 def _start() -> None:
-    st.query_params["quick"] = [launch.submit(config).id for config in configs()]
+    try:
+        st.query_params["quick"] = [launch.submit(config).id for config in configs()]
+    except (MaclError, OSError) as error:
+        st.session_state["quick_error"] = str(error)
 
 
 def _steps(runs: list[Run]) -> None:

@@ -18,6 +18,8 @@ TABLE = "run_table"
 CHOSEN = "train_runs"
 SWATCH = "\u2501\u2501"
 LOG_LINES = 200
+SHOWN_TRASH = 20
+MOST_CHOSEN = 8  # by default; a person may tick more
 
 
 def chosen() -> list[Run]:
@@ -31,7 +33,8 @@ def chosen() -> list[Run]:
     if not asked and CHOSEN not in st.session_state:
         active = [run.id for run in found if live.state(run) in live.ACTIVE]
         own = [run.id for run in found if not run.recorded]
-        choose(active or own[:1] or default_runs(cache.finished_runs()))
+        running = [name for name in active if live.state(Run(launch.run_root() / name)) != "queued"]
+        choose((running or active)[:MOST_CHOSEN] or own[:1] or default_runs(cache.finished_runs()))
     elif not asked:
         choose([name for name in st.session_state[CHOSEN] if name in known])
     elif set(asked) - set(known):
@@ -41,6 +44,15 @@ def chosen() -> list[Run]:
     else:
         st.session_state[CHOSEN] = asked
     return [known[name] for name in st.session_state[CHOSEN]]
+
+
+def paused() -> None:
+    """That nothing begins although runs wait, and the way on."""
+    root = launch.run_root()
+    if launch.paused(root) and launch.queue(root):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown("The queue is paused: what waits does not begin.", width="content")
+            st.button("Go on", key="unpause", on_click=launch.unpause, args=(root,))
 
 
 def choose(ids: list[str]) -> None:
@@ -123,9 +135,7 @@ def actions(selected: list[Run]) -> None:
     own = [run for run in selected if not run.recorded]
     with st.container(horizontal=True, gap="small"):
         _button("Stop", [r for r in own if words[r.id] in ("queued", "running")], _stop)
-        _button(
-            "Resume", [r for r in own if words[r.id] in ("stopped", "failed", "interrupted")], launch.resume
-        )
+        _button("Resume", [r for r in own if _resumable(r, words[r.id])], launch.resume)
         one = selected[0] if len(selected) == 1 else None
         with st.popover("Rename", disabled=one is None or one.recorded):
             if one is not None:
@@ -154,6 +164,12 @@ def actions(selected: list[Run]) -> None:
             st.button("Undo", on_click=_restore, args=(deleted,))
 
 
+def _resumable(run: Run, word: str) -> bool:
+    """Whether it can go on; so can one that was created and, because its process died, never queued."""
+    lost = word == "queued" and not (run.path / "submitted").exists()
+    return lost or word in ("stopped", "failed", "interrupted")
+
+
 def _button(label: str, fitting: list[Run], act: Callable[[Run], object] | None) -> None:
     text = f"{label} {len(fitting)}" if len(fitting) > 1 else label
     if act is None:
@@ -166,7 +182,9 @@ def _each(act: Callable[[Run], object], fitting: list[Run]) -> None:
     for run in fitting:
         try:
             act(run)
-        except MaclError as error:
+        except FileNotFoundError:
+            st.session_state["train_message"] = f"{run.id} is not here any more: another tab has moved it."
+        except (MaclError, OSError) as error:
             st.session_state["train_message"] = str(error)
 
 
@@ -175,7 +193,7 @@ def _stop(run: Run) -> None:
 
 
 def _rename(run: Run) -> None:
-    run.rename(st.session_state[f"name.{run.id}"])
+    _each(lambda run: run.rename(st.session_state[f"name.{run.id}"]), [run])
 
 
 def _duplicate(run: Run) -> None:
@@ -190,7 +208,8 @@ def _delete(fitting: list[Run]) -> None:
 
 
 def _restore(deleted: list[Run]) -> None:
-    back = [runs.restore(run).id for run in deleted]
+    back: list[str] = []
+    _each(lambda run: back.append(runs.restore(run).id), deleted)
     st.session_state["deleted"] = []
     choose(st.session_state[CHOSEN] + back)
 
@@ -200,10 +219,26 @@ def _trash() -> None:
     if not deleted:
         return
     with st.popover(f"Trash ({len(deleted)})"):
-        for run in deleted[:20]:
+        for run in deleted[:SHOWN_TRASH]:
             with st.container(horizontal=True, vertical_alignment="center"):
                 st.markdown(f"{run_label(run)}  \n:gray[{started(run)}]", width="stretch")
                 st.button("Restore", key=f"restore.{run.id}", on_click=_restore, args=([run],))
+        if len(deleted) > SHOWN_TRASH:
+            st.caption(f"and {len(deleted) - SHOWN_TRASH:,} older ones")
+        st.button(
+            f"Delete {_count(len(deleted))} for good",
+            key="empty_trash",
+            on_click=_empty_trash,
+            help="Frees their space; there is no way back",
+        )
+
+
+def _empty_trash() -> None:
+    try:
+        runs.empty_trash(launch.run_root())
+    except MaclError as error:
+        st.session_state["train_message"] = str(error)
+    st.session_state["deleted"] = []
 
 
 def _count(number: int) -> str:
@@ -214,9 +249,12 @@ def outcomes(selected: list[Run]) -> None:
     """What happened to chosen runs that did not finish, and what to do about it."""
     for run in selected:
         word, label = live.state(run), run_label(run)
+        if word not in ("failed", "interrupted", "stopped"):
+            continue
         rows = cache.history(run)
-        step = f" at step {int(rows[-1]['step']):,}" if rows else " before its first step"
-        go_on = "goes on from its last checkpoint" if rows else "starts it again"
+        step = f" after step {int(rows[-1]['step']):,}" if rows else " before its first step"
+        saved = (run.path / "resume.safetensors").exists()
+        go_on = "goes on from its last checkpoint" if saved else "starts it again"
         if word == "failed":
             st.error(
                 f"**{label}** failed: {run.error}  \n"

@@ -74,7 +74,13 @@ def form() -> None:
         st.page_link("../pages/data.py", label="How to get the data sets")
     label = f"Start {len(configs)} runs" if len(configs) > 1 else "Start the run"
     if st.button(label, type="primary", width="stretch", disabled=not configs or bool(missing)):
-        started = [launch.submit(config).id for config in configs]
+        started: list[str] = []
+        try:
+            for config in configs:
+                started.append(launch.submit(config).id)
+        except (MaclError, OSError) as error:
+            st.error(f"{len(started)} of {len(configs)} runs have been started: {error}")
+            return
         st.session_state["train_runs"] = started
         st.query_params["runs"] = started
         st.toast("Started: the runs are at the top of the list.")  # which may be out of sight

@@ -13,5 +13,11 @@ def keep_workers() -> None:
     if not st.session_state.get("warmed"):
         st.session_state["warmed"] = True
         wanted.add("auto")
-    for device in wanted:
-        launch.ensure_worker(device, root)
+    try:
+        for device in wanted:
+            launch.ensure_worker(device, root)
+    except OSError as error:
+        st.error(
+            f"No run can be kept in {root} ({error.strerror or error}): make room there, or start the app "
+            "with MACL_RUN_ROOT naming another folder."
+        )

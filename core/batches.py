@@ -16,6 +16,13 @@ from core.data import Dataset
 from core.data.augment import augment, view
 from core.runs import RunConfig
 
+EVALUATED = 256  # images of 96 px; larger ones take as much memory by fewer
+
+
+def at_once(image_size: int) -> int:
+    """How many images of so many pixels a side a network embeds at once, without gradients."""
+    return max(1, min(EVALUATED, EVALUATED * 96**2 // image_size**2))
+
 
 class Images:
     """Batches of augmented images: gathered from the memory-mapped array, computed on the device."""
@@ -24,6 +31,7 @@ class Images:
         self.images, self.size, self.device = data.images, config.image_size, device
         self.augmented, self.seed = config.augment, config.seed
         self.precision = config.precision
+        self.at_once = max(at_once(config.image_size), min(config.batch_size, EVALUATED))
         self.layout = devices.memory_format(device)
         # a GPU with room keeps all images: no copy per step
         self.resident: Tensor | None = None
@@ -56,6 +64,8 @@ class Images:
 
 class Frozen:
     """Batches of features that a frozen backbone computed once; all of them stay on the device."""
+
+    at_once = EVALUATED
 
     def __init__(self, table: np.ndarray, device: torch.device) -> None:
         self.table = torch.from_numpy(np.array(table, dtype=np.float32)).to(device)  # (N, F)

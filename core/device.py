@@ -97,6 +97,12 @@ def runs_ahead(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
+def give_back_memory() -> None:
+    """Let other processes have what freed tensors of this one still hold on a GPU."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
+
+
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """A copy on the device of a tensor in main memory (on the CPU the tensor itself); CUDA is not waited for.
 

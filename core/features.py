@@ -1,8 +1,7 @@
 """Features of a frozen backbone: computed once per data set, backbone, weights and size, and kept."""
 
 import hashlib
-import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 
 from core import device as devices
+from core.batches import at_once
 from core.data import Dataset
 from core.data.augment import view
 from core.data.prepared import cache_root
@@ -69,12 +69,13 @@ def features(
     table = np.empty((count, network.features), np.float32)
     what = f"features of {backbone}"
     with torch.inference_mode(), devices.autocast(where, exact):
-        for start in range(0, count, BATCH):
-            batch = torch.from_numpy(np.array(dataset.images[start : start + BATCH])).to(where)
+        size = min(BATCH, at_once(image_size))
+        for start in range(0, count, size):
+            batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(where)
             images = view(batch, image_size).contiguous(memory_format=devices.memory_format(where))
-            table[start : start + BATCH] = network(images).float().cpu().numpy()
+            table[start : start + size] = network(images).float().cpu().numpy()
             if progress is not None:
-                progress(min(start + BATCH, count), count, what)
+                progress(min(start + size, count), count, what)
     if not np.isfinite(table).all():
         raise MaclError(f"{backbone} with weights {weights} gives features that are not finite: take others")
     _write(path, table)
@@ -97,11 +98,11 @@ def _load(path: Path) -> np.ndarray:
 
 def _write(path: Path, table: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             np.save(file, table)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

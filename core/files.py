@@ -1,11 +1,14 @@
 """Files that are never half written, and record locks that die with their process."""
 
+import errno
 import fcntl
 import os
+import secrets
 import struct
 import sys
-import tempfile
 from pathlib import Path
+
+from core.errors import MaclError
 
 # struct flock: the kernels order the fields differently.
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi0q"
@@ -16,15 +19,15 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to a temporary name, flush it to the disk, and rename it to `path`."""
     if isinstance(data, str):
         data = data.encode()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # readable for whom the umask lets read
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -33,6 +36,10 @@ def lock(path: Path) -> bool:
 
     Record locks (fcntl) are released by the kernel when the process ends, however it ends, and are not
     inherited by its children. They need a local or NFSv4 file system.
+
+    Raises:
+        MaclError: If the file system has no record locks.
+        OSError: If the file cannot be made.
     """
     path = path.resolve()
     if path in _held:
@@ -40,9 +47,14 @@ def lock(path: Path) -> bool:
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(handle)
-        return False
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise MaclError(
+            f"the file system of {path.parent} cannot lock files ({error.strerror}): "
+            "choose a folder on a local or NFSv4 disk"
+        ) from error
     _held[path] = handle
     return True
 

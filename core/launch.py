@@ -23,6 +23,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from core.errors import MaclError
@@ -31,6 +32,7 @@ from core.runs import Run, RunConfig, create
 
 PROJECT = Path(__file__).resolve().parent.parent
 MOST_DEATHS = 3
+START_SECONDS = 20.0  # in which a worker has come as far as its lock
 
 
 def run_root() -> Path:
@@ -174,6 +176,11 @@ def workers(root: Path) -> dict[str, dict[str, object]]:
     return found
 
 
+def starting(device: str, root: Path) -> Path:
+    """Marks that a worker has been started; it takes the mark away with its lock in its hands."""
+    return root / f".worker-{device}.starting"
+
+
 def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
     """Start a worker for the queue of `device` unless one is alive; returns without waiting for it."""
     root = (root or run_root()).resolve()
@@ -182,6 +189,11 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
         if isinstance(takes, list) and device in takes:
             return
     root.mkdir(parents=True, exist_ok=True)
+    begun = starting(device, root)
+    with contextlib.suppress(OSError):
+        if time.time() - begun.stat().st_mtime < START_SECONDS:
+            return  # somebody has just started one
+    begun.touch()
     log = root / ".worker.log"
     command = shlex.join([sys.executable, "-m", "core.worker", "--device", device, "--run-root", str(root)])
     # The shell starts it in the background and ends: the worker belongs to init, so that no page or server

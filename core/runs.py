@@ -7,6 +7,7 @@ import json
 import math
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -185,8 +186,10 @@ class Run:
         """The saved configuration; MaclError if it cannot be read."""
         try:
             return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             raise MaclError(f"{self.path} is no run folder: it has no config.json") from None
+        except OSError as error:
+            raise MaclError(f"{self.path / 'config.json'} cannot be read ({error.strerror})") from None
         except ValidationError as error:
             raise MaclError(f"{self.path / 'config.json'}: {explain(error)}") from None
 
@@ -264,12 +267,18 @@ class Run:
         return list(json.loads(text)) if text else []
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
-        """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run."""
+        """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run.
+
+        A file that cannot be read is a MaclError too.
+        """
         path = self.path / "embeddings.safetensors"
         if not path.is_file():
             raise MaclError(f"{self.id} has no test embeddings: it is {self.state}; resume it to its end")
-        tensors = load_file(path)
-        return tensors["z"], tensors["y"]
+        try:
+            tensors = load_file(path)
+            return tensors["z"], tensors["y"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise MaclError(f"{path} is damaged ({error}): copy it again, or train the run again") from None
 
     def frames(self) -> list[int]:
         """Epochs after which the test embeddings were saved, ascending; 0 is before the first step."""
@@ -321,8 +330,15 @@ class Run:
             return ""
 
     def _json(self, name: str) -> dict[str, Any]:
+        """Content of a file; empty if there is none, or nothing in it; MaclError if it is damaged."""
         text = self._text(name)
-        return json.loads(text) if text else {}
+        try:
+            found = json.loads(text) if text else {}
+        except ValueError as error:
+            raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
+        if not isinstance(found, dict):
+            raise MaclError(f"{self.path / name} is damaged (no object): copy the run again")
+        return found
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -384,6 +400,20 @@ def delete(run: Run) -> Path:
 def trashed(root: Path) -> list[Run]:
     """Deleted runs, newest first."""
     return list_runs(root / ".trash")
+
+
+def empty_trash(root: Path) -> None:
+    """Delete for good what is in the trash.
+
+    Raises:
+        MaclError: If something there cannot be deleted.
+    """
+    try:
+        shutil.rmtree(root / ".trash")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise MaclError(f"cannot empty the trash of {root}: {error}") from error
 
 
 def restore(run: Run) -> Run:

@@ -106,6 +106,9 @@ def run(
         raise MaclError(f"there is no run folder {folder}")
     if not lock(folder / "lock"):
         raise MaclError(f"{run.id} is being trained by another process: wait for it, or stop it first")
+    if (folder / "scores.json").exists():  # by the time the lock was free; trained again it would be lost
+        unlock(folder / "lock")
+        return "finished"
     if submitted_only and not (folder / "submitted").exists():
         unlock(folder / "lock")
         return run.state
@@ -113,6 +116,7 @@ def run(
     try:
         run.mark("started")
         run.unmark("submitted", "stopped", "error.txt")
+        run.unmark(*(path.name for path in folder.glob(".*.safetensors.*")))  # of a process that was killed
         log.say(f"started, process {os.getpid()}")
         Trainer(run, log, auto).train()
         run.unmark("progress.json")
@@ -128,6 +132,7 @@ def run(
         return "failed"
     finally:
         unlock(folder / "lock")
+        devices.give_back_memory()
 
 
 def fail(run: Run, log: "Log", error: Exception) -> None:
@@ -135,7 +140,7 @@ def fail(run: Run, log: "Log", error: Exception) -> None:
     message = str(error) if isinstance(error, MaclError) else f"{type(error).__name__}: {error}"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         message = f"the disk of {run.path} is full: make room, then resume the run"
-    elif isinstance(error, MemoryError | torch.OutOfMemoryError):
+    elif isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error):
         message = "there is not enough memory: lower the batch size or the image size"
     with suppress(OSError):
         run.unmark("submitted", "stop", "progress.json")  # or a worker would take it again and again
@@ -152,6 +157,7 @@ class Log:
         self.progress = progress
         self.what = ""
         self.began = self.told = 0.0
+        self.first = 0  # what was done already when this phase began: a resumed run begins in the middle
 
     def say(self, text: str) -> None:
         """Append one line with the time to log.txt."""
@@ -168,11 +174,11 @@ class Log:
         """Report progress."""
         now = time.monotonic()
         if what != self.what:
-            self.what, self.began, self.told = what, now, 0.0
+            self.what, self.began, self.told, self.first = what, now, 0.0, done
         if now - self.told > 0.25 or done == total:
             self.told = now
             spent = now - self.began
-            left = spent / done * (total - done) if done else None
+            left = spent / (done - self.first) * (total - done) if done > self.first else None
             about = {"what": what, "done": done, "total": total, "eta_s": left}
             (self.run.path / "progress.json.new").write_text(json.dumps(about))
             (self.run.path / "progress.json.new").replace(self.run.path / "progress.json")
@@ -220,7 +226,7 @@ class Trainer:
         write_atomic(self.run.path / "classes.json", json.dumps(self.data.classes))
 
         started = time.monotonic()
-        self._build()
+        self._build("none" if meta else config.weights)  # a checkpoint holds the weights
         log.say(f"encoder ready after {time.monotonic() - started:.1f} s")
         self._restore(tensors, meta)
         self._train_steps()
@@ -231,7 +237,7 @@ class Trainer:
             self._checkpoint()
             raise
 
-    def _build(self) -> None:
+    def _build(self, weights: str) -> None:
         config, data = self.config, self.data
         self.rows = data.splits["train"]
         if len(self.rows) < 2:
@@ -253,7 +259,7 @@ class Trainer:
             self.source: Images | Frozen = Frozen(table, self.device)
         else:
             torch.manual_seed(config.seed)
-            backbone = build_backbone(config.backbone, config.weights)
+            backbone = build_backbone(config.backbone, weights)
             head = ProjectionHead(backbone.features, config.hidden, config.dim)
             self.encoder = Encoder(backbone, head).to(memory_format=devices.memory_format(self.device))
             self.source = Images(data, config, self.device)
@@ -356,21 +362,25 @@ class Trainer:
             cause = "the temperature is likely too low: try 0.1 or more"
         else:
             cause = "try a lower learning rate, or precision float32"
+        kept = " The last checkpoint is kept." if (self.run.path / "resume.safetensors").exists() else ""
         return MaclError(
-            f"training diverged at step {step} (epoch {self._epoch(step - 1)}): {what}; {cause}. "
-            "The last checkpoint is kept."
+            f"training diverged at step {step} (epoch {self._epoch(step - 1)}): {what}; {cause}.{kept}"
         )
 
     def _embed(self, rows: np.ndarray, what: str = "") -> np.ndarray:
-        """Embeddings (n, D) float32 of these images in evaluation mode."""
+        """Embeddings (n, D) float32 of these images in evaluation mode; MaclError if one is not finite."""
         self.encoder.eval()
-        parts = []
+        parts, size = [np.zeros((0, self.config.dim), np.float32)], self.source.at_once
         with torch.inference_mode(), self.source.autocast():
-            for start in range(0, len(rows), 256):
-                parts.append(self.encoder(self.source.test(rows[start : start + 256])).float().cpu().numpy())
+            for start in range(0, len(rows), size):
+                z = self.encoder(self.source.test(rows[start : start + size]))
+                parts.append(z.float().cpu().numpy())
                 if what:
-                    self.log.step(min(start + 256, len(rows)), len(rows), what)
-        return np.concatenate(parts) if parts else np.zeros((0, self.config.dim), np.float32)
+                    self.log.step(min(start + size, len(rows)), len(rows), what)
+        found = np.concatenate(parts)
+        if not np.isfinite(found).all():  # the last step has ruined the weights
+            raise self._diverged("the embeddings are not finite", self.step)
+        return found
 
     def _validate(self, epoch: int) -> dict[str, float | None]:
         """Metrics on the validation split, with "val_" before their keys; keeps the weights of the best."""

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from core import device as devices
+from core.batches import at_once
 from core.data.augment import view
 from core.errors import MaclError
 from core.model import Backbone, ProjectionHead, build_backbone
@@ -54,10 +55,11 @@ class Trained:
     def embed(self, images: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
         """Embeddings (N, D) float32, unit rows, of prepared images (N, P, P, 3) uint8, batch by batch."""
         parts = [np.zeros((0, self.config.dim), np.float32)]
-        for start in range(0, len(images), BATCH):
-            parts.append(self.project(self.features(images[start : start + BATCH])))
+        size = min(BATCH, at_once(self.config.image_size))
+        for start in range(0, len(images), size):
+            parts.append(self.project(self.features(images[start : start + size])))
             if progress:
-                progress(min(start + BATCH, len(images)), len(images))
+                progress(min(start + size, len(images)), len(images))
         return np.concatenate(parts)
 
 

@@ -19,6 +19,7 @@ from core.runs import Run
 
 IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next start
 POLL_SECONDS = 0.1
+PUT_OFF_SECONDS = 5.0  # a run that somebody else trains, or whose folder cannot be written
 EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # so long after a run somebody waits for the next
 
 
@@ -46,10 +47,13 @@ class Worker:
         self.names = [asked]
         self.takes = [asked]
         self.others: list[str] = []  # devices of this kind, which other workers serve
+        self.put_off: dict[str, float] = {}  # runs that cannot be begun, and until when nobody tries again
 
     def serve(self) -> None:
         """Take the locks, warm up, train what is queued, give the locks back."""
-        if not lock(self._lock(self.asked)):
+        mine = lock(self._lock(self.asked))
+        launch.starting(self.asked, self.root).unlink(missing_ok=True)
+        if not mine:
             return  # somebody else serves this queue
         signal.signal(signal.SIGTERM, self._terminate)
         for run in launch.dropped(self.root):
@@ -94,7 +98,7 @@ class Worker:
                 train_run(self.current.path)
             except (MaclError, OSError) as error:  # somebody else trains it, or its folder has gone
                 print(f"{self.current.id}: {error}", file=sys.stderr, flush=True)
-                time.sleep(0.2)
+                self.put_off[self.current.id] = time.monotonic() + PUT_OFF_SECONDS
             last = time.monotonic()
         self.current = None
         self._say(ready=True)
@@ -102,7 +106,11 @@ class Worker:
     def _next(self) -> Run | None:
         if launch.paused(self.root):
             return None
-        return next((run for run in queue(self.root) if device_of(run) in self.takes), None)
+        now = time.monotonic()
+        for run in queue(self.root):
+            if device_of(run) in self.takes and self.put_off.get(run.id, 0) <= now:
+                return run
+        return None
 
     def _ask_others(self) -> None:
         """A worker on each of the other devices of this kind while runs wait that may go to any of them."""

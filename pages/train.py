@@ -18,6 +18,8 @@ with results:
         st.stop()
     # each part in a container of its own: a line that comes or goes must not close what a person has opened
     with st.container():
+        run_list.paused()
+    with st.container():
         chosen = run_list.chosen()
     run_list.table(chosen)
     with st.container():

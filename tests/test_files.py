@@ -1,5 +1,7 @@
 """Atomic files and record locks, across real processes."""
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import MaclError
 from core.files import lock, locked_by, unlock, write_atomic
 
 HOLD = """
@@ -90,3 +93,23 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_are_readable_for_whom_the_umask_lets_read(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "file.json", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file.json").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_disk_that_cannot_lock_is_named_and_not_taken_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "lockf", none)
+    with pytest.raises(MaclError, match=r"cannot lock files .* local or NFSv4"):
+        lock(tmp_path / "lock")

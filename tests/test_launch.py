@@ -194,3 +194,33 @@ def test_the_queue_looks_only_at_what_waits(tiny: Path, root: Path, monkeypatch:
     assert launch.queue(root) == waiting[::-1]
     assert len(asked) == 2
     assert launch.queue(root / "missing") == []
+
+
+def test_many_runs_at_once_start_one_worker(tiny: Path, root: Path) -> None:
+    """A worker has its lock only when Python has started."""
+    made = [launch.submit(config(tiny, seed=seed, epochs=1), root) for seed in range(8)]
+    asked = ["pgrep", "-fc", f"core.worker.*{root}"]
+    assert int(subprocess.run(asked, capture_output=True, text=True, check=False).stdout) == 1
+    wait(lambda: all(run.state == "finished" for run in made))
+    assert not list(root.glob(".worker-*.starting"))
+
+
+def test_a_worker_that_died_before_its_lock_is_started_again(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root.mkdir()
+    launch.starting("auto", root).touch()
+    run = launch.submit(config(tiny, epochs=1), root)  # nobody comes: somebody else is thought to start it
+    monkeypatch.setattr(launch, "START_SECONDS", 0.0)
+    assert launch.workers(root) == {}
+    launch.ensure_worker(root=root)
+    wait(lambda: run.state == "finished")
+
+
+def test_a_run_that_cannot_be_begun_does_not_hold_up_the_queue(tiny: Path, root: Path) -> None:
+    """Its folder belongs to somebody else, say: no lock can be made there."""
+    bad = runs.create(config(tiny), root)
+    (bad.path / "lock").mkdir()
+    bad.mark("submitted")
+    good = launch.submit(config(tiny, epochs=1), root)
+    wait(lambda: good.state == "finished", 60)

@@ -1,5 +1,6 @@
 """The home page: quick start, recent runs, data sets; and what the page process must not import."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache, quick_start
 from core import launch, runs
+from core.errors import MaclError
 from core.runs import Run
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -90,6 +92,43 @@ def test_finished_ones_are_offered_before_training_again(pair: list[Run]) -> Non
     assert links(page)["or look at what they found before"] == "&".join(f"runs={run.id}" for run in pair)
     shutil.rmtree(pair[0].path)
     assert "or look at what they found before" not in links(home())
+
+
+def test_runs_of_another_device_are_what_the_button_would_start(pair: list[Run]) -> None:
+    """The recorded ones were trained on a CPU; the button leaves the device open."""
+    for run in pair:
+        about = json.loads((run.path / "config.json").read_text())
+        (run.path / "config.json").write_text(json.dumps(about | {"device": "cpu"}))
+    assert "or look at what they found before" in links(home())
+
+
+def test_a_full_disk_is_said_and_not_shown_as_a_fault(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MaclError("no run can be kept here: make room")
+
+    monkeypatch.setattr(runs, "create", full)
+    monkeypatch.setattr(launch, "create", full)
+    page = home()
+    button(page).click().run()
+    assert not page.exception
+    assert "make room" in page.error[0].value
+
+
+def test_a_place_that_may_not_be_looked_at_takes_nothing_down(
+    pair: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in pair:
+        about = json.loads((run.path / "config.json").read_text())
+        (run.path / "config.json").write_text(json.dumps(about | {"data_root": "/locked/data"}))
+    real = os.stat
+
+    def locked(path: Any, *args: Any, **options: Any) -> os.stat_result:
+        if str(path).startswith("/locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", locked)
+    assert not home().exception
 
 
 def test_a_failed_quick_start_says_why(pair: list[Run]) -> None:

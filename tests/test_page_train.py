@@ -15,7 +15,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app import cache, names, run_list, train_form
+from app import cache, live, names, run_list, train_form
 from app.command import FLAGS, command
 from app.figures import curves
 from core import cli, duration, launch, runs
@@ -159,6 +159,63 @@ def test_delete_moves_to_the_trash_and_undo_brings_back(two: list[Run], root: Pa
     assert not page.exception
     assert [run.id for run in runs.list_runs(root)] == [run.id for run in two]
     assert page.query_params["runs"] == two[0].id
+
+
+def test_the_trash_can_be_emptied(two: list[Run], root: Path) -> None:
+    page = train_page(runs=two[0].id)
+    page.button(key="Delete").click().run()
+    page.button(key="empty_trash").click().run()
+    assert not page.exception
+    assert runs.trashed(root) == []
+    assert [run.id for run in runs.list_runs(root)] == [two[1].id]
+
+
+def test_what_another_tab_has_deleted_is_a_message(two: list[Run], root: Path) -> None:
+    page = train_page(runs=two[0].id)
+    runs.delete(two[0])
+    page.button(key="Delete").click().run()
+    assert not page.exception
+    assert "another tab" in page.error[0].value
+
+
+def test_a_paused_queue_is_said_and_goes_on_from_here(root: Path, tiny: Path, no_workers: None) -> None:
+    launch.submit(small_runs.config(tiny))
+    launch.pause(root)
+    page = train_page()
+    assert any("queue is paused" in text.value for text in page.markdown)
+    page.button(key="unpause").click().run()
+    assert not launch.paused(root)
+    assert not any("queue is paused" in text.value for text in page.markdown)
+
+
+def test_a_long_queue_is_counted_and_not_drawn(root: Path, tiny: Path, no_workers: None) -> None:
+    for seed in range(live.WAITING + 4):
+        launch.submit(small_runs.config(tiny, seed=seed))
+    page = train_page()
+    assert len(page.get("progress")) == live.WAITING
+    assert "and 4 more in the queue" in [text.value for text in page.caption]
+    assert len(page.session_state["train_runs"]) == run_list.MOST_CHOSEN
+
+
+def test_a_run_that_nobody_ever_queued_can_be_resumed(root: Path, tiny: Path, no_workers: None) -> None:
+    """Its process died between the folder and the queue."""
+    run = runs.create(small_runs.config(tiny), root)
+    page = train_page(runs=run.id)
+    page.button(key="Resume").click().run()
+    assert [waiting.id for waiting in launch.queue(root)] == [run.id]
+
+
+def test_a_start_on_a_full_disk_is_a_message(
+    root: Path, no_workers: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MaclError("no run can be kept here: make room")
+
+    monkeypatch.setattr(launch, "create", full)
+    page = train_page()
+    button(page, "Start").click().run()
+    assert not page.exception
+    assert "0 of 2 runs have been started: no run can be kept here" in page.error[0].value
 
 
 def test_rename_and_duplicate(two: list[Run]) -> None:

@@ -4,8 +4,10 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
+from safetensors.numpy import save
 
 from core import runs
 from core.errors import MaclError
@@ -126,6 +128,14 @@ def test_names_trash_and_restore(run: Run, tmp_path: Path) -> None:
         unlock(run.path / "lock")
 
 
+def test_an_emptied_trash_is_gone_for_good(run: Run, tmp_path: Path) -> None:
+    runs.empty_trash(tmp_path)  # there is none: no error
+    runs.delete(run)
+    runs.empty_trash(tmp_path)
+    assert runs.trashed(tmp_path) == []
+    assert runs.list_runs(tmp_path) == []
+
+
 def test_embeddings_of_an_unfinished_run_are_an_explained_error(run: Run) -> None:
     with pytest.raises(MaclError, match="queued"):
         run.embeddings()
@@ -137,6 +147,27 @@ def test_a_broken_configuration_names_the_file(run: Run) -> None:
         _ = run.config
     with pytest.raises(MaclError, match="no run folder"):
         _ = Run(run.path / "missing").config
+
+
+def test_a_configuration_that_cannot_be_read_says_why(run: Run) -> None:
+    (run.path / "config.json").unlink()
+    (run.path / "config.json").mkdir()
+    with pytest.raises(MaclError, match=r"config\.json cannot be read \(Is a directory\)"):
+        _ = run.config
+
+
+def test_damaged_files_are_named(run: Run) -> None:
+    assert run.scores() == run.progress() == run.splits() == {}
+    for content in ('{"metrics": {"map', "[1]"):
+        run.mark("scores.json", content)
+        with pytest.raises(MaclError, match=r"scores\.json is damaged"):
+            run.scores()
+    run.mark("progress.json")  # a machine that went down may leave it empty
+    assert run.progress() == {}
+    for whole in (b"half", save({"z": np.zeros((2, 2))})):
+        (run.path / "embeddings.safetensors").write_bytes(whole)
+        with pytest.raises(MaclError, match=r"embeddings\.safetensors is damaged"):
+            run.embeddings()
 
 
 def test_a_run_that_somebody_just_took_is_not_deleted(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from safetensors.torch import save
 
 from core import device as devices
 from core import metrics, record, runs, train
-from core.batches import batches, learning_rate
+from core.batches import at_once, batches, learning_rate
 from core.data import demo
 from core.errors import MaclError
-from core.files import write_atomic
+from core.files import lock, unlock, write_atomic
 from core.runs import Run, RunConfig
 from tests.small_runs import assert_same_outcome, curve, weights
 
@@ -371,8 +372,8 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_its_step(
     run = runs.create(small(tiny, clip=clip), tmp_path)
     real = train.Trainer._build
 
-    def poisoned(self: train.Trainer) -> None:
-        real(self)
+    def poisoned(self: train.Trainer, weights: str) -> None:
+        real(self, weights)
         weight = next(self.encoder.parameters())
         weight.register_hook(lambda gradient: gradient * math.nan if self.step == 3 else gradient)
 
@@ -505,3 +506,84 @@ def test_two_recorded_runs_show_how_a_space_forms() -> None:
         z, _ = run.embeddings()
         assert np.abs(run.frame(15) - z).max() < 2e-3
         assert np.abs(run.frame(0) - z).max() > 0.1
+
+
+@pytest.mark.parametrize(("size", "many"), [(32, 256), (96, 256), (256, 36), (1024, 2)])
+def test_large_images_are_embedded_in_fewer_at_once(size: int, many: int) -> None:
+    """Memory grows with the square of the side; a batch that can be trained can be embedded too."""
+    assert at_once(size) == many
+
+
+def test_the_time_left_counts_from_where_a_resumed_run_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path)
+    log = train.Log(run, None)
+    clock = iter([100.0, 110.0, 120.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    found = []
+    for done in (90, 95, 100):
+        log.show(done, 120, "training")
+        found.append(run.progress()["eta_s"])
+    assert found == [None, 50.0, 40.0]
+
+
+def test_a_finished_run_is_not_trained_again_over_itself(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny, epochs=1), tmp_path)
+    assert train.run(run.path) == "finished"
+    before = {path.name: path.stat().st_mtime_ns for path in run.path.iterdir() if path.name != "lock"}
+    assert train.run(run.path) == "finished"
+    assert {p.name: p.stat().st_mtime_ns for p in run.path.iterdir() if p.name != "lock"} == before
+    assert lock(run.path / "lock")
+    unlock(run.path / "lock")
+
+
+def test_weights_ruined_by_the_last_step_of_an_epoch_are_a_divergence(tiny: Path, tmp_path: Path) -> None:
+    """The loss of a step is that before its update; a batch of the whole split leaves no step to notice."""
+    run = runs.create(small(tiny, epochs=2, batch_size=112), tmp_path)
+    trainer = train.Trainer(run, train.Log(run, None))
+    step = trainer._step
+
+    def ruins(rows: np.ndarray) -> None:
+        step(rows)
+        with torch.no_grad():
+            next(trainer.encoder.parameters()).fill_(math.nan)
+
+    trainer._step = ruins  # type: ignore[method-assign]
+    with pytest.raises(MaclError, match=r"step 1 \(epoch 1\): the embeddings are not finite") as caught:
+        trainer.train()
+    assert "checkpoint" not in str(caught.value)  # there is none
+    assert not (run.path / "embeddings.safetensors").exists()
+
+
+def test_a_resumed_run_does_without_the_weights_it_began_with(tiny: Path, tmp_path: Path) -> None:
+    source = runs.create(full(tiny, epochs=1), tmp_path)
+    assert train.run(source.path) == "finished"
+    start = tmp_path / "start.safetensors"
+    tensors = load_file(source.path / "model.safetensors")
+    prefix = "encoder.backbone.network."
+    save_file({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}, start)
+    run = runs.create(full(tiny, weights=str(start)), tmp_path)
+    stopped(run, "training", 5)
+    start.unlink()
+    assert train.run(run.path) == "finished", run.error
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tiny: Path, tmp_path: Path) -> None:
+    run = runs.create(small(tiny, epochs=1), tmp_path)
+    half = run.path / ".resume.safetensors.0a1b2c3d"
+    half.write_bytes(b"half")
+    assert train.run(run.path) == "finished"
+    assert not half.exists()
+
+
+def test_a_cpu_without_memory_is_one_sentence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(self: train.Trainer, rows: np.ndarray) -> None:
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    monkeypatch.setattr(train.Trainer, "_step", too_much)
+    run = runs.create(small(tiny), tmp_path)
+    assert train.run(run.path) == "failed"
+    assert run.error == "there is not enough memory: lower the batch size or the image size"
