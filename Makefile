@@ -2,10 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: app test lint bench demo screenshots clean
+.PHONY: app install test lint bench demo screenshots clean
 
 app: $(READY)
 	$(BIN)/macl app
+
+install: $(READY)
 
 test: $(READY) lint
 	$(BIN)/pytest
