@@ -476,6 +476,58 @@ def test_a_failing_run_is_reported_and_holds_nothing_up(tiny: Path, tmp_path: Pa
     assert "damaged" in outcome.failures[0]
 
 
+def test_an_unfinished_run_goes_on_as_the_new_call_says(tiny: Path, tmp_path: Path) -> None:
+    given = {"methods": LOSSES_HERE[:1], "seeds": (0,)}
+    outcome = train(plan(tiny, device="cuda:99", **given), tmp_path, say=lambda _: None)
+    assert "cuda:99" in outcome.failures[0]
+    (failed,) = runs.list_runs(tmp_path)
+    outcome = train(plan(tiny, device="cpu", **given), tmp_path, say=lambda _: None)
+    assert outcome.failures == []
+    assert outcome.runs == [failed]
+    assert failed.config == plan(tiny, device="cpu").config("folder", LOSSES_HERE[0], 0)
+
+
+def test_images_that_have_been_moved_are_those_of_the_new_call(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    (folder / "summary.json").unlink()
+    found = [runs.Run(folder / run.id) for run in one_go[1].runs]
+    for run in found:
+        moved = run.config.model_copy(update={"data_root": str(tmp_path / "old.zip")})
+        run.mark("config.json", moved.model_dump_json())
+    assert summary.write(plan(tiny), Outcome(runs=found), folder, "macl benchmark", []) == []
+    assert len(benchmark.read(folder / "summary.json").results) == 4
+
+
+def test_what_is_there_already_says_nothing_of_the_speed(
+    tiny: Path, tmp_path: Path, one_go: tuple[Path, Outcome]
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(one_go[0], folder)
+    told: list[int] = []
+
+    def tell(done: int, _: int, what: str) -> None:
+        if what == "benchmark":
+            told.append(done)
+
+    more = (*LOSSES_HERE, Method("mulsupcon", {"tau": 0.2}))
+    train(plan(tiny, methods=more, seeds=(0,)), folder, tell, lambda _: None)
+    assert told == [2, 3]  # the bar begins where the first training does
+
+
+def test_files_with_weights_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_fields(["weights=r18.pth"]) == {"weights": str(tmp_path / "r18.pth")}
+    assert parse_fields(["weights=none"]) == {"weights": "none"}
+    given = ["benchmark", "--preset", "paper", "--datasets", "dlrsd", "--data-root", "dlrsd=nowhere.zip"]
+    with pytest.raises(MaclError, match=r"nowhere\.zip"):  # the name of the folder was no problem
+        cli.app(
+            [*given, "--set", "weights=/data/r18.pth", "--run-root", str(tmp_path)], standalone_mode=False
+        )
+
+
 def test_the_search_takes_the_best_of_the_validation_split(tiny: Path, tmp_path: Path) -> None:
     tuned = plan(tiny, methods=(Method("mulsupcon"),), seeds=(0,), tune=True, search_seeds=1)
     outcome = train(tuned, tmp_path, say=lambda _: None)

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,10 +12,13 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.progress import Progress
 from typer.testing import CliRunner
 
-from core import cli, runs
+from core import cli, metrics, runs
+from core.cli import console
 from core.errors import MaclError
+from core.files import lock, unlock
 
 MACL = [sys.executable, "-c", "from core.cli import main; main()"]
 
@@ -34,6 +39,7 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     folder = Path(done.stdout.splitlines()[-1])
     assert folder.parent == root
+    (root / "said.txt").write_text(done.stderr)
     return folder
 
 
@@ -47,6 +53,13 @@ def test_train_makes_a_finished_run_with_what_was_asked_for(trained: Path) -> No
     assert config.preset == "instant"
 
 
+def test_a_log_file_gets_a_line_for_each_epoch(trained: Path) -> None:
+    lines = (trained.parent / "said.txt").read_text().splitlines()
+    losses = [row["loss"] for row in runs.Run(trained).history() if row["step"] in (7, 14)]
+    said = [line.partition(",")[0] for line in lines if line.startswith("epoch ")]
+    assert said == [f"epoch {n} of 2: loss {loss:.4f}" for n, loss in zip((1, 2), losses, strict=True)]
+
+
 def test_evaluate_gives_the_scores_of_the_run(trained: Path) -> None:
     done = macl("evaluate", str(trained), "--json")
     assert done.returncode == 0, done.stderr
@@ -54,6 +67,23 @@ def test_evaluate_gives_the_scores_of_the_run(trained: Path) -> None:
     saved = runs.Run(trained).scores()
     for part in ("metrics", "chance", "oracle"):
         assert again[part] == saved[part]
+
+
+def test_another_protocol_has_its_own_chance_and_oracle(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, y = runs.Run(trained).embeddings()
+    cli.app(["evaluate", str(trained), "--protocol", "imbriaco", "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    for part, expected in (
+        ("chance", metrics.chance(y, "imbriaco")),
+        ("oracle", metrics.oracle(y, "imbriaco")),
+    ):
+        assert found[part] == pytest.approx(expected)
+    cli.app(["evaluate", str(trained), "--protocol", "imbriaco"], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "oracle" in said
+    assert "counts shared labels" in said
 
 
 def test_table_csv_and_latex(trained: Path, tmp_path: Path) -> None:
@@ -71,7 +101,92 @@ def test_export_writes_the_whole_encoder(trained: Path, tmp_path: Path) -> None:
     done = macl("export", str(trained), "--to", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"encoder.safetensors", "config.json", "scores.json", "splits.json", "embeddings.csv"}
+    assert names == {
+        *("encoder.safetensors", "encoder.json", "embeddings.csv"),
+        *("config.json", "scores.json", "splits.json"),
+    }
+
+
+def test_an_export_is_enough_without_the_product(
+    trained: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm, the exported weights and what encoder.json says give the exported embeddings."""
+    import numpy as np
+    import timm
+    import torch
+    from PIL import Image
+    from safetensors.torch import load_file
+    from torch.nn import functional as F
+
+    monkeypatch.chdir(tmp_path)
+    cli.app(["export", str(trained)], standalone_mode=False)
+    folder = tmp_path / "export" / trained.name
+    about = json.loads((folder / "encoder.json").read_text())
+    rows = list(csv.DictReader((folder / "embeddings.csv").read_text().splitlines()))
+    assert about["classes"] == (tiny / "labels.csv").read_text().splitlines()[0].split(",")[1:]
+    assert list(rows[0])[: 1 + len(about["classes"])] == ["image", *about["classes"]]
+
+    tensors = load_file(folder / "encoder.safetensors")
+    network = timm.create_model(about["backbone"], num_classes=0).eval()
+    prefix = "backbone.network."
+    network.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+    )
+    pixels = np.stack([np.asarray(Image.open(tiny / row["image"]).convert("RGB")) for row in rows])
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    size = (about["image_size"], about["image_size"])
+    x = F.interpolate(x, size, mode="bilinear", antialias=True)
+    mean, std = (torch.tensor(about[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    with torch.inference_mode():
+        z = network((x - mean) / std)
+        for layer in ("0", "2"):
+            z = F.linear(z, tensors[f"head.layers.{layer}.weight"], tensors[f"head.layers.{layer}.bias"])
+            z = z.relu() if layer == "0" else F.normalize(z)
+    saved = torch.tensor([[float(row[f"z{i}"]) for i in range(z.shape[1])] for row in rows])
+    assert (z * saved).sum(1).mean() > 0.98
+
+
+def test_an_export_overwrites_nothing_unasked(trained: Path, tmp_path: Path) -> None:
+    out, run = tmp_path / "out", tmp_path / "run"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(MaclError, match=r"not empty.*--force"):
+        cli.app(["export", str(trained), "--to", str(out)], standalone_mode=False)
+    cli.app(["export", str(trained), "--to", str(out), "--force"], standalone_mode=False)
+    cli.app(["export", str(trained), "--to", str(out), "--force"], standalone_mode=False)
+    assert (out / "encoder.json").exists()
+    shutil.copytree(trained, run)
+    before = (run / "config.json").stat().st_mtime_ns
+    with pytest.raises(MaclError, match="holds a run"):
+        cli.app(["export", str(trained), "--to", str(run), "--force"], standalone_mode=False)
+    assert (run / "config.json").stat().st_mtime_ns == before
+
+
+def test_what_cannot_be_exported_or_read_is_said_with_its_reason(trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "recorded"
+    shutil.copytree(trained, run)
+    (run / "model.safetensors").unlink()
+    (run / "recorded").touch()
+    with pytest.raises(MaclError, match="came with the product, without its weights"):
+        cli.app(["export", str(run), "--to", str(tmp_path / "out")], standalone_mode=False)
+    whole = (run / "embeddings.safetensors").read_bytes()
+    (run / "embeddings.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MaclError, match=r"recorded/embeddings\.safetensors is damaged"):
+        cli.app(["evaluate", str(run)], standalone_mode=False)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"metrics": {"map'])
+def test_damaged_scores_are_left_out_of_the_table(
+    content: str, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(trained, tmp_path / trained.name)
+    shutil.copytree(trained, tmp_path / "damaged")
+    (tmp_path / "damaged" / "scores.json").write_text(content)
+    cli.app(["table", "--run-root", str(tmp_path)], standalone_mode=False)
+    said = capsys.readouterr()
+    assert "MACL" in said.out
+    assert "left out: " in said.err
+    assert "damaged/scores.json" in said.err
 
 
 def test_the_exported_encoder_gives_the_saved_embeddings(trained: Path, tiny: Path) -> None:
@@ -176,6 +291,99 @@ def test_data_duplicates_lists_the_twins_of_a_folder(tiny: Path, tmp_path: Path)
         int(line.split(": ")[1].split()[0]) for line in found.stdout.splitlines() if " pairs" in line
     )
     assert counted == len(rows)
+
+
+def test_runs_are_whole_lines_with_progress(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    shutil.copytree(trained, tmp_path / trained.name)
+    going = runs.create(runs.Run(trained).config, tmp_path)
+    shutil.copy(trained / "metrics.jsonl", going.path)
+    about = {"what": "training", "done": 14, "total": 14, "eta_s": 40}
+    (going.path / "progress.json").write_text(json.dumps(about))
+    assert lock(going.path / "lock")
+    try:
+        cli.app(["runs", "--run-root", str(tmp_path)], standalone_mode=False)
+    finally:
+        unlock(going.path / "lock")
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert sorted(re.split("  +", line) for line in lines) == sorted(
+        [
+            [going.id, "running", "epoch 2 of 2, 40 s left", "folder", "macl", "instant", "3"],
+            [trained.name, "finished", "folder", "macl", "instant", "3"],
+        ]
+    )
+
+
+def test_resume_takes_another_device_and_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = runs.RunConfig.build("quick", dataset="dlrsd", data_root="/old", device="cuda:7", epochs=3)
+    run = runs.create(config, tmp_path)
+    monkeypatch.setattr(cli.train, "run_here", lambda _: None)
+    monkeypatch.chdir(tmp_path)
+    given = ["resume", str(run.path), "--device", "cpu", "--data-root", "new"]
+    cli.app(given, standalone_mode=False)
+    changed = {"device": "cpu", "data_root": str(tmp_path / "new")}
+    assert run.config == config.model_copy(update=changed)
+    with pytest.raises(MaclError, match="device: need auto"):
+        cli.app([*given, "--device", "gpu"], standalone_mode=False)
+
+
+def test_places_in_the_environment_mean_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name, place in (("MACL_RUN_ROOT", "my runs"), ("MACL_DATA_ROOT", "~/data"), ("MACL_CACHE", "")):
+        monkeypatch.setenv(name, place)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["macl", "pause"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert (tmp_path / "my runs" / ".paused").exists()
+    assert os.environ["MACL_RUN_ROOT"] == str(tmp_path / "my runs")
+    assert os.environ["MACL_DATA_ROOT"] == str(tmp_path / "home" / "data")
+    assert os.environ["MACL_CACHE"] == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "prepare", "demo", "--image-size", "0"],
+        ["data", "duplicates", "demo", "--image-size", "5000"],
+        ["data", "duplicates", "demo", "--seed", "-1"],
+    ],
+)
+def test_a_number_out_of_range_is_a_usage_error(arguments: list[str]) -> None:
+    done = CliRunner().invoke(cli.app, arguments)
+    assert done.exit_code == 2, done.exception
+    assert "than or equal to" in done.output
+
+
+def test_fetch_says_what_the_archive_lacks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli.data, "fetch", lambda *_, **__: Path("/data/[b]ucm.zip"))
+    cli.app(["data", "fetch", "ucm"], standalone_mode=False)
+    said = capsys.readouterr()
+    assert said.out == "/data/[b]ucm.zip\n"
+    assert "images only" in said.err
+
+
+def test_the_time_left_is_known_when_a_step_takes_longer_than_rich_looks_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, made = [0.0], []
+
+    def at_that_time(*columns: object, **options: object) -> Progress:
+        made.append(Progress(*columns, **options, get_time=lambda: now[0]))  # type: ignore[arg-type]
+        return made[0]
+
+    monkeypatch.setattr(console, "Progress", at_that_time)
+    with console.progress_bars() as tell:
+        for done in range(4):
+            tell(done, 10, "benchmark")
+            now[0] += 60
+        assert made[0].tasks[0].time_remaining == pytest.approx(7 * 60)
 
 
 def test_sigterm_to_macl_train_stops_resumably_and_resume_goes_on(tiny: Path, tmp_path: Path) -> None:

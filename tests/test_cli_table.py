@@ -117,5 +117,34 @@ def test_what_is_not_there_is_named(root: Path) -> None:
         table(root, "--recorded", "--baseline", "LMsc")
     with pytest.raises(MaclError, match="--metric: need one of map_sim"):
         table(root, "--metric", "accuracy")
-    with pytest.raises(MaclError, match="no finished run"):
+    with pytest.raises(MaclError, match=r"--dataset: need one of demo, dlrsd, .*, got 'dlrds'"):
+        table(root, "--recorded", "--dataset", "dlrds")
+    with pytest.raises(MaclError, match=r"--preset: need one of instant, .*, got 'insant'"):
+        table(root, "--recorded", "--preset", "insant")
+    with pytest.raises(MaclError, match=r"of this data set and preset: there are dlrsd instant$"):
+        table(root, "--recorded", "--dataset", "whdld")
+    with pytest.raises(MaclError, match="no finished run to compare: start one"):
         table(root)
+
+
+def test_a_loss_with_several_rows_is_no_baseline_by_its_key(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        params = {"tau_scale": 1.1 + number / 10}
+        variant(root, root / "benchmarks" / str(number) / "summary.json", macl=params)
+    message = r"--baseline: several rows are of macl: name one of MACL \(tau_scale=1.1\),.* and 2 more$"
+    with pytest.raises(MaclError, match=message):
+        table(root, "--baseline", "macl")
+    table(root, "--recorded", "--baseline", "macl")  # the recorded block has the plain one
+    assert "τ tuned on validation: several rows are of macl: name one of MACL" in capsys.readouterr().out
+
+
+def test_a_path_with_brackets_is_printed_as_it_is(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(root)
+    (root / "x[").mkdir()
+    for name in ("x[/a].csv", "[a].csv"):
+        table(root, "--recorded", "--csv", name)
+        assert f"wrote {name}" in capsys.readouterr().err

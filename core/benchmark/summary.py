@@ -103,7 +103,7 @@ def write(
         if last["runs"] and last["about"]["study"] != plan.study:
             last = NOTHING
         rows = Rows()
-        wrong = _add_runs(rows, outcome.runs, last)
+        wrong = _add_runs(rows, outcome.runs, last, plan.roots)
         for one in (joined or {}).values():
             rows.add(one.row, one.split, one.source)
         carried = _add_last(rows, last, folder, {run.id for run in outcome.runs})
@@ -157,7 +157,9 @@ def _last(folder: Path) -> dict[str, Any]:
     return NOTHING
 
 
-def _add_runs(rows: Rows, runs: Iterable[Run], last: dict[str, Any]) -> list[str]:
+def _add_runs(
+    rows: Rows, runs: Iterable[Run], last: dict[str, Any], roots: Mapping[str, str | None]
+) -> list[str]:
     """Add finished runs; one line for each that cannot be believed or read."""
     known = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
     splits: dict[tuple[str, str | None, int], dict[str, Any]] = {}  # of data set, place and seed
@@ -167,7 +169,8 @@ def _add_runs(rows: Rows, runs: Iterable[Run], last: dict[str, Any]) -> list[str
             rows.add(known[run.id], last["splits"][known[run.id]["split"]])
             continue
         try:
-            config = run.config
+            config = run.config  # an archive may have been moved since it was trained
+            config = config.model_copy(update={"data_root": roots[config.dataset]})
             row = _row(run)
             place = (config.dataset, config.data_root, config.seed)
             if row is not None and place not in splits:

@@ -148,9 +148,10 @@ class Work:
                 if self.stopped:
                     raise Interrupted
                 if identity(config) in joined:
-                    self._count()
+                    self.done += 1
                 elif not self._attempt(config):
                     others.append(config)
+            self._show()
             if len(others) == len(left):
                 time.sleep(POLL_SECONDS)
             left = others
@@ -164,14 +165,15 @@ class Work:
                 return False
             try:
                 if self.finished(config) is None:  # somebody may have finished it before we had the lock
+                    self._show()
                     self._train(config, name)
             finally:
                 unlock(claim)
-        self._count()
+        self.done += 1
         return True
 
-    def _count(self) -> None:
-        self.done += 1
+    def _show(self) -> None:
+        """Only around a training: what is there already, and counted at once, says nothing of the speed."""
         if self.tell is not None:
             self.tell(self.done, self.total, "benchmark")
 
@@ -180,6 +182,8 @@ class Work:
 
         run = self._find(name) or create(config, self.folder)
         self._runs[name] = run
+        if run.config != config:  # begun by a call with another device, or before the archive was moved
+            run.mark("config.json", config.model_dump_json(indent=2) + "\n")
         run.unmark("stop")
         self.current = run.path
         try:

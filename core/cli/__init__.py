@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from core import launch
 from core.cli import benchmark, data, run, sweep, table, train
-from core.cli.console import err
+from core.cli.console import absolute, err
 from core.errors import MaclError
 
 app = typer.Typer(
@@ -41,6 +41,9 @@ def open_app() -> None:
 
 def main() -> None:
     """Entry point: a person's mistake is one line on stderr and exit code 1."""
+    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE"):
+        if place := absolute(os.environ.get(name)):  # app and workers stand in another folder
+            os.environ[name] = place
     try:
         app()
     except (MaclError, OSError) as error:  # a full disk, a folder that cannot be written

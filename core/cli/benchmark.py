@@ -17,6 +17,7 @@ from core.losses import LOSSES
 from core.runs import PRESETS
 
 Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]
+WEIGHTS = ("imagenet", "none")  # all else is a file
 OWN_OPTIONS = ("dataset", "data_root", "loss", "params", "preset", "seed", "device")
 
 
@@ -89,7 +90,9 @@ def benchmark(
         search_seeds,
         device,
     )
-    parts = [chosen, *(f"{key}-{value}" for key, value in fields.items()), *(["tuned"] if tune else [])]
+    # of a file with weights its name alone
+    changed = [f"{key}-{Path(value).stem if '/' in value else value}" for key, value in fields.items()]
+    parts = [chosen, *changed, *(["tuned"] if tune else [])]
     parent = root_of(run_root) / "benchmarks"
     folder = parent / (name or "-".join(parts))
     if folder.resolve().parent != parent.resolve():
@@ -102,7 +105,7 @@ def benchmark(
     )
     refuse_another_study(folder, plan)
     joined = read_joined(join or [], plan, lambda line: err.print(escape(line)))
-    err.print(f"{plan.runs} runs in {folder}; what is finished there is not run again")
+    err.print(f"{plan.runs} runs in {escape(str(folder))}; what is finished there is not run again")
     try:
         with progress_bars() as tell:
             outcome = train(plan, folder, tell, lambda line: err.print(escape(line)), joined)
@@ -196,5 +199,5 @@ def parse_fields(given: list[str]) -> dict[str, Any]:
         key, equals, value = item.partition("=")
         if not equals or key in OWN_OPTIONS:
             raise MaclError(f"--set: need FIELD=VALUE with a field that has no option here, got {item!r}")
-        fields[key] = value
+        fields[key] = absolute(value) or value if key == "weights" and value not in WEIGHTS else value
     return fields

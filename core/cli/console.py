@@ -1,5 +1,6 @@
 """What the commands share: the consoles, the options that several take, progress bars, tables of scores."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -36,7 +38,8 @@ def progress_bars() -> Iterator[Told]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=False) as bars:
+    # the speed is that of the whole task: a run of a benchmark takes longer than rich looks back by itself
+    with Progress(*columns, console=err, transient=False, speed_estimate_period=math.inf) as bars:
         tasks: dict[str, TaskID] = {}
 
         def tell(done: int, total: int, what: str) -> None:
@@ -50,7 +53,7 @@ def progress_bars() -> Iterator[Told]:
 
 def score_table(title: str, scores: dict[str, Any]) -> Table:
     """The seven metrics of one run in percent beside chance and oracle."""
-    shown = Table(title=title, box=None)
+    shown = Table(title=escape(title), box=None)
     shown.add_column("metric")
     columns: list[str] = [key for key in ("metrics", "chance", "oracle") if key in scores]
     for key in columns:

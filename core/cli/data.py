@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from core.cli.console import DataRoot, SkipBroken, out, progress_bars
+from core.cli.console import DataRoot, SkipBroken, err, out, progress_bars
 from core.data import DATASETS, check, fetch, load
 from core.errors import MaclError
 from core.spreadsheet import to_csv
+
+ImageSize = Annotated[int, typer.Option(min=1, max=4096, help="Training size; prepared at 1.25 times of it.")]
 
 app = typer.Typer(help="Find, check, prepare and download data sets.", no_args_is_help=True)
 
@@ -24,7 +27,8 @@ def data_list() -> None:
     for title in ("name", "data set", "looked for in"):
         shown.add_column(title)
     for name, info in DATASETS.items():
-        shown.add_row(name, info.title, "drawn by the product" if name == "demo" else str(default_root(name)))
+        where = "drawn by the product" if name == "demo" else escape(str(default_root(name)))
+        shown.add_row(name, info.title, where)
     out.print(shown)
 
 
@@ -46,7 +50,7 @@ def data_check(
 def data_prepare(
     name: str,
     root: DataRoot = None,
-    image_size: Annotated[int, typer.Option(help="Training size; prepared at 1.25 times of it.")] = 128,
+    image_size: ImageSize = 128,
     skip_broken: SkipBroken = False,
 ) -> None:
     """Decode and resize all images once, so that later starts are instant."""
@@ -61,8 +65,8 @@ def data_prepare(
 def data_duplicates(
     name: str,
     root: DataRoot = None,
-    image_size: Annotated[int, typer.Option(help="Training size; prepared at 1.25 times of it.")] = 128,
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    image_size: ImageSize = 128,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 0,
     similarity: Annotated[float, typer.Option(min=0.5, max=1.0, help="From which a pair counts.")] = 0.7,
     to: Annotated[Path | None, typer.Option("--csv", help="Write the pairs as CSV.")] = None,
     skip_broken: SkipBroken = False,
@@ -93,7 +97,9 @@ def data_fetch(
     """Download a data set where it has a stable address, else say where to get it."""
     with progress_bars() as tell:
         path = fetch(known(name), to, progress=tell)
-    out.print(str(path))
+    if (download := DATASETS[name].download) and download.note:
+        err.print(download.note, markup=False)
+    out.print(str(path), markup=False)
 
 
 def known(name: str) -> str:

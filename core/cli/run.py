@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from core import launch, runs
+from core import duration, launch, report, runs
 from core.cli.console import RunRoot, err, out, root_of, score_table
 from core.errors import MaclError
+from core.runs import Run
 
 
 def evaluate(
@@ -26,32 +26,44 @@ def evaluate(
     if protocol not in ("paper", "imbriaco"):
         raise MaclError(f"--protocol: need paper or imbriaco, got {protocol!r}")
     z, y = found.embeddings()
-    found_scores = {"metrics": metrics.evaluate(z, y, protocol=protocol)}
-    if protocol == "paper":
-        found_scores |= {"chance": metrics.chance(y), "oracle": metrics.oracle(y)}
+    found_scores = {
+        "metrics": metrics.evaluate(z, y, protocol),
+        "chance": metrics.chance(y, protocol),
+        "oracle": metrics.oracle(y, protocol),
+    }
     scores = {part: runs.without_nan(values) for part, values in found_scores.items()}
     if as_json:
         out.print_json(json.dumps(scores))
     else:
         out.print(score_table(found.id, scores))
+        if protocol == "imbriaco":
+            out.print("wAP of this protocol counts shared labels: it may exceed 100.")
 
 
 def list_all(run_root: RunRoot = None) -> None:
-    """List runs, newest first, with their state."""
-    found = runs.list_runs(root_of(run_root))
-    shown = Table(box=None)
-    # never cut: the name is what the other commands take
-    shown.add_column("run", no_wrap=True, min_width=max((len(run.id) for run in found), default=0))
-    for title in ("state", "data set", "loss", "preset", "seed"):
-        shown.add_column(title)
-    for run in found:
+    """List runs, newest first, with their state and how far they are."""
+    lines = [["run", "state", "progress", "data set", "loss", "preset", "seed"]]
+    for run in runs.list_runs(root_of(run_root)):
         try:
             config = run.config
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
             continue
-        shown.add_row(run.id, run.state, config.dataset, config.loss, config.preset, str(config.seed))
-    out.print(shown)
+        state = run.state
+        done = progress(run, config.epochs) if state == "running" else ""
+        lines.append([run.id, state, done, config.dataset, config.loss, config.preset, str(config.seed)])
+    out.print(report.aligned(lines, left=6), markup=False)
+
+
+def progress(run: Run, epochs: int) -> str:
+    """How far a running run is, and the time left."""
+    about = run.progress()
+    if not about:
+        return "starting"
+    said = f"{about['what']} {about['done']} of {about['total']}"
+    if about["what"] == "training" and (rows := run.history()):
+        said = f"epoch {rows[-1]['epoch']} of {epochs}"
+    return said if about["eta_s"] is None else f"{said}, {duration.words(about['eta_s'])} left"
 
 
 def stop(run: str, run_root: RunRoot = None) -> None:
@@ -60,17 +72,27 @@ def stop(run: str, run_root: RunRoot = None) -> None:
     if found.state not in ("queued", "running"):
         raise MaclError(f"{found.id} is {found.state}: nothing to stop")
     launch.stop(found)
-    out.print(f"asked {found.id} to stop")
+    out.print(f"asked {found.id} to stop", markup=False)
 
 
 def export(
     run: str,
-    to: Annotated[Path, typer.Option(help="Folder to write to; made if missing.")] = Path("export"),
+    to: Annotated[
+        Path | None, typer.Option(help="Folder to write to, made if missing; default: export/RUN.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also into a folder that is not empty.")] = False,
     run_root: RunRoot = None,
 ) -> None:
-    """Write the whole encoder (backbone and head) with its configuration and test embeddings to a folder."""
+    """Write what other programs need of a run to a folder.
+
+    encoder.safetensors: weights of backbone and head.
+    encoder.json: backbone, classes, mean, std and size of its input.
+    embeddings.csv: labels and embedding of every test image.
+    config.json, scores.json, splits.json: as in the run.
+    """
     from core import export as exporter
 
     found = runs.find(run, root_of(run_root))
-    exporter.write(found, to)
-    out.print(str(to.resolve()))
+    folder = to or Path("export") / found.id
+    exporter.write(found, folder, force)
+    out.print(str(folder.resolve()), markup=False)

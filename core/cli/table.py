@@ -1,5 +1,6 @@
 """`macl table`: finished runs compared."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -8,10 +9,15 @@ from rich.markup import escape
 
 from core import benchmark, report, runs
 from core.cli.console import RunRoot, err, out, root_of
+from core.data import DATASETS
 from core.errors import MaclError
+from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row
+from core.runs import PRESETS
 from core.significance import conclusion
+
+MOST_NAMES = 8
 
 
 def table(
@@ -42,6 +48,10 @@ def table(
     """
     if metric not in METRICS:
         raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
+    if dataset is not None and dataset not in DATASETS:
+        raise MaclError(f"--dataset: need one of {', '.join(DATASETS)}, got {dataset!r}")
+    if preset is not None and preset not in PRESETS:
+        raise MaclError(f"--preset: need one of {', '.join(PRESETS)}, got {preset!r}")
     finished = []
     for run in runs.list_runs(root_of(run_root)):
         try:
@@ -57,6 +67,9 @@ def table(
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
     rows = report.summary(finished, dataset=dataset, preset=preset)
+    if not rows and finished:
+        there = dict.fromkeys(f"{found.config.dataset} {found.config.preset}" for found in finished)
+        raise MaclError(f"no finished run of this data set and preset: there are {', '.join(there)}")
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
     if baseline:
@@ -68,12 +81,14 @@ def table(
     ):
         if path is not None:
             path.write_text(text(rows, published))
-            err.print(f"wrote {path}")
+            err.print(f"wrote {escape(str(path))}")
     out.print(report.to_text(rows), markup=False)
-    for block in report.blocks(rows) if baseline else ():
+    if not baseline:
+        return
+    for block in report.blocks(rows):
         sentence = said(block, metric)
         if not any(row.baseline for row in block):
-            sentence = f"{baseline} is not in this table."
+            sentence = ambiguous(block, baseline) or f"{baseline} is not in this table."
         if sentence:
             out.print(f"\n{block[0].dataset}, {block[0].protocol}: {sentence}", markup=False)
 
@@ -82,9 +97,24 @@ def pinned(rows: list[Row], name: str) -> list[Row]:
     """The rows with every block that has it compared with the baseline; MaclError if no block has it."""
     found = [(block, report.named(block, name)) for block in report.blocks(rows)]
     if all(base is None for _, base in found):
-        names = dict.fromkeys(row.name for row in rows if not row.reference)
-        raise MaclError(f"--baseline: need one of {', '.join(names)} or a key of these losses, got {name!r}")
+        if several := ambiguous(rows, name):
+            raise MaclError(f"--baseline: {several}")
+        names = first_of(row.name for row in rows if not row.reference)
+        raise MaclError(f"--baseline: need one of {names} or a key of these losses, got {name!r}")
     return [row for block, base in found for row in (report.pin(block, base) if base else block)]
+
+
+def ambiguous(rows: list[Row], name: str) -> str:
+    """What to name instead of a loss that has no row with its defaults; empty if it has no row at all."""
+    alike = [row for row in rows if not row.reference and name in (row.loss, LOSSES[row.loss].title)]
+    return f"several rows are of {name}: name one of {first_of(row.name for row in alike)}" if alike else ""
+
+
+def first_of(names: Iterable[str]) -> str:
+    """The names, each once, as far as they go into a line."""
+    found = list(dict.fromkeys(names))
+    more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
+    return ", ".join(found[:MOST_NAMES]) + more
 
 
 def said(block: list[Row], metric: str) -> str:

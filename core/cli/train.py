@@ -10,6 +10,7 @@ from core.cli.console import (
     DataRoot,
     RunRoot,
     SkipBroken,
+    Told,
     absolute,
     err,
     out,
@@ -92,38 +93,72 @@ def train(
         device=device,
         **fields,
     )
-    run_here(runs.create(config, root_of(run_root)))
+    root = root_of(run_root)
+    import core.train  # noqa: F401  seconds; whoever interrupts them has begun no run
+
+    run_here(runs.create(config, root))
 
 
-def resume(run: str, run_root: RunRoot = None) -> None:
-    """Continue a stopped, failed or interrupted run from its last checkpoint."""
+def resume(
+    run: str,
+    data_root: DataRoot = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
+    run_root: RunRoot = None,
+) -> None:
+    """Continue a stopped, failed or interrupted run from its last checkpoint.
+
+    With --data-root and --device for one whose images or device are gone.
+    """
     found = runs.find(run, root_of(run_root))
-    if found.state == "finished":
-        raise MaclError(f"{found.id} is finished; nothing is left to resume")
+    import core.train  # noqa: F401  seconds, in which its state may change
+
+    if found.state in ("finished", "running"):
+        raise MaclError(f"{found.id} is {found.state}; nothing is left to resume")
+    options = {"data_root": absolute(data_root), "device": device}
+    if given := {name: value for name, value in options.items() if value is not None}:
+        fields = found.config.model_dump() | given
+        config = RunConfig.build(fields.pop("preset"), **fields)
+        found.mark("config.json", config.model_dump_json(indent=2) + "\n")
     found.unmark("stop")
     run_here(found)
 
 
 def run_here(run: Run) -> None:
     """Train in this process with progress bars; exit code 0 only if the run finished."""
-    err.print(f"run {run.id}")
+    err.print(f"run {escape(run.id)}")
     from core import train as training  # torch
 
     training.stop_on_signal(run.path)
     with progress_bars() as tell:
-        state = training.run(run.path, tell)
+        state = training.run(run.path, tell if err.is_terminal else epoch_lines(run, tell))
     for line in run.log.splitlines():
         if " after " in line or "training took" in line or "device:" in line:
             err.print(escape(line.split(" ", 2)[2]))
     if state == "failed":
         err.print(f"[red]error:[/red] {escape(run.error)}")
     elif state == "stopped":
-        err.print(f"stopped; go on with: macl resume {run.id}")
+        err.print(f"stopped; go on with: macl resume {escape(run.id)}")
     else:
         out.print(score_table(run.id, run.scores()))
     print(run.path)
     if state != "finished":
         raise typer.Exit(1)
+
+
+def epoch_lines(run: Run, others: Told) -> Told:
+    """A callback that says one line for each epoch, for a log file; all but the training goes to `others`."""
+    epochs, offset = run.config.epochs, 0
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal offset
+        if what != "training":
+            others(done, total, what)
+        elif done % (total // epochs) == 0:  # an epoch has ended: its line of the curve is there
+            rows, offset = run.history_after(offset)
+            about = f"loss {rows[-1]['loss']:.4f}, {rows[-1]['images_per_s']:,.0f} images/s"
+            err.print(f"epoch {done * epochs // total} of {epochs}: {about}")
+
+    return tell
 
 
 def default_preset(device: str) -> str:

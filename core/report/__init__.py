@@ -1,7 +1,7 @@
 """The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
 
 from core.report.baseline import named, pin
-from core.report.files import cell, to_csv, to_latex, to_markdown, to_text
+from core.report.files import aligned, cell, to_csv, to_latex, to_markdown, to_text
 from core.report.paper import published, warning
 from core.report.rows import (
     Result,
@@ -19,6 +19,7 @@ __all__ = [
     "Result",
     "Row",
     "Value",
+    "aligned",
     "blocks",
     "cell",
     "dataset_name",

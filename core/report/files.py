@@ -1,6 +1,7 @@
 """The comparison as a file: CSV, LaTeX, Markdown, and text for a terminal."""
 
 import math
+from collections.abc import Sequence
 
 from core import spreadsheet
 from core.metrics import METRICS
@@ -112,12 +113,19 @@ def to_text(rows: list[Row]) -> str:
             for key in METRICS
         ]
         lines.append([row.dataset, row.protocol, row.name, str(len(row.seeds)), *cells])
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return aligned(lines, left=4)
+
+
+def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
+    """Lines of cells in columns as wide as they need; the first `left` ones flush left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = []
     for line in lines:
-        left = [cell.ljust(width) for cell, width in zip(line[:4], widths[:4], strict=True)]
-        right = [cell.rjust(width) for cell, width in zip(line[4:], widths[4:], strict=True)]
-        texts.append("  ".join(left + right).rstrip())
+        cells = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        texts.append("  ".join(cells).rstrip())
     return "\n".join(texts)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.errors import MaclError
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.runs import PRESETS, Run, RunConfig
@@ -39,9 +40,11 @@ def read(run: Run) -> Result:
     """Configuration and scores of a finished run, with the size of its training split.
 
     Raises:
-        MaclError: If its configuration cannot be read.
+        MaclError: If its configuration or its scores cannot be read.
     """
     scores = run.scores()
+    if lacking := [part for part in ("metrics", "chance", "oracle") if part not in scores]:
+        raise MaclError(f"{run.path / 'scores.json'} is damaged (no {lacking[0]}): copy the run again")
     if "train_images" not in scores:
         scores["train_images"] = len(run.splits().get("train", ()))
     return Result(run.id, run.config, scores, run.recorded)
