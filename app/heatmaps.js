@@ -39,10 +39,13 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".heatmaps");
   const { rows, columns, groups } = data;
   const R = rows.length, C = columns.length;
+  const opens = columns.some((column) => column.tile >= 0); // prototypes have no pair
   const maps = data.maps.map((map) => ({ ...map, values: floats(map.values), colors: table(map.scale) }));
   const focused = parentElement.activeElement?.dataset?.map;
   root.style.setProperty("--widest", data.widest);
-  const before = root.querySelector("canvas")?.dataset.cursor;
+  const names = rows.map((row) => row.name).join("\n");
+  const before = root.names === names && root.querySelector("canvas")?.dataset.cursor; // else other cells are there
+  root.names = names;
   let cursor = (before && JSON.parse(before)) || data.chosen || [0, C > 1 ? 1 : 0];
   if (cursor[0] >= R || cursor[1] >= C) cursor = [0, 0];
 
@@ -56,7 +59,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     canvas.dataset.map = m;
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${map.title}: ${map.note}. ${R} rows, ${C} columns; ` +
-      "arrow keys move from cell to cell, Enter opens the pair.");
+      `arrow keys move from cell to cell${opens ? ", Enter opens the pair" : ""}.`);
     return canvas;
   });
   const notes = maps.map((map) => make("span", "note", map.note));

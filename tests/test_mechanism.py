@@ -217,6 +217,26 @@ def test_shares_of_an_anchor(key: str) -> None:
     assert row[3] == 0
 
 
+@pytest.mark.parametrize(
+    ("key", "given"),
+    [
+        ("macl", {}),
+        ("macl", {"alpha": 3.0, "beta": 0.5}),
+        ("macl", {"use_T": False, "tau": 0.1}),
+        ("wg_macl", {"use_w": False, "tau_scale": 0.5}),
+        ("mulsupcon", {"tau": 0.1}),
+        ("lmsc", {}),
+    ],
+    ids=str,
+)
+def test_shares_are_those_of_the_map_of_the_pull(key: str, given: dict) -> None:
+    _, y = random_batch(0)
+    batch, params = Batch(y.numpy().astype(np.uint8), LABELS), check_params(key, given)
+    pull = mechanism.maps(key, batch, params).values["pull"][3]
+    shares = mechanism.shares(key, batch, params, 3)
+    np.testing.assert_allclose(shares[: len(pull)], pull / pull.sum(), atol=1e-12)
+
+
 @pytest.mark.parametrize("key", ["macl", "lreg", "lproto", "oml"])
 def test_csv_holds_the_arrays(key: str) -> None:
     z, y = random_batch(0)

@@ -1,8 +1,10 @@
 """The mechanism page on real small runs: every loss and view, batches, permalink, empty and broken states."""
 
 import base64
+import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,12 @@ import streamlit as st
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
-from app import cache, data_view
+import core.mechanism.batch
+from app import cache, data_view, heatmaps
+from app.mechanism import batch
+from app.mechanism.batch import Chosen, Source
 from app.mechanism.view import VIEWS
+from app.thumbnails import Thumbnails
 from core import mechanism, runs
 from core.data import load
 from core.losses import LOSSES, check_params
@@ -198,6 +204,272 @@ def test_a_run_whose_images_are_gone_counts_on_its_test_split(run_root: Path) ->
     app = page(m_b="16")
     assert not app.exception
     assert "counted on the test split" in " ".join(caption.value for caption in app.caption)
+
+
+def _columns(table: Path, change: Callable[[list[list[str]]], list[list[str]]]) -> None:
+    rows = change([line.split(",") for line in table.read_text().splitlines()])
+    table.write_text("\n".join(",".join(row) for row in rows) + "\n")
+
+
+def _added(folder: Path) -> None:
+    _columns(
+        folder / "labels.csv",
+        lambda rows: [[*row, "1" if n else "cranes"] for n, row in enumerate(rows)],
+    )
+
+
+def _reordered(folder: Path) -> None:
+    _columns(folder / "labels.csv", lambda rows: [[row[0], *row[:0:-1]] for row in rows])
+
+
+def _renamed(folder: Path) -> None:
+    for file in folder.glob("scene*.png"):
+        file.rename(folder / file.name.replace("scene", "picture"))
+    _columns(
+        folder / "labels.csv", lambda rows: [[row[0].replace("scene", "picture"), *row[1:]] for row in rows]
+    )
+
+
+@pytest.mark.parametrize("change", [_added, _reordered, _renamed])
+def test_a_data_set_that_has_changed_counts_on_the_test_split(
+    run_root: Path,
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+) -> None:
+    folder = tmp_path / "changed"
+    shutil.copytree(tiny, folder)
+    change(folder)
+    found = Thumbnails(load("folder", folder, image_size=32))
+    monkeypatch.setattr(batch, "pictures", lambda config, others: found)
+    app = page(m_b="16")
+    assert not app.exception
+    assert "has changed since this run" in " ".join(caption.value for caption in app.caption)
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    _, y = run.embeddings()
+    rows = [run.splits()["test"].index(row["name"]) for row in sent(app)["rows"]]
+    for row, held in zip(sent(app)["rows"], y[rows], strict=True):
+        assert row["labels"] == [name for name, has in zip(run.classes(), held, strict=True) if has]
+    T = mechanism.pair_terms(y[rows], y, check_params("macl", {})).T
+    off = ~np.eye(16, dtype=bool)
+    np.testing.assert_allclose(drawn(app)["T"][off], T[off], rtol=1e-6)
+
+
+def test_what_is_counted_is_said_above_every_view_and_in_every_text(run_root: Path) -> None:
+    for run in runs.list_runs(run_root):
+        file = run.path / "config.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "data_root": str(run_root / "gone")}))
+    app = page(m_b="16")
+    for view in VIEWS:
+        app.session_state["m_view"] = view
+        app.run()
+        assert sum("counted on the test split" in caption.value for caption in app.caption) == 1, view
+        assert "training images" not in texts(app), view
+
+
+def test_a_count_of_none_is_said_to_count_as_one(run_root: Path) -> None:
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    data = cache.dataset(run.config)
+    splits, (_, y) = run.splits(), run.embeddings()
+    few = splits["train"][:5]
+    (run.path / "splits.json").write_text(json.dumps({**splits, "train": few}))
+    train, names = data.labels[[data.names.index(name) for name in few]].astype(bool), splits["test"]
+    a, b = next(
+        (names[i], names[p])
+        for i, p in itertools.permutations(range(len(y)), 2)
+        for shared in [(y[i] & y[p]).astype(bool)]
+        if not train[:, shared].all(1).any() and train[:, shared].any()
+    )
+    app = page(run=run.id, m_b="32", pair=[a, b])
+    assert "none, counted as 1" in texts(app)
+    app.segmented_control(key="m_cooccurrence").set_value("sum").run()
+    assert "none, counted as 1" not in texts(app)
+
+
+def _shorten(run: runs.Run, images: int) -> None:
+    """Leave that many test images."""
+    z, y = run.embeddings()
+    save_file({"z": z[:images].copy(), "y": y[:images].copy()}, run.path / "embeddings.safetensors")
+    splits = run.splits()
+    (run.path / "splits.json").write_text(json.dumps({**splits, "test": splits["test"][:images]}))
+
+
+@pytest.mark.parametrize("images", [5, 12])
+def test_a_small_test_split_is_the_batch(run_root: Path, images: int) -> None:
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    _shorten(run, images)
+    app = page(run=run.id)
+    assert not app.exception
+    assert not app.error
+    assert len(sent(app)["rows"]) == images
+    assert "m_b" not in [slider.key for slider in app.slider]
+
+
+def test_a_test_split_of_one_image_is_not_blamed_on_labels(run_root: Path) -> None:
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    _shorten(run, 1)
+    app = page(run=run.id)
+    assert not app.exception
+    assert "test split holds fewer" in app.error[0].value
+    assert "label" not in app.error[0].value
+
+
+@pytest.mark.parametrize("images", [5, 20])
+def test_a_large_batch_fits_a_smaller_run_chosen_after_it(run_root: Path, images: int) -> None:
+    macl, mulsupcon = (
+        next(run for run in runs.list_runs(run_root) if run.config.loss == loss)
+        for loss in ("macl", "mulsupcon")
+    )
+    _shorten(mulsupcon, images)
+    app = page(run=macl.id)
+    app.slider(key="m_b").set_value(32).run()
+    app.selectbox(key="m_of").set_value(mulsupcon.id).run()
+    assert not app.exception
+    assert not app.error
+    assert len(sent(app)["rows"]) == (5 if images == 5 else 16)
+
+
+def test_clusters_are_found_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, calls = np.random.default_rng(0), []
+    y, z = (rng.random((24, 5)) < 0.4).astype(np.uint8), rng.normal(size=(24, 8))
+    source = Source("run", [], y, y, [], z, None, None, None)
+    chosen = Chosen(source, Batch(y, y, z), [], "batch")
+    expected = mechanism.order("cluster", y, y, z @ z.T)
+    real = core.mechanism.batch._bisect
+    monkeypatch.setattr(core.mechanism.batch, "_bisect", lambda s: calls.append(len(s)) or real(s))
+    for _ in range(3):
+        np.testing.assert_array_equal(chosen.order("cluster"), expected)
+    assert calls.count(24) == 1
+
+
+@pytest.mark.parametrize(("view", "loss"), [("Pairs", "LMsc"), ("One anchor (Fig. 1)", "MACL")])
+def test_a_prototype_opens_no_pair(
+    run_root: Path, monkeypatch: pytest.MonkeyPatch, view: str, loss: str
+) -> None:
+    one = page(m_b="16", m_loss=loss)
+    a, b = sent(one)["rows"][2]["name"], sent(one)["rows"][5]["name"]
+    real, picked = heatmaps.show, []
+
+    def clicked(key: str, maps: Any, rows: Any, columns: Any, on_pick: Any, **given: Any) -> None:
+        real(key, maps, rows, columns, on_pick, **given)
+        picked.append((rows[0]["name"], columns[-1]["name"]))
+        on_pick(*picked[-1])
+
+    monkeypatch.setattr(heatmaps, "show", clicked)
+    app = page(m_b="16", m_loss=loss, m_view=view, pair=[a, b])
+    assert picked[-1][1].startswith("prototype of")
+    assert app.session_state["m_pair"] == (a, b)
+    assert app.query_params["pair"] == [a, b]
+    assert "open no pair" in " ".join(caption.value for caption in app.caption)
+
+
+def test_the_permalink_follows_the_anchor(run_root: Path) -> None:
+    one = page(m_b="16")
+    a, b, c = (sent(one)["rows"][n]["name"] for n in (2, 5, 9))
+    app = page(m_b="16", m_view="One anchor (Fig. 1)", pair=[a, b])
+    app.selectbox(key="m_anchor").set_value(c).run()
+    assert app.query_params["pair"][0] == c
+    again = page(m_b="16", pair=app.query_params["pair"])
+    row, column = sent(again)["chosen"]
+    assert [sent(again)["rows"][n]["name"] for n in (row, column)] == app.query_params["pair"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "key", "value"), [("MACL", "m_alpha", 5.0), ("MulSupCon", "m_loss_tau", 0.02)]
+)
+def test_a_value_beyond_the_usual_range_outlives_a_reload(
+    run_root: Path, loss: str, key: str, value: float
+) -> None:
+    app = page(m_loss=loss, **{key: str(value)})
+    assert app.slider(key=key).value == value
+    reach = app.slider(key=key).min, app.slider(key=key).max
+    app.slider(key=key).set_value(0.5).run()
+    assert (app.slider(key=key).min, app.slider(key=key).max) == reach
+    assert app.slider(key=key).value == 0.5
+
+
+@pytest.mark.parametrize("asked", ["50", "nan", "inf", "-1", "much"])
+def test_a_value_that_no_run_can_have_moves_no_slider_s_ends(run_root: Path, asked: str) -> None:
+    app = page(m_alpha=asked)
+    assert not app.exception
+    assert (app.slider(key="m_alpha").min, app.slider(key="m_alpha").max) == (0.0, 3.0)
+
+
+def test_a_fourth_map_takes_the_place_of_the_first(run_root: Path) -> None:
+    app = page()
+    app.pills(key="m_maps").set_value(["T", "w", "force", "s"]).run()
+    assert list(drawn(app)) == ["w", "s", "force"]
+    assert app.pills(key="m_maps").value == ["w", "force", "s"]
+    app.pills(key="m_maps").set_value(["w", "force", "s", "J"]).run()
+    assert list(drawn(app)) == ["J", "s", "force"]
+    app.pills(key="m_maps").set_value(["force", "s", "J", "γ"]).run()
+    assert list(drawn(app)) == ["γ", "J", "s"]
+    assert "m_eq7" not in [control.key for control in app.segmented_control]
+
+
+def test_a_map_that_the_loss_does_not_define_goes_first(run_root: Path) -> None:
+    app = page(m_loss="OML", m_maps=["w", "T", "s"])
+    app.pills(key="m_maps").set_value(["w", "T", "s", "J"]).run()
+    assert list(drawn(app)) == ["w", "J", "s"]
+    assert app.pills(key="m_maps").value == ["w", "s", "J"]
+
+
+def notes(app: AppTest) -> dict[str, str]:
+    return {one["title"].split(" ")[0]: one["note"] for one in sent(app)["maps"]}
+
+
+def test_notes_say_what_the_loss_and_the_settings_make_of_a_map(run_root: Path) -> None:
+    assert "eq. 8" in notes(page(m_maps=["γ", "pull"]))["γ"]
+    other = notes(page(m_loss="SupCon ALL", m_maps=["γ", "pull"]))
+    assert "eq. 8" not in other["γ"]
+    assert "|P|" not in other["pull"]
+    assert "|P|" in notes(page(m_loss="MulSupCon", m_maps=["γ", "pull"]))["pull"]
+    app = page()
+    assert notes(app)["w"] == "high: rare shared labels"
+    app.toggle(key="m_use_w").set_value(False).run()
+    assert notes(app)["w"] == "1 for every shared label set"
+    app.toggle(key="m_overlap_weight").set_value(True).run()
+    assert notes(app)["w"] == "high: much overlap"
+
+
+def test_distributions_name_what_is_set(run_root: Path) -> None:
+    app = page(m_view="Which labels gain")
+    assert "with w and T" in texts(app)
+    asked = page(m_view="What the loss asks for")
+    assert {"w = 1 and one τ (MulSupCon)", "w and T as in eq. 4", "w and T, own"} == legend(asked)
+    for switch in ("m_use_w", "m_use_T"):
+        app.toggle(key=switch).set_value(False).run()
+        asked.toggle(key=switch).set_value(False).run()
+    assert "with w = 1 and one τ" in texts(app)
+    assert "with w and" not in texts(app)
+    assert "MACL: w = 1 and one τ" in legend(app)
+    assert "w = 1 and one τ as in eq. 4" in legend(asked)
+
+
+def legend(app: AppTest) -> set[str]:
+    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    return {trace["name"] for trace in figure["data"]}
+
+
+def texts(app: AppTest) -> str:
+    """All that the page says, its component's and figures' words included."""
+    parts = [str(node.proto) for kind in ("markdown", "html", "bidi_component") for node in app.get(kind)]
+    parts += [node.proto.spec for node in app.get("plotly_chart")]
+    return " ".join([*parts, *(caption.value for caption in app.caption)])
+
+
+def test_prototypes_that_the_folder_lacks_are_not_said_never_to_have_been(run_root: Path) -> None:
+    run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
+    file = run.path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "loss": "lmsc", "params": {}}))
+    said = " ".join(caption.value for caption in page(run=run.id, m_loss="LMsc").caption)
+    assert "that the run trained are not in its folder" in said
+    assert "has no prototypes" not in said
+
+
+def test_small_steps_show_three_decimals(run_root: Path) -> None:
+    assert page(m_loss="OML").slider(key="m_oml_temperature").proto.format == "%.3f"
 
 
 def test_a_permalink_opens_the_same_page(run_root: Path) -> None:

@@ -6,23 +6,21 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from app.palette import loss_color
-
 Floats = NDArray[np.float64]
 
-CONSTANT, EQ4, OWN = "one τ for all", "T as in eq. 4", "T, own"
-COLORS = {CONSTANT: loss_color("mulsupcon"), EQ4: loss_color("macl"), OWN: "#2a8fb0"}
+OWN = "#2a8fb0"  # colour of MACL with `own`
 
 
 def label_shares(
-    classes: Sequence[str], counts: Sequence[int], shares: Sequence[tuple[str, str, Floats]]
+    classes: Sequence[str], counts: Sequence[int], shares: Sequence[tuple[str, str, Floats]], counted: str
 ) -> go.Figure:
     """Share of each label in the attraction of a batch, a bar per method.
 
     Args:
         classes: Label names, rare first.
-        counts: Training images with each.
+        counts: Images with each, of the split that is counted.
         shares: Name, colour and (L,) shares of each method.
+        counted: That split, in words.
     """
     figure = go.Figure()
     ticks = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True)]
@@ -40,30 +38,30 @@ def label_shares(
     )
     figure.update_yaxes(title_text="share of the attraction, %", rangemode="tozero")
     figure.update_xaxes(
-        tickangle=-40, automargin=True, title_text="labels, rare to frequent (training images)"
+        tickangle=-40, automargin=True, title_text=f"labels, rare to frequent ({counted} images)"
     )
     return figure
 
 
-def asked(J: Floats, similarities: Sequence[tuple[str, Floats]]) -> go.Figure:
+def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figure:
     """Similarity at the optimum over the overlap of the label sets: all pairs, and their mean at each J.
 
     Args:
         J: (B, B) overlaps.
-        similarities: Name from `COLORS` and (B, B) similarities, nan where there is no positive pair.
+        similarities: Name, colour and (B, B) similarities, nan where there is no positive pair.
     """
     figure = go.Figure()
-    for name, s in similarities:
-        color, known = COLORS[name], np.isfinite(s)
+    for name, color, s in similarities:
+        known = np.isfinite(s)
         figure.add_scattergl(
             x=J[known], y=s[known], mode="markers", name=name, legendgroup=name, showlegend=False,
             marker={"color": color, "size": 4, "opacity": 0.25}, hoverinfo="skip",
         )  # fmt: skip
-    for name, s in similarities:
+    for name, color, s in similarities:
         levels, means = by_overlap(J, s)
         figure.add_scatter(
             x=levels, y=means, mode="lines+markers", name=name, legendgroup=name,
-            line={"color": COLORS[name], "width": 2.5}, marker={"size": 7},
+            line={"color": color, "width": 2.5}, marker={"size": 7},
             hovertemplate=f"J = %{{x:.2f}}: mean s = %{{y:.3f}}<extra>{name}</extra>",
         )  # fmt: skip
     figure.update_layout(

@@ -49,8 +49,9 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
             selection.ANCHOR_COLOR,
         )
     ]
+    counted = chosen.source.counted
     for label in np.flatnonzero(y[i]).tolist():
-        note = f"{y[:, label].sum() - 1} positives here; {train[label]:,} training images hold the label"
+        note = f"{y[:, label].sum() - 1} positives here; {train[label]:,} {counted} images hold the label"
         members = near[y[near, label]]
         parts.append(
             _strip(chosen, f"P({chosen.source.classes[label]})", note, members, "", JACCARD_SCALE[-1][1])
@@ -74,7 +75,8 @@ def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near:
     st.subheader("What each loss takes for a positive of this anchor, and with which weight", divider=False)
     st.caption(
         "Each image's share of the whole pull on the anchor; images from the most to the least overlap, "
-        f"prototypes right of the line. {LOSSES[key].title} as set above, the others at their defaults."
+        f"prototypes, which open no pair, right of the line. {LOSSES[key].title} as set above, the others at "
+        "their defaults."
     )
     size, name = len(chosen.batch.y), chosen.names[i]
     every = {loss: params if loss == key else check_params(loss, {}) for loss in LOSSES}
@@ -99,7 +101,7 @@ def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near:
         ],
         [heatmaps.item(title, [fact]) for title, fact in zip(titles, facts, strict=True)],
         columns,
-        lambda _, other: selection.open_pair(name, other),
+        lambda _, other: selection.pick(chosen, name, other),
         tiles=chosen.key,
         groups=[
             (f"{title} · {fact}", n, n + 1) for n, (title, fact) in enumerate(zip(titles, facts, strict=True))

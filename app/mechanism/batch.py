@@ -1,7 +1,8 @@
 """Which batch the mechanism page shows: widgets for the run or data set, and for its images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -13,12 +14,16 @@ from app.pictures import pictures
 from app.query import option_labels
 from core.data import DATASETS, Dataset
 from core.errors import MaclError
-from core.mechanism import Batch, centroids, draw, nearest
+from core.mechanism import WITH_PROTOTYPES, Batch, centroids, draw, nearest
+from core.mechanism import order as order_of
 from core.runs import PRESETS, Run
 
 SOURCE = "m_of"
 SMALLEST, LARGEST, USUAL = 8, 256, 48
 BY_SEED, BY_LABEL, BY_IMAGE = "Random", "With chosen labels", "Neighbours of an image"
+INSTEAD = "f and h are counted on the test split instead."
+
+Order = Literal["label", "rarity", "cluster"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +34,14 @@ class Source:
         key: Folder name of a run, or name of a data set.
         names: Names of the images to draw from, (n,).
         y: (n, L) their labels.
-        labels: (N, L) labels of the training split.
+        labels: (N, L) labels of the images that f and h count.
         classes: L label names.
         z: (n, D) embeddings; None without a run.
         prototypes: (L, D) unit rows, the run's own or the labels' mean directions; None without a run.
         run: The run; None for a data set alone.
         images: The data set's images; None where they are gone.
         note: What a person should know of these numbers; empty if nothing.
+        counted: The split that `labels` are of, in words: training, or test where the others are not known.
     """
 
     key: str
@@ -48,6 +54,7 @@ class Source:
     run: Run | None
     images: Dataset | None
     note: str = ""
+    counted: str = "training"
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +65,15 @@ class Chosen:
     batch: Batch
     names: Sequence[str]
     key: str
+    _orders: dict[Order, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def order(self, how: Order) -> np.ndarray:
+        """Order of the rows in a map, (B,); kept: clusters take a second, and no setting moves them."""
+        if how not in self._orders:
+            z = self.batch.z
+            s = None if z is None else z.astype(np.float64) @ z.T
+            self._orders[how] = order_of(how, self.batch.y, self.batch.labels, s)
+        return self._orders[how]
 
 
 def sources() -> dict[str, str]:
@@ -107,29 +123,30 @@ def open_source(key: str) -> Source | None:
     found = pictures(cache.config(run), others)
     own = cache.prototypes(run)
     prototypes, note = (own, "") if own is not None else (centroids(z, y), "")
+    classes = class_names(run, found)
     if found is None:
-        classes = tuple(class_names(run, None))
-        note = "The training labels are not here (yet): f and h are counted on the test split instead."
-        return Source(key, names, y, y, classes, z, prototypes, run, None, note)
+        note = f"The training labels are not here (yet): {INSTEAD}"
+        return Source(key, names, y, y, classes, z, prototypes, run, None, note, "test")
     data, rows = found.dataset, {name: row for row, name in enumerate(found.dataset.names)}
-    train_rows = [rows[name] for name in cache.train_names(run) if name in rows]
-    return Source(key, names, y, data.labels[train_rows], data.classes, z, prototypes, run, data, note)
+    trained = cache.train_names(run)
+    if classes != list(data.classes) or not rows.keys() >= set(trained):
+        note = f"The data set has changed since this run: {INSTEAD}"
+        return Source(key, names, y, y, classes, z, prototypes, run, data, note, "test")
+    labels = data.labels[[rows[name] for name in trained]]
+    return Source(key, names, y, labels, classes, z, prototypes, run, data, note)
 
 
 def choose_images(source: Source) -> Chosen:
     """Widgets for the size of the batch and its images."""
     left, right = st.columns([3, 2], vertical_alignment="bottom")
-    limit = min(LARGEST, len(source.names) // 8 * 8)
-    with left:
-        size = st.slider(
-            "Images B",
-            SMALLEST,
-            max(SMALLEST + 8, limit),
-            min(USUAL, limit),
-            8,
-            key="m_b",
-            bind="query-params",
-        )
+    size = len(source.names)
+    limit = min(LARGEST, size // 8 * 8)
+    if limit > SMALLEST:
+        size = left.slider(
+            "Images B", SMALLEST, limit, min(USUAL, limit), 8, key="m_b", bind="query-params"
+        )  # fmt: skip
+    else:
+        left.caption(f"The test split holds {size} image{'s' if size > 1 else ''}: no choice of B.")
     with right.popover("Which images", width="stretch"):
         ways = [BY_SEED, BY_LABEL] + ([BY_IMAGE] if source.z is not None else [])
         how = st.segmented_control(
@@ -152,7 +169,11 @@ def choose_images(source: Source) -> Chosen:
         if len(rows) < size:
             st.caption(f"Only {len(rows)} test images hold these labels.")
     if len(rows) < 2:
-        raise MaclError("A pair needs two images, and fewer hold these labels: choose more labels")
+        if labels:
+            raise MaclError("A pair needs two images, and fewer hold these labels: choose more labels")
+        raise MaclError(
+            "A pair needs two images, and the test split holds fewer: choose another run or data set"
+        )
     names = [source.names[row] for row in rows]
     batch = Batch(
         source.y[rows].astype(np.uint8),
@@ -169,7 +190,10 @@ def about_prototypes(run: Run | None) -> str:
     """Where the prototypes come from, for losses that have some."""
     if run is not None and cache.prototypes(run) is not None:
         return "The prototypes are those that the run trained."
-    return "The run has no prototypes: each stands at the mean direction of the test images with its label."
+    why = "The run has no prototypes"
+    if run is not None and cache.config(run).loss in ("lproto", *WITH_PROTOTYPES):
+        why = "The prototypes that the run trained are not in its folder"
+    return f"{why}: each stands at the mean direction of the test images with its label."
 
 
 def _prepared_size(name: str) -> int:

@@ -23,24 +23,24 @@ def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     own, hint = _macl(key, params)
     values = mechanism.maps("macl", batch, own).values
     alone = mechanism.maps("macl", batch, {**own, "use_T": False}).values["gamma"]
-    title = LOSSES["wg_macl" if weighted else "macl"].title
+    title, (w, T) = LOSSES["wg_macl" if weighted else "macl"].title, _terms(own)
     methods = [
         ("mulsupcon", f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ", (values["w"] > 0).astype(float)),
-        ("wg_macl", "w, one τ", alone),
-        ("macl", f"{title}: w and T", values["gamma"]),
+        ("wg_macl", f"{w}, one τ", alone),
+        ("macl", f"{title}: {w} and {T}", values["gamma"]),
     ]
     train = counts(batch.labels)
     order = [n for n in np.argsort(train, kind="stable").tolist() if batch.y[:, n].sum() > 1]
     classes = [chosen.source.classes[n] for n in order]
     shares = [mechanism.label_shares(batch.y, gamma, weighted)[order] for _, _, gamma in methods]
-    st.markdown(_gained(len(classes), shares))
+    st.markdown(_gained(len(classes), shares, w, T))
     bars = [(name, loss_color(loss), share) for (loss, name, _), share in zip(methods, shares, strict=True)]
     st.plotly_chart(
-        figures.label_shares(classes, [int(train[n]) for n in order], bars),
+        figures.label_shares(classes, [int(train[n]) for n in order], bars, chosen.source.counted),
         alt="Share of each label in the attraction: MulSupCon, w alone, MACL",
     )
     st.caption(f"A label's attraction: the sum of γ/|P| over its anchors and their positives here. {hint}")
-    head = ["label", "training_images", "mulsupcon", "w_alone", "macl"]
+    head = ["label", f"{chosen.source.counted}_images", "mulsupcon", "w_alone", "macl"]
     images = [int(train[n]) for n in order]
     st.download_button(
         "CSV", lambda: mechanism.table_csv(head, [classes, images, *shares]), "label-shares.csv", "text/csv",
@@ -48,12 +48,12 @@ def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     )  # fmt: skip
 
 
-def _gained(count: int, shares: Sequence[np.ndarray]) -> str:
+def _gained(count: int, shares: Sequence[np.ndarray], w: str, T: str) -> str:
     rare = count // 2
-    even, w, both = (100 * float(values[:rare].sum()) for values in shares)
+    even, alone, both = (100 * float(values[:rare].sum()) for values in shares)
     return (
         f"The {rare} rarer of the batch's {count} labels hold **{even:.1f} %** of the attraction with "
-        f"MulSupCon, **{w:.1f} %** with the weights w, **{both:.1f} %** with w and T."
+        f"MulSupCon, **{alone:.1f} %** with {w} and one τ, **{both:.1f} %** with {w} and {T}."
     )
 
 
@@ -61,17 +61,20 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     """Similarity at the optimum as a function of J: one τ, eq. 4, and `own`."""
     batch, name = chosen.batch, key if key in MACL else "macl"
     own, hint = _macl(key, params)
+    w, T = _terms(own)
+    even = {**own, "use_T": False, "use_w": False, "overlap_weight": False}
     found = []
-    for title, settings, mode in (
-        (figures.CONSTANT, {**own, "use_T": False, "use_w": False}, False),
-        (figures.EQ4, own, False),
-        (figures.OWN, own, True),
+    for title, color, settings, mode in (
+        ("w = 1 and one τ (MulSupCon)", loss_color("mulsupcon"), even, False),
+        (f"{w} and {T} as in eq. 4", loss_color("macl"), own, False),
+        (f"{w} and {T}, own", figures.OWN, own, True),
     ):
-        T = mechanism.pair_terms(batch.y, batch.labels, settings).T
+        taus = mechanism.pair_terms(batch.y, batch.labels, settings).T
         weight = mechanism.weights(name, batch.y, batch.labels, settings)
-        found.append((title, mechanism.asked(weight[:ANCHORS], T[:ANCHORS], mode)))
+        found.append((title, color, mechanism.asked(weight[:ANCHORS], taus[:ANCHORS], mode)))
     J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
-    st.markdown(_verdict(J, dict(found)))
+    one_tau, eq4, each_own = (s for _, _, s in found)
+    st.markdown(_verdict(J, eq4, each_own))
     st.plotly_chart(
         figures.asked(J, found), alt="Similarity at the optimum over the overlap of the label sets"
     )
@@ -81,21 +84,20 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
         "the weight) + C): a small T draws s towards 0, whatever the overlap. An embedding has to fit all "
         f"anchors at once; this is what each of them pulls towards. {hint}"
     )
-    i, p = np.nonzero(np.isfinite(found[1][1]))
+    i, p = np.nonzero(np.isfinite(eq4))
     names = np.asarray(chosen.names)
     head = ["anchor", "positive", "J", "s_one_tau", "s_eq4", "s_own"]
-    table = [names[i].tolist(), names[p].tolist(), J[i, p], *(s[i, p] for _, s in found)]
+    table = [names[i].tolist(), names[p].tolist(), J[i, p], one_tau[i, p], eq4[i, p], each_own[i, p]]
     st.download_button(
         "CSV", lambda: mechanism.table_csv(head, table), "asked.csv", "text/csv", on_click="ignore"
     )
 
 
-def _verdict(J: np.ndarray, found: Mapping[str, np.ndarray]) -> str:
+def _verdict(J: np.ndarray, eq4: np.ndarray, own: np.ndarray) -> str:
     """Exact matches against partial ones, under both readings of eq. 4's denominator."""
     exact, part = J > 0.999, (J > 0.4) & (J < 0.7)
     means = []
-    for title in (figures.EQ4, figures.OWN):
-        s = found[title]
+    for s in (eq4, own):
         if not (np.isfinite(s[exact]).any() and np.isfinite(s[part]).any()):
             return "This batch holds too few equal or half equal label sets to compare; draw a larger one."
         means.append((float(np.nanmean(s[exact])), float(np.nanmean(s[part]))))
@@ -106,6 +108,12 @@ def _verdict(J: np.ndarray, found: Mapping[str, np.ndarray]) -> str:
         f"between 0.4 and 0.7 have {b:.2f}: it asks {tail} of partial matches. With a positive's own T over "
         f"all images (`own`) it is **{c:.2f}** against {d:.2f}."
     )
+
+
+def _terms(own: Mapping[str, Value]) -> tuple[str, str]:
+    """The weight and the temperature as they are set, in words."""
+    weight = "w" if own["use_w"] or own["overlap_weight"] else "w = 1"
+    return weight, "T" if own["use_T"] else "one τ"
 
 
 def _macl(key: str, params: Mapping[str, Value]) -> tuple[dict[str, Value], str]:

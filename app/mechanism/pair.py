@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from app.mechanism.batch import Source
 from core.labels import counts
 from core.losses import Value
+from core.losses.rarity import anchor_counts, pair_counts
 from core.mechanism import LABELWISE, Batch, Maps, label_parts
 
 STYLE = """<style>
@@ -21,18 +23,19 @@ STYLE = """<style>
 </style>"""
 
 _SHARED = {
-    "support": "training images with {both}",
-    "mean": "mean training count of {both}",
-    "min": "smallest training count of {both}",
-    "sum": "sum of the training counts of {both}",
+    "support": "{split} images with {both}",
+    "mean": "mean {split} count of {both}",
+    "min": "smallest {split} count of {both}",
+    "sum": "sum of the {split} counts of {both}",
     "matrix": "mean co-occurrence of the anchor's and the other's labels",
 }
 _RARE = {
-    "mean": "mean training count of the anchor's labels, {counts}",
-    "min": "smallest training count of the anchor's labels, {counts}",
-    "sum": "sum of the training counts of the anchor's labels, {counts}",
-    "support": "training images with all of the anchor's labels",
+    "mean": "mean {split} count of the anchor's labels, {counts}",
+    "min": "smallest {split} count of the anchor's labels, {counts}",
+    "sum": "sum of the {split} counts of the anchor's labels, {counts}",
+    "support": "{split} images with all of the anchor's labels",
 }
+_NONE = ": none, counted as 1"  # the loss needs a count that is at least 1
 
 
 def number(x: float) -> str:
@@ -44,7 +47,7 @@ def number(x: float) -> str:
 
 
 def terms(
-    key: str, batch: Batch, maps: Maps, params: Mapping[str, Value], classes: Sequence[str], i: int, p: int
+    key: str, batch: Batch, maps: Maps, params: Mapping[str, Value], source: Source, i: int, p: int
 ) -> str:
     """The terms of anchor i and image p as a table; for MACL label by label as in Fig. 3.
 
@@ -53,19 +56,19 @@ def terms(
         batch: The images.
         maps: Their maps under the loss.
         params: All parameters of the loss.
-        classes: Label names.
+        source: Where the batch comes from, for the label names and for what is counted.
         i: Row of the anchor.
         p: Row of the other image.
     """
     y = batch.y.astype(bool)
-    shared = [name for name, has in zip(classes, y[i] & y[p], strict=True) if has]
+    shared = [name for name, has in zip(source.classes, y[i] & y[p], strict=True) if has]
     union = int((y[i] | y[p]).sum())
     value = {name: float(array[i, p]) for name, array in maps.values.items() if maps.images}
     lines = [
         _line("J", f"{len(shared)} shared of {union} labels", value.get("J", 0.0)),
     ]
     if maps.terms:
-        lines += _macl(batch, maps, params, classes, shared, i, p)
+        lines += _macl(batch, maps, params, source, shared, i, p)
     elif maps.images:
         lines += _other(key, value, len(batch.y))
     lines += _force(key, batch, maps, params, value, i)
@@ -76,7 +79,7 @@ def _macl(
     batch: Batch,
     maps: Maps,
     params: Mapping[str, Value],
-    classes: Sequence[str],
+    source: Source,
     shared: Sequence[str],
     i: int,
     p: int,
@@ -89,10 +92,14 @@ def _macl(
         float(v) for v in (terms.f[i, p], terms.h[i], terms.J[i, p], terms.w[i, p], terms.T[i, p])
     )
     lines = []
-    both = escape(", ".join(shared))
+    both, split, sets = escape(", ".join(shared)), source.counted, batch.y[[i, p]]
     if shared:
-        lines.append(_line("f", _SHARED[str(params["cooccurrence"])].format(both=both) + unit, f))
-    lines.append(_line("h", _RARE[str(params["rarity"])].format(counts=held) + unit, h))
+        how = str(params["cooccurrence"])
+        none = "" if pair_counts(batch.labels, sets, how)[0, 1] else _NONE
+        lines.append(_line("f", _SHARED[how].format(both=both, split=split) + none + unit, f))
+    how = str(params["rarity"])
+    none = "" if anchor_counts(batch.labels, sets, how)[0] else _NONE
+    lines.append(_line("h", _RARE[how].format(counts=held, split=split) + none + unit, h))
     if not shared:
         lines.append(_line("w", "no shared label: no positive pair", 0.0))
     elif not params["use_w"]:
@@ -112,7 +119,7 @@ def _macl(
     if shared and i != p:
         lines.append(_line("γ", f"w / T = {number(w)} / {number(T)}", w / T))
         for part in label_parts(batch.y, terms, i, p):
-            name, n = escape(classes[part.label]), part.positives
+            name, n = escape(source.classes[part.label]), part.positives
             formula = f"|P| = {n} images with {name}: w/|P| = {number(part.weight)}, γ/|P| ="
             lines.append(_line(f"γ for {name}", formula, part.pull, kind="part"))
     return lines

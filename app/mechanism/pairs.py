@@ -3,7 +3,6 @@
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import streamlit as st
@@ -11,7 +10,7 @@ import streamlit as st
 from app import heatmaps, tiles
 from app.heatmaps import HeatMap
 from app.mechanism import batch, pair, selection
-from app.mechanism.batch import Chosen
+from app.mechanism.batch import Chosen, Order
 from app.palette import JACCARD_SCALE
 from core import mechanism
 from core.losses import Value
@@ -20,7 +19,6 @@ from core.mechanism import LABELWISE, MACL, Maps
 SHOWN = {"T": "T", "w": "w", "γ": "gamma", "J": "J", "s": "s", "pull": "pull", "force": "force"}
 FIRST = ("T", "w", "force")
 MOST = 3
-Order = Literal["label", "rarity", "cluster"]
 ORDERS: tuple[Order, ...] = ("label", "rarity", "cluster")
 CORRECTED, PRINTED, DIFFERENCE = "corrected", "as printed", "difference"
 
@@ -48,11 +46,11 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
         wanted = _choose_maps(found)
     order = middle.segmented_control(
         "Rows by", ORDERS, default="label", required=True, key="m_rows", bind="query-params",
-        help="label: blocks with the same rarest label, rare first. rarity: by the mean training count of "
+        help="label: blocks with the same rarest label, rare first. rarity: by the mean count of "
         "the labels. cluster: similar images side by side.",
     )  # fmt: skip
     with right:
-        form = _choose_form(key, found)
+        form = _choose_form(key, found) if "force" in wanted else CORRECTED
     st.caption(_reading(key, chosen, found))
     place = st.container()
     at = selection.opened(chosen)
@@ -73,10 +71,18 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
 def _choose_maps(found: Maps) -> list[str]:
     wanted: list[str] = st.pills(
         "Maps, up to three", list(SHOWN), selection_mode="multi", default=list(FIRST), key="m_maps",
-        bind="query-params",
+        bind="query-params", on_change=_drop_oldest, args=(set(found.values),),
         help="T, γ and pull need a softmax, s and the force an embedding. pull: attraction alone.",
     )  # fmt: skip
-    return [title for title in SHOWN if title in wanted and SHOWN[title] in found.values][:MOST]
+    return [title for title in SHOWN if title in wanted[-MOST:] and SHOWN[title] in found.values]
+
+
+def _drop_oldest(known: set[str]) -> None:
+    """The map chosen last is drawn in place of the first one, or of one that the loss does not define."""
+    wanted = st.session_state["m_maps"]
+    if len(wanted) > MOST:
+        wanted = sorted(wanted, key=lambda title: SHOWN[title] in known)
+        st.session_state["m_maps"] = wanted[-MOST:]
 
 
 def _choose_form(key: str, found: Maps) -> str:
@@ -101,9 +107,7 @@ def _draw(
     at: tuple[int, int],
     started: float,
 ) -> None:
-    z, y = chosen.batch.z, chosen.batch.y
-    s = None if z is None else z.astype(np.float64) @ z.T
-    order = mechanism.order(how, y, chosen.batch.labels, s)
+    order = chosen.order(how)
     size, width = len(order), drawn[0].values.shape[1]
     images, prototypes = selection.items(chosen), selection.prototypes(chosen)
     rows = [images[n] for n in order]
@@ -117,7 +121,7 @@ def _draw(
         ],
         rows,
         [*own, *prototypes][:width],
-        selection.open_pair,
+        lambda anchor, other: selection.pick(chosen, anchor, other),
         tiles=chosen.key,
         groups=groups(chosen, order, how),
         cuts=[size] if found.images and width > size else [],
@@ -151,7 +155,7 @@ def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], found: Maps, i:
     ]
     with left:
         tiles.strips(chosen.key, parts, "", "m_faces")
-    right.html(pair.terms(key, chosen.batch, found, params, chosen.source.classes, i, p))
+    right.html(pair.terms(key, chosen.batch, found, params, chosen.source, i, p))
 
 
 def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
@@ -178,21 +182,31 @@ def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
     bottom, top = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     if bottom == top:
         bottom = 0.0
-    weight = "factor of the pair in the loss, × B"
-    if key in LABELWISE:
-        weight = "high: rare shared labels" if key in MACL else "1 for every shared label set"
     formula = {CORRECTED: "−∂L/∂s", PRINTED: "eq. 7 as printed", DIFFERENCE: "printed − corrected"}[form]
+    gamma, pull = "the pull, × B", "γ over B"
+    if key in LABELWISE:
+        gamma, pull = "what a positive is pulled with", "γ over |P|, averaged as in the loss"
+        gamma += " in eq. 8" if key in MACL else ""
     dark = st.context.theme.type == "dark"
     heading, note, low, high, scale = {
         "T": ("T · temperature", "low: sharp, small differences in s count", 0.0, top, TEMPERATURE),
-        "w": ("w · weight of a positive", weight, bottom, top, WEIGHT),
-        "gamma": ("γ = w/T · influence", "what a positive is pulled with in eq. 8", bottom, top, WEIGHT),
+        "w": ("w · weight of a positive", _about_w(key, found), bottom, top, WEIGHT),
+        "gamma": ("γ = w/T · influence", gamma, bottom, top, WEIGHT),
         "J": ("J · overlap", "shared labels over all labels of both", 0.0, 1.0, JACCARD_SCALE),
         "s": ("s · similarity", "in the embedding of the run", -1.0, 1.0, SIMILARITY),
-        "pull": ("pull · attraction alone", "γ over |P|, averaged as in the loss", bottom, top, WEIGHT),
+        "pull": ("pull · attraction alone", pull, bottom, top, WEIGHT),
         "force": (f"force · {formula}", "blue pulls together, red pushes apart", -limit, limit, FORCE[dark]),
     }[name]
     return HeatMap(heading, note, values, low, high, scale)
+
+
+def _about_w(key: str, found: Maps) -> str:
+    if key not in LABELWISE:
+        return "factor of the pair in the loss, × B"
+    overlap = bool(found.params.get("overlap_weight"))
+    if found.params.get("use_w"):
+        return "high: rare shared labels" + (", much overlap" if overlap else "")
+    return "high: much overlap" if overlap else "1 for every shared label set"
 
 
 def _limit(values: np.ndarray, images: bool) -> float:
@@ -211,12 +225,12 @@ def _reading(key: str, chosen: Chosen, found: Maps) -> str:
     else:
         text = "Each row is an anchor, each column an image it is compared with. Click a cell for its terms."
     if with_prototypes:
-        text += " Right of the line: prototypes."
+        text += " Right of the line: prototypes, which open no pair."
     if key == "oml":
         text += " OML ranks and has no softmax, so no T."
     if (with_prototypes or key == "lproto") and "s" in found.values:
         text += " " + batch.about_prototypes(chosen.source.run)
-    return f"{text} {_pushed(found)} {chosen.source.note}"
+    return f"{text} {_pushed(found)}"
 
 
 def _pushed(found: Maps) -> str:

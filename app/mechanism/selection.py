@@ -25,14 +25,20 @@ def opened(chosen: Chosen) -> tuple[int, int]:
     np.fill_diagonal(J, -1)
     i = names.index(a) if a in names else int(J.max(1).argmax())
     p = names.index(b) if b in names and b != names[i] else int(J[i].argmax())
-    if a in names and b in names and st.query_params.get_all("pair") != [a, b]:
-        st.query_params["pair"] = [a, b]
+    if a in names and st.query_params.get_all("pair") != [names[i], names[p]]:
+        st.query_params["pair"] = [names[i], names[p]]
     return i, p
 
 
 def open_pair(anchor: str, other: str) -> None:
     """Open this pair; without another image the anchor's closest one."""
     st.session_state[PAIR] = (anchor, other)
+
+
+def pick(chosen: Chosen, anchor: str, other: str) -> None:
+    """Open the pair of a clicked cell; a prototype is no image, so the open pair stays."""
+    if other in chosen.names:
+        open_pair(anchor, other)
 
 
 def items(chosen: Chosen) -> list[dict[str, Any]]:

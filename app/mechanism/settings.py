@@ -1,6 +1,7 @@
 """Loss and parameters of the mechanism page: the few that move MACL in sight, the open points folded away."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import streamlit as st
 
@@ -110,9 +111,7 @@ def _widget(key: str, parameter: Parameter) -> Value:
             )
         )
     low, high, step = RANGES.get(f"{key}.{name}", RANGES.get(name, (0.0, 1.0, 0.01)))
-    now = st.session_state.get(where)
-    if isinstance(now, float | int):  # a run's own value may lie beyond the usual range
-        low, high = min(low, float(now)), max(high, float(now))
+    low, high = _reach(where, parameter, low, high)
     return float(
         st.slider(
             label,
@@ -120,11 +119,24 @@ def _widget(key: str, parameter: Parameter) -> Value:
             high,
             float(parameter.default),
             step,
+            "%.3f" if step < 0.01 else None,
             key=where,
             bind="query-params",
             help=parameter.help,
         )
     )
+
+
+def _reach(where: str, parameter: Parameter, low: float, high: float) -> tuple[float, float]:
+    """Ends of a slider: a run's own value may lie beyond the usual ones, and what was in reach stays so."""
+    state = st.session_state
+    low, high = state.get(f"{where}_reach", (low, high))
+    with suppress(TypeError, ValueError):  # no value yet, or one that no run can have
+        now = float(state.get(where, st.query_params.get(where)))
+        parameter.check(now)
+        low, high = min(low, now), max(high, now)
+    state[f"{where}_reach"] = low, high
+    return low, high
 
 
 def _key(loss: str, name: str) -> str:

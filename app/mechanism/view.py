@@ -20,6 +20,8 @@ def show(chosen: Chosen) -> None:
     """Everything that a slider moves; the batch stays as it is."""
     started = time.perf_counter()
     key, params = settings.choose(chosen.source.run)
+    if chosen.source.note:
+        st.caption(chosen.source.note)
     tabs = st.tabs(list(VIEWS), key="m_view", on_change="rerun", bind="query-params")
     for tab, view in zip(tabs, VIEWS.values(), strict=True):
         if tab.open:  # the others cost nothing

@@ -5,7 +5,7 @@ the tests hold both against each other.
 """
 
 from core.mechanism.batch import draw, nearest, order, pictured
-from core.mechanism.force import forces, weights
+from core.mechanism.force import WITH_PROTOTYPES, forces, weights
 from core.mechanism.macl import LabelPart, PairTerms, label_parts, label_shares, pair_terms, printed_forces
 from core.mechanism.maps import LABELWISE, MACL, Batch, Maps, centroids, maps, pairs_csv, shares, table_csv
 from core.mechanism.optimum import asked
@@ -13,6 +13,7 @@ from core.mechanism.optimum import asked
 __all__ = [
     "LABELWISE",
     "MACL",
+    "WITH_PROTOTYPES",
     "Batch",
     "LabelPart",
     "Maps",

@@ -46,11 +46,13 @@ class Maps:
             are 0 for pairs that are no positives. Of the anchor itself: meaningless.
         images: Whether the first B columns are the batch itself.
         terms: f, h, J, w, T of MACL; None for the other losses.
+        params: All parameters of the loss, as given.
     """
 
     values: dict[str, Floats]
     images: bool
     terms: PairTerms | None
+    params: Mapping[str, Value]
 
 
 def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
@@ -87,7 +89,7 @@ def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
         if terms and params["denominator"] == "paper":
             out["printed"] = printed_forces(s, y, terms, key == "wg_macl")
             out["difference"] = out["printed"] - out["force"]
-    return Maps(out, key != "lproto", terms)
+    return Maps(out, key != "lproto", terms, params)
 
 
 def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> Floats:
@@ -97,6 +99,8 @@ def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> 
     the image itself left out.
     """
     weight = weights(key, batch.y, batch.labels, params)[anchor].copy()  # (K,)
+    if key in MACL:  # the others have one τ, which is no matter for a share
+        weight /= pair_terms(batch.y, batch.labels, params).T[anchor]
     if key == "oml":
         weight[anchor] = 0
     b, count = len(batch.y), batch.y.shape[1]

@@ -215,3 +215,37 @@ def test_a_reload_keeps_settings_view_and_pair(page: Page, server: Server) -> No
     page.wait_for_timeout(800)
     assert pair(page) == before
     assert page.get_by_role("slider", name="β").input_value() == "1"
+
+
+def test_the_cursor_stays_on_its_pair_when_the_rows_move(page: Page, server: Server) -> None:
+    maps = opened(page, server, "m_b=16")
+    click_cell(page, maps, 3, 8, 16)
+    page.wait_for_url(re.compile("pair="))
+    pair_open = shown(page)
+    page.wait_for_timeout(800)
+    before = str(maps.get_attribute("data-drawn"))
+    page.get_by_text("cluster", exact=True).click()
+    page.locator(f'.heatmaps[data-drawn]:not([data-drawn="{before}"])').first.wait_for()
+    canvas = maps.locator("canvas").first
+    assert canvas.get_attribute("data-cursor") != "[3,8]"
+    canvas.focus()
+    canvas.press("ArrowDown")
+    canvas.press("ArrowUp")
+    names = maps.locator(".tip .name")
+    assert (names.first.inner_text(), names.nth(1).inner_text()) == pair_open
+
+
+def test_the_keys_open_a_pair_only_where_there_is_one(page: Page, server: Server) -> None:
+    maps = opened(page, server, "m_b=16")
+    assert "Enter opens" in str(maps.locator("canvas").first.get_attribute("aria-label"))
+    maps = opened(page, server, "m_b=16&m_loss=LProto")
+    assert "Enter opens" not in str(maps.locator("canvas").first.get_attribute("aria-label"))
+
+
+def test_a_fourth_map_takes_the_place_of_the_first_chosen(page: Page, server: Server) -> None:
+    maps = opened(page, server, "m_b=16")
+    for click, expected in (("s", ["w", "s", "force"]), ("J", ["J", "s", "force"])):
+        page.get_by_test_id("stButtonGroup").get_by_text(click, exact=True).click()
+        page.wait_for_timeout(1500)
+        titles = maps.locator("figcaption b").all_inner_texts()
+        assert [title.split(" ")[0] for title in titles] == expected
