@@ -27,8 +27,10 @@ from core.data.duplicates import result as duplicates_of
 from core.errors import MaclError
 from core.retrieve import Gallery
 from core.runs import Run, RunConfig
+from core.sweep import MOST_RUNS
 
 Found = TypeVar("Found")
+MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every look: one too few, and none is remembered
 RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or launch.PROJECT / "assets" / "recorded")
 
 
@@ -212,6 +214,11 @@ def prepared(name: str, root: str | None, image_size: int, seed: int, skip_broke
     return _dataset(name, root, image_size, seed, skip_broken, _files(name, root))
 
 
+def files(name: str, root: str | None) -> str:
+    """What the files of a data set are, as `core.data.fingerprint`; looks again after some seconds."""
+    return _files(name, root)
+
+
 def is_prepared(name: str, root: str | None, image_size: int) -> bool:
     """Whether `prepared` opens it at once; if not, looks again after some seconds."""
     asked = (name, root, image_size, _files(name, root))
@@ -278,7 +285,7 @@ def _finished() -> set[str]:
     return set()
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(maxsize=MOST_KNOWN)
 def _config(path: str) -> RunConfig:
     return Run(Path(path)).config
 
@@ -288,7 +295,7 @@ def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]
     return {}
 
 
-@lru_cache(maxsize=2000)
+@lru_cache(maxsize=MOST_KNOWN)
 def _scores(path: str) -> dict[str, Any]:
     found = Run(Path(path)).scores()
     if not found:

@@ -9,6 +9,7 @@ it starts when first needed, stays warm for some minutes, and holds `lock` while
 import hashlib
 import json
 import os
+import secrets
 import shlex
 import subprocess
 import sys
@@ -130,11 +131,13 @@ def put(path: Path, data: bytes) -> None:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # tabs of one process write it as well
     try:
         partial.write_bytes(data)
         partial.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise MaclError(
             f"cannot write to {path.parent} ({error.strerror or error}): "
             "make room or point MACL_CACHE to another folder"

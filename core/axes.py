@@ -31,13 +31,19 @@ def parse_axis(text: str, loss: str) -> tuple[str, tuple[Value, ...]]:
 
 def _values(name: str, text: str, loss: str) -> list[Value]:
     if span := re.fullmatch(r"([-+.\deE]+):([-+.\deE]+):(\d+)", text):
-        low, high, count = float(span[1]), float(span[2]), int(span[3])
+        try:
+            low, high, count = float(span[1]), float(span[2]), int(span[3])
+        except ValueError:
+            raise MaclError(f"{name}: need numbers such as 0:3:7, got {text!r}") from None
         if not 2 <= count <= MOST_VALUES:
             raise MaclError(f"{name}: need 2 to {MOST_VALUES} values, got {count}")
         spaced = [low + (high - low) * n / (count - 1) for n in range(count)]
         return [_value(name, f"{value:.10g}", loss) for value in spaced]
     if (span := re.fullmatch(r"(\d+)-(\d+)", text)) and _kind(name, loss) == "int":
-        return list(range(int(span[1]), int(span[2]) + 1))
+        low, last = int(span[1]), int(span[2])
+        if last - low >= MOST_VALUES:
+            raise MaclError(f"{name}: need at most {MOST_VALUES} values, got {text}")
+        return list(range(low, last + 1))
     return [_value(name, text, loss)]
 
 

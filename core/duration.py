@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core import launch
 from core.runs import Run, RunConfig
-from core.sweep import Known, Sweep, found
+from core.sweep import ENDED, Known, Sweep, found
 
 GUESS_HEAD = 6e-5  # seconds per image and epoch: a head on frozen features, two cores
 GUESS_ALL = 4e-3  # a ResNet-18 at 96 px, two cores; with the square of the size
@@ -56,9 +56,7 @@ def seconds_of(config: RunConfig, among: Known) -> tuple[float, bool]:
 def preview(sweep: Sweep, among: Known) -> Preview:
     """How many runs, how many of them are there, and how long the others take."""
     pairs = found(sweep, among)
-    missing = [
-        point for point, run in pairs if run is None or run.state in ("interrupted", "stopped", "failed")
-    ]
+    missing = [point for point, run in pairs if run is None or run.state in ENDED]
     times: dict[tuple[object, ...], tuple[float, bool]] = {}
     for point in missing:
         name = (*_like(point.config), point.config.epochs)

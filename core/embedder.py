@@ -20,7 +20,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from core.ask import PICTURE, URGENCY, Question, answer_path, home, look, picture, put
-from core.data import Dataset, load
+from core.data import Dataset, fingerprint, load
 from core.data.prepared import make_folder, prepared_size
 from core.errors import MaclError
 from core.files import lock, unlock
@@ -205,7 +205,8 @@ class Embedder:
 
     def _dataset(self, run: Run) -> Dataset:
         config = run.config
-        key = config.dataset, config.data_root, config.image_size, config.skip_broken
+        files = fingerprint(config.dataset, config.data_root)
+        key = config.dataset, config.data_root, config.image_size, config.skip_broken, files
         if key not in self.data:
             while len(self.data) >= DATA_SETS:
                 self.data.popitem(last=False)

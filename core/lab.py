@@ -1,8 +1,8 @@
 """The live lab: trainings of a second in a worker of their own, one folder for each configuration.
 
 They lie in `.lab` of the run root, out of the list of runs, and have a queue and a worker of their own, so
-that a long queue of runs never holds them up. The same settings are trained once; a stopped training goes on
-where it was. Nothing here imports torch.
+that a long queue of runs never holds them up. The same settings on the same images are trained once; a
+stopped training goes on where it was. Nothing here imports torch.
 """
 
 import hashlib
@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from core import launch, runs
+from core.data import fingerprint
+from core.files import write_atomic
 from core.runs import Run, RunConfig
 
 FOLDER = ".lab"
@@ -29,32 +31,38 @@ def warm(root: Path) -> None:
     launch.ensure_worker("auto", folder(root))
 
 
-def of(config: RunConfig, root: Path) -> Run:
-    """The lab's run of a configuration, whether it is there or not."""
+def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
+    """The lab's run of a configuration on the images as they are now, whether it is there or not.
+
+    `files` is their `core.data.fingerprint` where it is known; with other images the run is another.
+    """
     place = config.data_root or ""
-    name = hashlib.sha256(f"{config.identity} {place} {config.device}".encode()).hexdigest()[:20]
+    files = fingerprint(config.dataset, config.data_root) if files is None else files
+    name = hashlib.sha256(f"{config.identity} {place} {config.device} {files}".encode()).hexdigest()[:20]
     return Run(folder(root) / name)
 
 
-def want(config: RunConfig, root: Path) -> Run:
+def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
     """The lab's run of a configuration: trained before, under way, or queued now; returns at once.
 
-    Calling it again is cheap, and revives a run that somebody has stopped or whose worker has died.
+    Calling it again is cheap, and revives a run that somebody has stopped or whose worker has died, if it is
+    not the run that kills its workers. `files` as in `of`.
     """
-    run = of(config, root)
+    run = of(config, root, files)
     if not (run.path / "config.json").exists():
         _make_room(folder(root))
         run.path.mkdir(parents=True, exist_ok=True)
-        new = run.path / "config.json.new"
-        new.write_text(config.model_dump_json(indent=2) + "\n")
-        new.replace(run.path / "config.json")
+        write_atomic(run.path / "config.json", config.model_dump_json(indent=2) + "\n")
         (run.path / "submitted").touch()
     state = run.state
     if state == "running":
         run.unmark("stop")  # asked for while it was no longer wanted
-    elif state in ("stopped", "interrupted"):
+    elif state == "stopped":
         run.unmark("stop", "stopped")
         (run.path / "submitted").touch()
+    elif state == "interrupted":
+        run.unmark("stop")
+        launch.take_up(run)
     if state not in ("finished", "failed"):
         launch.ensure_worker(config.device, folder(root))
     return run

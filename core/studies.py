@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.losses import LOSSES, Value
-from core.sweep import Point, Sweep, grid, listed
+from core.sweep import Point, Sweep, build, grid
 
 MACL = ("macl", "wg_macl")
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -52,7 +52,7 @@ def _curve(title: str, note: str, axis: str, values: Sequence[Value], **switches
 
 
 def _temperatures(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
-    places: list[dict[str, Value]] = []
+    points = []
     for loss, spec in LOSSES.items():
         names = {parameter.name for parameter in spec.parameters}
         for tau in TAUS:
@@ -62,21 +62,12 @@ def _temperatures(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) 
                 value = {"tau": tau}
             else:
                 continue  # OML ranks, it has no softmax
-            places += [{"loss": loss, **value, "seed": seed} for seed in seeds]
-    return _at_tau(listed(STUDIES["fig10"].title, preset, fields, places, STUDIES["fig10"].note))
-
-
-def _at_tau(sweep: Sweep) -> Sweep:
-    """The same sweep with τ as one axis for all losses."""
-    points = []
-    for point in sweep.points:
-        at = dict(point.at)
-        tau = at.pop("tau", None)
-        scale = at.pop("tau_scale", None)
-        at["tau"] = tau if tau is not None else round(float(scale or 1) * TAUS[-1], 6)
-        points.append(Point(at, point.config))
-    axes = {name: values for name, values in sweep.axes.items() if name not in ("tau", "tau_scale")}
-    return Sweep(sweep.id, sweep.title, sweep.note, {**axes, "tau": TAUS}, tuple(points))
+            for seed in seeds:
+                config = build(preset, {**fields, "loss": loss, **value, "seed": seed})
+                points.append(Point({"loss": loss, "seed": seed, "tau": tau}, config))
+    study, losses = STUDIES["fig10"], tuple(dict.fromkeys(str(point.at["loss"]) for point in points))
+    axes: dict[str, tuple[Value, ...]] = {"loss": losses, "seed": tuple(seeds), "tau": TAUS}
+    return Sweep("", study.title, study.note, axes, tuple(points))
 
 
 def _rates(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
@@ -91,23 +82,30 @@ def _pretrained(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) ->
 
 
 def _open_points(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
-    changed: list[tuple[str, dict[str, Value]]] = [("as printed", {})]
-    for parameter in LOSSES["macl"].parameters:
+    parameters = LOSSES["macl"].parameters
+    shared = {p.name: fields.get(p.name, p.default) for p in parameters}
+    own = [f"{p.name}={_text(shared[p.name])}" for p in parameters if shared[p.name] != p.default]
+    changed: list[tuple[str, dict[str, Value]]] = [(", ".join(own) or "as printed", {})]
+    for parameter in parameters:
+        choices: Sequence[Value] = ()
         if parameter.kind == "bool":
-            changed.append(
-                (f"{parameter.name}={not parameter.default}", {parameter.name: not parameter.default})
-            )
+            choices = (False, True)
         elif parameter.kind == "choice":
-            others = [choice for choice in parameter.choices if choice != parameter.default]
-            changed += [(f"{parameter.name}={choice}", {parameter.name: choice}) for choice in others]
+            choices = parameter.choices
         elif parameter.name == "tau_scale":
-            changed += [(f"tau_scale={value:g}", {"tau_scale": value}) for value in (0.3, 0.5)]
+            choices = (0.3, 0.5)
+        others = [choice for choice in choices if choice != shared[parameter.name]]
+        changed += [(f"{parameter.name}={_text(choice)}", {parameter.name: choice}) for choice in others]
     study = STUDIES["open-points"]
     points, axes = [], tuple(name for name, _ in changed)
     for name, values in changed:
         one = grid(study.title, preset, {"loss": "macl", **fields, **values}, {"seed": list(seeds)})
         points += [Point({"change": name, **point.at}, point.config) for point in one.points]
     return Sweep("", study.title, study.note, {"change": axes, "seed": tuple(seeds)}, tuple(points))
+
+
+def _text(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 STUDIES: dict[str, Study] = {
@@ -133,7 +131,7 @@ STUDIES: dict[str, Study] = {
     "table7": Study("Table 7: pretrained or not", NO_IMAGENET, _pretrained, preset="paper"),
     "open-points": Study(
         "MACL's open points, one at a time",
-        "What the paper leaves open, each changed alone against MACL as printed.",
+        "What the paper leaves open, each changed alone against MACL as printed, or as set for all runs.",
         _open_points,
     ),
 }

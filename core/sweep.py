@@ -11,7 +11,9 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ from core.runs import Run, RunConfig, explain
 
 MOST_RUNS = 5000
 FOLDER = ".sweeps"
+ENDED = ("interrupted", "stopped", "failed")  # starting the sweep lets these go on
+ABSENT = "–"  # where an axis is no setting of a point's loss
 
 At = dict[str, Value]
 Known = Sequence[tuple[Run, RunConfig]]
@@ -47,7 +51,7 @@ class Sweep:
         title: For people.
         note: What a person should know of it; may be empty.
         axes: Name to its values in order; the axis "seed", if there is one, is repetition.
-        points: Every run; a grid, or any list.
+        points: Every run; a grid, or any list. Each has a value on every axis.
     """
 
     id: str
@@ -103,13 +107,19 @@ def listed(
         MaclError: As in `grid`.
     """
     points: dict[str, Point] = {}
-    axes: dict[str, dict[Value, None]] = {}
     for place in places:
         config = build(preset, {**fields, **place})
         points.setdefault(config.identity, Point(dict(place), config))
-        for name, value in place.items():
-            axes.setdefault(name, {})[value] = None
-    return Sweep("", title, note, {name: tuple(values) for name, values in axes.items()}, (*points.values(),))
+    names = dict.fromkeys(name for point in points.values() for name in point.at)
+    whole = tuple(_whole(point, names) for point in points.values())
+    axes = {name: tuple(dict.fromkeys(point.at[name] for point in whole)) for name in names}
+    return Sweep("", title, note, axes, whole)
+
+
+def _whole(point: Point, axes: Iterable[str]) -> Point:
+    """The point with a value on every axis: those that it was not given are in its configuration."""
+    settings = {**dict(point.config), **point.config.params}
+    return Point({name: point.at.get(name, settings.get(name, ABSENT)) for name in axes}, point.config)
 
 
 def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
@@ -133,7 +143,8 @@ def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
 def start(sweep: Sweep, root: Path) -> Sweep:
     """Write the sweep down, then create and queue every run that is not there; returns it with its id.
 
-    Starting it again, also after a crash half-way, adds only what is missing.
+    Starting it again, also after a crash half-way, adds only what is missing and lets go on what has stopped
+    or failed. One that is written down already is that one.
 
     Raises:
         MaclError: If the root cannot be written, or another process is starting a sweep at this moment.
@@ -147,16 +158,19 @@ def start(sweep: Sweep, root: Path) -> Sweep:
         raise MaclError("another sweep is being started at this moment: try again")
     try:
         if not sweep.id:
-            sweep = Sweep(_new_id(sweep.title), sweep.title, sweep.note, sweep.axes, sweep.points)
-            write_atomic(folder / f"{sweep.id}.json", _dump(sweep))
-        devices = {}
+            same = (old for old in load(root) if (old.title, old.points) == (sweep.title, sweep.points))
+            sweep = next(same, None) or replace(sweep, id=_new_id(sweep.title))
+            if not (folder / f"{sweep.id}.json").exists():
+                write_atomic(folder / f"{sweep.id}.json", _dump(sweep))
+        devices, made = {}, set()
         for point, run in found(sweep, known(root)):
-            if run is None:
+            if run is None and point.config.identity not in made:
                 run = runs.create(point.config, root)
                 (run.path / "sweep").write_text(sweep.id)
                 (run.path / "submitted").touch()
-            elif run.state in ("interrupted", "stopped"):
-                run.unmark("stop", "stopped")
+                made.add(point.config.identity)
+            elif run is not None and run.state in ENDED:
+                run.unmark("error.txt", "stop", "stopped", "deaths")
                 (run.path / "submitted").touch()
             devices[point.config.device] = True
     finally:
@@ -167,12 +181,17 @@ def start(sweep: Sweep, root: Path) -> Sweep:
     return sweep
 
 
+def forget(sweep: Sweep, root: Path) -> None:
+    """Delete what is written down of a sweep; its runs stay."""
+    (root / FOLDER / f"{sweep.id}.json").unlink(missing_ok=True)
+
+
 def load(root: Path) -> list[Sweep]:
     """All sweeps of a run root, newest first; files that cannot be read are passed over."""
     found = []
     for path in sorted((root / FOLDER).glob("*.json"), reverse=True):
         try:
-            found.append(_parse(path))
+            found.append(_parse(path, path.stat().st_mtime_ns))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
@@ -180,8 +199,9 @@ def load(root: Path) -> list[Sweep]:
 
 def read(name: str, root: Path) -> Sweep:
     """The sweep of this id; MaclError if there is none or it cannot be read."""
+    path = root / FOLDER / f"{name}.json"
     try:
-        return _parse(root / FOLDER / f"{name}.json")
+        return _parse(path, path.stat().st_mtime_ns)
     except OSError:
         raise MaclError(f"there is no sweep {name!r} in {root}") from None
     except (ValueError, KeyError, TypeError) as error:
@@ -204,12 +224,27 @@ _RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 
 
 
 def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
-    """The run of each point: of several the one that is furthest, else the newest; None if there is none."""
+    """The run of each point: of several the one that is furthest, else the newest; None if there is none.
+
+    Finished runs on other images do not count: those whose split is not that of the sweep's newest finished
+    run of their data set and seed.
+
+    Args:
+        sweep: Which.
+        among: From `known`: newest first.
+    """
     wanted = {point.config.identity for point in sweep.points}
     by_key: dict[str, list[Run]] = {}
+    newest: dict[tuple[object, ...], str] = {}
     for run, config in among:
-        if (name := config.identity) in wanted:
-            by_key.setdefault(name, []).append(run)
+        if (name := config.identity) not in wanted:
+            continue
+        if (run.path / "scores.json").exists():
+            split = _split(str(run.path))
+            place = config.data_root if config.dataset == "folder" else None
+            if newest.setdefault((config.dataset, place, config.skip_broken, config.seed), split) != split:
+                continue
+        by_key.setdefault(name, []).append(run)
     best = {
         name: same[0] if len(same) == 1 else min(same, key=lambda run: _RANK[run.state])
         for name, same in by_key.items()
@@ -228,8 +263,20 @@ def _dump(sweep: Sweep) -> str:
     return json.dumps(about) + "\n"
 
 
-def _parse(path: Path) -> Sweep:
+@lru_cache(maxsize=500)  # a page asks for all sweeps at every look
+def _parse(path: Path, changed: int) -> Sweep:
     about = json.loads(path.read_text())
-    points = tuple(Point(p["at"], RunConfig.model_validate(p["config"])) for p in about["points"])
     axes = {name: tuple(values) for name, values in about["axes"].items()}
+    points = tuple(
+        _whole(Point(p["at"], RunConfig.model_validate(p["config"])), axes) for p in about["points"]
+    )
     return Sweep(path.stem, about["title"], about["note"], axes, points)
+
+
+@lru_cache(maxsize=4 * MOST_RUNS)
+def _split(path: str) -> str:
+    """Which images a finished run was trained and tested on, in short; they never change."""
+    try:
+        return sha256((Path(path) / "splits.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from PIL import Image
 from core import ask, runs, train, trained, upload
 from core.data import load
 from core.embedder import Embedder
+from core.errors import MaclError
 from core.files import locked_by
 from core.runs import Run, RunConfig
 
@@ -272,3 +274,38 @@ def test_a_page_waits_shortly_and_only_for_a_warm_embedder(
     assert time.monotonic() - started < 30
     answered(question)
     assert ask.answered_within([question], 60)
+
+
+def test_many_tabs_may_write_the_same_file(tmp_path: Path) -> None:
+    wrong = []
+
+    def write(together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            ask.put(tmp_path / "same.json", b"{}" * 100)
+        except MaclError as error:
+            wrong.append(error)
+
+    for _ in range(60):
+        together = threading.Barrier(4)
+        tabs = [threading.Thread(target=write, args=(together,)) for _ in range(4)]
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+    assert wrong == []
+    assert [path.name for path in tmp_path.glob("*.json*")] == ["same.json"]
+
+
+def test_images_that_were_added_while_it_is_warm_are_seen(two: list[Run], tiny: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny, own)
+    path = two[0].path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(own)}))
+    warm = Embedder(0.0)
+    assert len(warm._dataset(two[0]).names) == 160
+    shutil.copy(own / "scene000.png", own / "new.png")
+    table = (own / "labels.csv").read_text()
+    (own / "labels.csv").write_text(table + table.splitlines()[1].replace("scene000", "new") + "\n")
+    assert "new.png" in warm._dataset(two[0]).names
+    assert len(warm.data) == 2

@@ -1,6 +1,8 @@
 """The live lab's runs: one per configuration, stopped and taken up again, kept beside the other runs."""
 
 import os
+import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,50 @@ def test_the_trail_is_newest_first_and_the_oldest_make_room(
     new = lab.want(config(tiny, params={"alpha": 3.0}), root)
     assert new.state == "queued"
     assert lab.trail(root) == made[:-11:-1][:2]
+
+
+def test_other_images_are_another_run(tiny: Path, root: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny, own)
+    before = lab.of(config(own), root)
+    assert lab.of(config(own), root) == before
+    (own / "labels.csv").write_text((own / "labels.csv").read_text() + "\n")
+    assert lab.of(config(own), root) != before
+
+
+def test_a_run_that_kills_its_worker_is_not_revived_for_ever(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    states = []
+    for _ in range(launch.MOST_DEATHS + 1):
+        run = lab.want(config(tiny), root)
+        states.append(run.state)
+        run.mark("started")
+        run.unmark("submitted")
+    assert states == ["queued"] * launch.MOST_DEATHS + ["failed"]
+    assert "died 3 times" in run.error
+
+
+def test_two_tabs_may_want_the_same_at_the_same_instant(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    wanted, wrong = config(tiny), []
+
+    def want(together: threading.Barrier) -> None:
+        together.wait()
+        try:
+            lab.want(wanted, root)
+        except OSError as error:
+            wrong.append(error)
+
+    for _ in range(60):
+        together = threading.Barrier(4)
+        tabs = [threading.Thread(target=want, args=(together,)) for _ in range(4)]
+        for tab in tabs:
+            tab.start()
+        for tab in tabs:
+            tab.join()
+        shutil.rmtree(root)
+    assert wrong == []

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache
+from app.figures import sensitivity as figures
 from app.sensitivity import lab as view
-from app.sensitivity import views
+from app.sensitivity import maps, plan, views
 from core import lab, launch, runs, sweep, train
+from core.axes import parse_axis
+from core.cli.sweep import _table
 from core.data import job, load
 from core.metrics import METRICS
 from core.runs import Run, RunConfig
-from core.surface import between, cells, matrix
+from core.studies import STUDIES
+from core.surface import Cell, between, cells, matrix
 from tests.components import component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -92,6 +97,83 @@ def test_the_lab_trains_what_the_sliders_say_and_shows_nothing_stale(run_root: P
         assert metric.delta == f"{100 * (values[key] - scores[key]):+.1f}"
 
 
+def moved_to(run_root: Path, place: Path, **fields: object) -> None:
+    """Let the finished runs be of the images in another folder."""
+    for run in runs.list_runs(run_root):
+        about = json.loads((run.path / "config.json").read_text())
+        (run.path / "config.json").write_text(json.dumps(about | {"data_root": str(place)} | fields))
+
+
+def prepare(place: Path, **how: bool) -> None:
+    """As a page finds it prepared; sums of files younger than two seconds are not kept."""
+    time.sleep(2.1)
+    load("folder", place, image_size=view.SIZE, **how)
+
+
+def test_other_images_are_trained_anew_with_their_baseline(
+    run_root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny, own)
+    moved_to(run_root, own)
+    prepare(own)
+    app = page()
+    (before,) = work(run_root)
+    app.run()
+    assert [one.label[:6] for one in app.button if "· " in one.label] == ["MACL ·"]
+    table = (own / "labels.csv").read_text()
+    lines = table.splitlines()[1:9]
+    for n, line in enumerate(lines):
+        name = line.partition(",")[0]
+        shutil.copy(own / name, own / f"new{n}.png")
+        table += line.replace(name, f"new{n}.png") + "\n"
+    (own / "labels.csv").write_text(table)
+    prepare(own)
+    cache._files.clear()  # it looks again after some seconds
+    app.slider(key="m_alpha").set_value(3.0).run()
+    assert not app.exception
+    assert sorted(config.params["alpha"] for config in asked(run_root)) == [1.5, 3.0]
+    done = work(run_root)
+    app.run()
+    assert not app.exception
+    assert before not in done
+    assert {sum(map(len, run.splits().values())) for run in done} == {168}
+    assert {one.label.partition(" ·")[0] for one in app.button if "· " in one.label} == {"MACL (α=3)"}
+
+
+def test_a_baseline_without_the_query_says_so(run_root: Path) -> None:
+    app = page(m_alpha="3")
+    done = work(run_root)
+    before = next(run for run in done if run.config.params["alpha"] == 1.5)
+    names = before.splits()
+    query = names["test"][2]
+    names["test"][2] = "other.png"
+    (before.path / "splits.json").write_text(json.dumps(names))
+    app.query_params["lab_query"] = query
+    app.run()
+    assert not app.exception
+    baseline, now = component_data(app, "macl_gallery")[0]["rows"]
+    assert "not in its test split" in baseline["note"]
+    assert len(now["tiles"]) == 6
+
+
+def test_images_that_cannot_be_read_are_left_out_as_the_finished_run_did(
+    run_root: Path, tiny: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tiny, own)
+    (own / "scene003.png").write_bytes(b"no picture")
+    moved_to(run_root, own, skip_broken=True)
+    prepare(own, skip_broken=True)
+    app = page()
+    assert not app.error
+    assert [config.skip_broken for config in asked(run_root)] == [True]
+    app = page(s_view="Sweeps")
+    assert any("skip_broken=true" in code.value for code in app.code)
+    button(app, "Queue 49 runs").click().run()
+    assert launch.queue(run_root)[0].config.skip_broken
+
+
 def test_a_newer_move_cancels_the_older_and_keeps_the_baseline(run_root: Path) -> None:
     app = page()
     for alpha in (0.5, 1.0, 2.0):
@@ -105,8 +187,8 @@ def test_what_a_script_queued_that_a_newer_move_has_ended_is_cancelled(
     app = page()
     want = lab.want
 
-    def ended(config: RunConfig, root: Path) -> Run:
-        run = want(config, root)
+    def ended(config: RunConfig, root: Path, files: str) -> Run:
+        run = want(config, root, files)
         if config.params["alpha"] == 0.5:
             raise RuntimeError("a newer move")
         return run
@@ -200,6 +282,37 @@ def test_a_failed_training_says_why(run_root: Path) -> None:
     app.run()
     assert not app.exception
     assert "diverged" in app.error[0].value
+    assert button(app, "Pin").disabled
+
+
+def fail(run: Run) -> None:
+    run.unmark("submitted")
+    run.mark("error.txt", "no reason at all")
+
+
+def test_a_failed_baseline_or_repetition_is_said_and_tried_again(run_root: Path) -> None:
+    app = page(m_alpha="3")
+    assert button(app, "Pin").disabled
+    _, before = launch.queue(lab.folder(run_root))
+    fail(before)
+    work(run_root)
+    app.run()
+    assert not button(app, "Pin").disabled
+    for _ in range(2):
+        assert "no reason at all" in app.error[0].value
+        assert "1 of 3 seeds failed" in texts(app)
+        assert "more seeds" not in texts(app)
+        button(app, "Try again").click().run()
+        assert "more seeds" in texts(app)
+        assert not app.error
+        work(run_root)
+        app.run()
+        repeated = launch.queue(lab.folder(run_root))
+        if repeated:
+            fail(repeated[0])
+            work(run_root)
+            app.run()
+    assert "3 seeds +" in texts(app) or "3 seeds -" in texts(app)
 
 
 def test_a_run_that_made_room_for_others_is_trained_again(run_root: Path) -> None:
@@ -285,7 +398,7 @@ def test_progress_queue_pause_stop_and_continue(run_root: Path, swept: sweep.Swe
     last.mark("error.txt", "no reason at all")
     app.run()
     assert "no reason at all" in texts(app)
-    button(app, "Try 1 failed again").click().run()
+    button(app, "Continue 1").click().run()
     assert launch.queue(run_root) == [last]
     shutil.rmtree(last.path)
     app.run()
@@ -318,6 +431,7 @@ def test_csv_equals_the_runs(run_root: Path, swept: sweep.Sweep) -> None:
     [
         ({"alpha": (0.0, 0.5, 1.0, 2.0)}, "scatter"),
         ({"denominator": ("paper", "own")}, "bar"),
+        ({"use_w": (True, False), "seed": (0, 1)}, "bar"),
         ({"loss": ("macl", "wg_macl"), "lr": (0.01, 0.001)}, "bar"),
         ({"alpha": (0.0, 1.0), "beta": (0.0, 1.0), "use_w": (True, False)}, "surface"),
     ],
@@ -332,7 +446,10 @@ def test_every_kind_of_sweep_has_a_figure(
     app = page(s_view="Sweeps")
     assert not app.exception
     drawn = [json.loads(data["spec"])["data"] for data in component_data(app, "macl_steady_chart")]
-    assert any(trace["type"] == kind for traces in drawn for trace in traces)
+    traces = [trace for traces in drawn for trace in traces if trace["type"] == kind]
+    assert traces
+    if "seed" in axes:
+        assert traces[0]["x"] == ["True", "False"]  # not the names of the seeds 1 and 0
 
 
 def test_a_study_and_a_grid_are_previewed_and_queued(run_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,3 +471,98 @@ def test_a_study_and_a_grid_are_previewed_and_queued(run_root: Path, monkeypatch
     button(app, "Queue 2 runs").click().run()
     newest = launch.queue(run_root)[-1].config
     assert (newest.epochs, newest.params["alpha"]) == (3, 9.0)
+
+
+def test_recorded_runs_are_not_there_and_took_no_time_here(
+    run_root: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = STUDIES["fig9a"].build("instant", {"dataset": "folder", "data_root": str(tiny)}, [0])
+    recorded = tmp_path / "recorded" / "one"
+    shutil.copytree(runs.list_runs(run_root)[0].path, recorded)
+    (recorded / "config.json").write_text(planned.points[0].config.model_dump_json())
+    (recorded / "recorded").touch()
+    monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
+    app = page(s_view="Sweeps")
+    assert "**49 runs**, 0 of them there" in texts(app)
+    assert "a guess" in texts(app)
+
+
+@pytest.mark.parametrize("value", [0.1234567891234, 1 / 3, 1e-05, 3.0, 12345678.0])
+def test_values_on_the_command_line_are_the_same_numbers(value: float) -> None:
+    assert parse_axis(f"alpha={plan._text(value)}", "macl")[1] == (value,)
+
+
+def test_one_seed_is_no_spread_of_zero() -> None:
+    one, two = (
+        Cell({"alpha": 0.5}, 50.0, None, (50.0,), ()),
+        Cell({"alpha": 1.0}, 60.0, 2.0, (58.0, 62.0), ()),
+    )
+    spreads = ["one seed", "± 2.00 over 2 seeds"]
+    drawn = figures.curve([one, two], "alpha", None, ("α", "mAP"), {}, views.text_of)
+    line = next(trace for trace in drawn.data if trace.mode == "lines+markers")
+    assert list(line.customdata) == spreads
+    means = np.array([[50.0, 60.0], [np.nan, np.nan]])
+    notes = [spreads, ["", ""]]
+    given = [0.5, 1.0], [0.0, 1.0], means, notes, ("α", "β", "mAP"), None
+    assert list(figures.contour(*given).data[1].customdata) == spreads
+    assert list(figures.surface(*given).data[0].customdata) == notes
+    for figure in (drawn, figures.contour(*given), figures.surface(*given)):
+        shown = [trace.hovertemplate for trace in figure.data if trace.hovertemplate]
+        assert shown
+        assert all("%{x:~g}" in text and "±" not in text for text in shown)
+
+
+def trained(root: Path, made: sweep.Sweep) -> sweep.Sweep:
+    made = sweep.start(made, root)
+    for run in launch.queue(root):
+        assert train.run(run.path, submitted_only=True) == "finished", run.error
+    return made
+
+
+def test_a_list_of_points_with_different_settings(run_root: Path, tiny: Path) -> None:
+    fields = {"dataset": "folder", "data_root": str(tiny), "image_size": 32, "batch_size": 16, "epochs": 1}
+    places: list[dict[str, Any]] = [{"alpha": 1.0}, {"beta": 0.5}, {"alpha": 2.0, "beta": 1.0}]
+    made = trained(run_root, sweep.listed("list", "instant", fields, places))
+    app = page(s_view="Sweeps")
+    assert not app.exception
+    assert "nearest trained" in texts(app) or "not known here" in texts(app)
+    assert _table(made, run_root, "map_medium").row_count == 3
+
+
+def test_a_third_axis_stands_still_on_the_page_but_not_in_the_csv(
+    run_root: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {"dataset": "folder", "data_root": str(tiny), "image_size": 32, "batch_size": 16, "epochs": 1}
+    axes = {"alpha": (0.0, 1.0), "beta": (0.0, 1.0), "loss": ("macl", "wg_macl")}
+    trained(run_root, sweep.grid("three", "instant", fields, axes))
+    losses, tables = [], []
+    draw, table = maps.draw_maps, views.csv
+    monkeypatch.setattr(
+        maps, "draw_maps", lambda c, config, key: (losses.append(config.loss), draw(c, config, key))
+    )
+    monkeypatch.setattr(
+        views.st, "download_button", lambda _label, data, *_args, **_kwargs: tables.append(data())
+    )
+    app = page(s_view="Sweeps")
+    app.selectbox(key="sw_cut_loss").set_value("wg_macl").run()
+    assert not app.exception
+    assert losses[-1] == "wg_macl"
+    rows = list(csv.DictReader(io.StringIO(tables[-1])))
+    assert len(rows) == 8
+    assert {row["loss"] for row in rows} == {"macl", "wg_macl"}
+    assert table is views.csv
+
+
+def test_a_sweep_is_forgotten_and_its_runs_stay(run_root: Path, swept: sweep.Sweep) -> None:
+    before = runs.list_runs(run_root)
+    app = page(s_view="Sweeps", sweep=swept.id)
+    button(app, "Forget").click().run()
+    assert not app.exception
+    assert not app.warning
+    assert "No sweep yet" in app.info[0].value
+    assert runs.list_runs(run_root) == before
+
+
+def test_what_is_remembered_of_runs_is_enough_for_the_largest_sweep() -> None:
+    for remembered in (cache._config, cache._scores):
+        assert remembered.cache_parameters()["maxsize"] >= 4 * sweep.MOST_RUNS

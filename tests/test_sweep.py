@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_wrong_axes_are_named(axes: dict[str, Any], message: str) -> None:
         ("denominator=paper,own", ("denominator", ("paper", "own"))),
         ("lr=1e-3,0.01", ("lr", (0.001, 0.01))),
         ("weights=none", ("weights", ("none",))),
+        ("alpha=0.1234567891,1e-05", ("alpha", (0.1234567891, 1e-05))),
     ],
 )
 def test_axes_as_they_are_typed(text: str, expected: tuple[str, tuple[Any, ...]]) -> None:
@@ -101,7 +103,19 @@ def test_axes_as_they_are_typed(text: str, expected: tuple[str, tuple[Any, ...]]
 
 @pytest.mark.parametrize(
     "text",
-    ["alpha", "alpha=", "alpha=x", "gamma=1", "use_w=maybe", "alpha=0:1:1", "epochs=1:2:3", "params=1"],
+    [
+        "alpha",
+        "alpha=",
+        "alpha=x",
+        "gamma=1",
+        "use_w=maybe",
+        "alpha=0:1:1",
+        "epochs=1:2:3",
+        "params=1",
+        "alpha=0..5:1:3",
+        "alpha=0:1:" + "9" * 5000,
+        "seed=0-99999999999",
+    ],
 )
 def test_axes_that_are_wrong(text: str) -> None:
     with pytest.raises(MaclError):
@@ -161,6 +175,21 @@ def test_fig_11_table_7_and_the_open_points() -> None:
     }  # fmt: skip
 
 
+def test_open_points_against_what_all_runs_share(root: Path, idle: None) -> None:
+    study = STUDIES["open-points"]
+    made = study.build("instant", {"denominator": "own", "use_w": False}, [0])
+    assert len({point.config.identity for point in made.points}) == len(made.points)
+    assert made.axes["change"][0] == "use_w=False, denominator=own"
+    for point in made.points[1:]:
+        name, _, value = str(point.at["change"]).partition("=")
+        assert str(point.config.params[name]) == value
+        assert made.points[0].config.params[name] != point.config.params[name]
+    assert study.build("instant", {"epochs": 3}, [0]).axes["change"][0] == "as printed"
+    point = made.points[0]
+    sweep.start(replace(made, points=(point, replace(point, at={"change": "again", "seed": 0}))), root)
+    assert len(runs.list_runs(root)) == 1
+
+
 def test_starting_twice_adds_nothing_and_reads_back(tiny: Path, root: Path, idle: None) -> None:
     made = sweep.grid(
         "α β", "instant", small(tiny), {"alpha": (0.0, 1.0), "beta": (0.1, 0.5), "seed": (0, 1)}
@@ -171,12 +200,13 @@ def test_starting_twice_adds_nothing_and_reads_back(tiny: Path, root: Path, idle
     assert again == started
     assert sweep.load(root) == [started]
     sweep.start(again, root)
-    sweep.start(made, root)  # the same from the start: another sweep over the same runs
+    assert sweep.start(made, root).id == started.id  # the same from the start: it is written down already
+    assert sweep.start(replace(made, title="other"), root).id != started.id  # another over the same runs
     assert len(launch.queue(root)) == len(runs.list_runs(root)) == 8
     assert {(run.path / "sweep").read_text() for run in runs.list_runs(root)} == {started.id}
 
 
-def test_what_is_missing_after_a_crash_is_added_and_what_died_goes_on(
+def test_what_is_missing_after_a_crash_is_added_and_what_died_or_failed_goes_on(
     tiny: Path, root: Path, idle: None
 ) -> None:
     made = sweep.start(sweep.grid("α", "instant", small(tiny), {"alpha": (0.0, 1.0, 2.0, 3.0)}), root)
@@ -189,11 +219,63 @@ def test_what_is_missing_after_a_crash_is_added_and_what_died_goes_on(
     dead.unmark("submitted")
     failed.unmark("submitted")
     failed.mark("error.txt", "why")
+    failed.mark("deaths", "3 7")
     assert dead.state == "interrupted"
+    seen = duration.preview(made, sweep.known(root))
+    assert (seen.total, seen.there) == (4, 1)
     sweep.start(made, root)
     states = [run and run.state for _, run in sweep.found(made, sweep.known(root))]
-    assert states == ["queued", "queued", "failed", "queued"]
+    assert states == ["queued"] * 4
+    assert failed.deaths == (0, 0)
     assert len(runs.list_runs(root)) == 4
+
+
+def test_runs_on_other_images_do_not_mix(tiny: Path, root: Path, idle: None) -> None:
+    made = sweep.start(
+        sweep.grid("α", "instant", small(tiny), {"alpha": (0.0, 1.0, 2.0), "seed": (0, 1)}), root
+    )
+    for run in launch.queue(root):
+        run.unmark("submitted")
+        run.mark("scores.json", "{}")
+        run.mark("splits.json", '{"test": ["a", "b"]}')
+    assert all(run for _, run in sweep.found(made, sweep.known(root)))
+    newer = runs.create(made.points[0].config, root)  # α = 0, seed 0
+    newer.mark("scores.json", "{}")
+    newer.mark("splits.json", '{"test": ["a", "b", "c"]}')
+    pairs = sweep.found(made, sweep.known(root))
+    there = [(point.at["alpha"], point.at["seed"]) for point, run in pairs if run]
+    assert there == [(0.0, 0), (0.0, 1), (1.0, 1), (2.0, 1)]
+    assert pairs[0][1] == newer
+    assert duration.preview(made, sweep.known(root)).there == 4
+
+
+def test_points_with_different_settings_stand_on_every_axis(root: Path, idle: None) -> None:
+    places = [{"alpha": 1.0}, {"beta": 0.5}, {"loss": "oml"}]
+    made = sweep.listed("list", "instant", {}, places)
+    usual = RunConfig.build("instant").params
+    assert [point.at for point in made.points] == [
+        {"alpha": 1.0, "beta": usual["beta"], "loss": "macl"},
+        {"alpha": usual["alpha"], "beta": 0.5, "loss": "macl"},
+        {"alpha": sweep.ABSENT, "beta": sweep.ABSENT, "loss": "oml"},
+    ]
+    assert made.axes["alpha"] == (1.0, usual["alpha"], sweep.ABSENT)
+    started = sweep.start(made, root)
+    assert sweep.read(started.id, root) == started
+
+
+def test_a_sweep_file_is_read_once_and_anew_when_it_changes(
+    tiny: Path, root: Path, idle: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = sweep.start(sweep.grid("α", "instant", small(tiny), {"alpha": (0.0, 1.0)}), root)
+    (first,) = sweep.load(root)
+    assert sweep.load(root)[0] is first
+    path = root / sweep.FOLDER / f"{started.id}.json"
+    path.write_text(path.read_text().replace('"title": "\\u03b1"', '"title": "new"'))
+    os.utime(path, ns=(1, 1))
+    assert sweep.load(root)[0].title == "new"
+    sweep.forget(first, root)
+    assert sweep.load(root) == []
+    assert len(runs.list_runs(root)) == 2
 
 
 def test_a_run_of_another_device_or_place_counts(tiny: Path) -> None:
@@ -323,6 +405,52 @@ def test_a_list_of_points_from_the_command_line(root: Path, idle: None) -> None:
     assert sorted(waiting) == [(1.0, 0.0, 0), (1.0, 0.0, 1), (2.0, 0.5, 0), (2.0, 0.5, 1)]
     (made,) = sweep.load(root)
     assert made.shown == ["alpha", "beta"]
+
+
+def test_seeds_from_the_command_line(root: Path, idle: None) -> None:
+    def seeds(*arguments: str) -> list[tuple[float, int]]:
+        before = set(runs.list_runs(root))
+        done = invoke("sweep", *arguments, "--run-root", str(root))
+        assert done.exit_code == 0, done.output
+        configs = [run.config for run in runs.list_runs(root) if run not in before]
+        return sorted((float(config.params["alpha"]), config.seed) for config in configs)
+
+    grid = [(0.0, 0), (0.0, 1), (0.0, 2), (1.0, 0), (1.0, 1), (1.0, 2)]
+    assert seeds("alpha=0,1", "seed=0-2") == grid
+    points = ["--point", "alpha=1 seed=3", "--point", "alpha=2"]
+    assert seeds(*points) == [(1.0, 3), (2.0, 0)]
+    for arguments in (
+        ["alpha=0,1", "seed=0-2", "--seeds", "0-1"],
+        [*points, "--seeds", "0-1"],
+        ["alpha=0,1", "alpha=2"],
+        ["--point", "alpha=1 alpha=2"],
+        ["alpha=0,1", "--set", "alpha=2"],
+        ["alpha=0,1", "--set", "seed=3"],
+    ):
+        wrong = invoke("sweep", *arguments, "--run-root", str(root)).exception
+        assert isinstance(wrong, MaclError), arguments
+        assert "\n" not in str(wrong)
+
+
+def test_waiting_for_runs_that_fail_says_why(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(*_: object) -> None:
+        for run in launch.queue(root):
+            if run.config.params["alpha"]:
+                run.unmark("submitted")
+                run.mark("error.txt", "no reason at all")
+            else:
+                train.run(run.path)
+
+    monkeypatch.setattr(launch, "ensure_worker", work)
+    common = [f"--set={name}={value}" for name, value in small(tiny).items() if name[:4] != "data"]
+    given = ["alpha=0,1,2", "--dataset", "folder", "--data-root", str(tiny), *common]
+    for _ in range(2):  # the same command tries again
+        done = invoke("sweep", *given, "--wait", "--run-root", str(root))
+        assert done.exit_code == 1
+        assert "2 of 3 runs failed: no reason at all" in done.output
+        assert done.output.split()[-1].startswith("20")
+    assert "3 runs, 1 of them there" in done.output
+    assert len(runs.list_runs(root)) == 3
 
 
 def test_nothing_of_sweeps_and_lab_imports_torch() -> None:

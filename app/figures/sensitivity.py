@@ -1,6 +1,6 @@
 """A metric over the settings of a sweep: surface, contour, curves with spread, bars."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app.figures.curves import DASHES
+from core.losses import Value
 from core.surface import Cell
 
 Floats = NDArray[np.float64]
@@ -18,11 +19,16 @@ MARK = "#d1453b"
 LINES = ("#d1453b", "#1f6f8b", "#c98a1b", "#5b8c3e", "#7a4fa3", "#3c3c3c", "#b0527a", "#2f9e8f")
 
 
+def spread(cell: Cell) -> str:
+    """How much the seeds of a point differ, in words."""
+    return "one seed" if cell.spread is None else f"± {cell.spread:.2f} over {len(cell.values)} seeds"
+
+
 def surface(
     xs: Sequence[float],
     ys: Sequence[float],
     means: Floats,
-    spreads: Floats,
+    notes: Sequence[Sequence[str]],
     titles: tuple[str, str, str],
     at: tuple[float, float, float] | None,
 ) -> go.Figure:
@@ -32,15 +38,18 @@ def surface(
         xs: (X,) values of the first.
         ys: (Y,) values of the second.
         means: (Y, X) percent, nan where nothing is finished.
-        spreads: (Y, X) standard deviation over seeds, nan for one seed.
+        notes: (Y, X) what stands behind each mean.
         titles: Of the two parameters and the metric.
         at: Point that is marked, and its height.
     """
-    hover = _hover(titles, spreads)
+    hover = (
+        f"{titles[0]} %{{x:~g}}<br>{titles[1]} %{{y:~g}}<br>{titles[2]} %{{z:.2f}}, %{{customdata}}"
+        "<extra></extra>"
+    )
     traces: list[dict[str, Any]] = [
         {
             "type": "surface", "x": list(xs), "y": list(ys), "z": means.tolist(), "colorscale": SCALE,
-            "showscale": False, "opacity": 0.95, "customdata": spreads.tolist(), "hovertemplate": hover,
+            "showscale": False, "opacity": 0.95, "customdata": notes, "hovertemplate": hover,
             "contours": {"z": {"show": True, "usecolormap": True, "project": {"z": False}}},
         }
     ]  # fmt: skip
@@ -77,7 +86,7 @@ def contour(
     xs: Sequence[float],
     ys: Sequence[float],
     means: Floats,
-    spreads: Floats,
+    notes: Sequence[Sequence[str]],
     titles: tuple[str, str, str],
     at: tuple[float, float, float] | None,
 ) -> go.Figure:
@@ -94,8 +103,8 @@ def contour(
             "type": "scatter", "x": grid_x[done].tolist(), "y": grid_y[done].tolist(), "mode": "markers",
             "marker": {"size": 6, "color": "#ffffff", "line": {"color": "#17222b", "width": 1}},
             "text": [f"{value:.2f}" for value in means[done]],
-            "customdata": spreads[done].tolist(),
-            "hovertemplate": f"{titles[0]} %{{x:g}}, {titles[1]} %{{y:g}}: %{{text}} ± %{{customdata:.2f}}"
+            "customdata": np.array(notes, dtype=object)[done].tolist(),
+            "hovertemplate": f"{titles[0]} %{{x:~g}}, {titles[1]} %{{y:~g}}: %{{text}}, %{{customdata}}"
             "<extra></extra>",
             "showlegend": False,
         },
@@ -122,7 +131,7 @@ def curve(
     by: str | None,
     titles: tuple[str, str],
     colors: Mapping[object, str],
-    names: Mapping[object, str],
+    text_of: Callable[[Value], str],
 ) -> go.Figure:
     """The metric over one parameter with its spread over seeds (Fig. 9 c, d), a line per value of another.
 
@@ -132,9 +141,9 @@ def curve(
         by: Axis whose values are lines; None: one line.
         titles: Of the parameter and the metric.
         colors: Of lines by their value, where they have one.
-        names: Text for values.
+        text_of: Text for a value.
     """
-    lines: dict[object, list[Cell]] = {}
+    lines: dict[Value, list[Cell]] = {}
     for cell in cells:
         lines.setdefault(cell.at[by] if by else "", []).append(cell)
     traces: list[dict[str, Any]] = []
@@ -142,10 +151,10 @@ def curve(
         members = sorted(members, key=lambda cell: float(cell.at[axis]))
         color = colors.get(name, LINES[n % len(LINES)])
         xs, means = [cell.at[axis] for cell in members], [cell.mean for cell in members]
-        spread = [cell.spread or 0.0 for cell in members]
-        if any(spread):
-            high = [mean + s for mean, s in zip(means, spread, strict=True)]
-            low = [mean - s for mean, s in zip(means, spread, strict=True)]
+        widths = [cell.spread or 0.0 for cell in members]
+        if any(widths):
+            high = [mean + s for mean, s in zip(means, widths, strict=True)]
+            low = [mean - s for mean, s in zip(means, widths, strict=True)]
             traces.append(
                 {
                     "type": "scatter",
@@ -164,14 +173,14 @@ def curve(
                 "x": xs,
                 "y": means,
                 "mode": "lines+markers",
-                "name": names.get(name, str(name)),
+                "name": text_of(name),
             }
             | {
                 "line": {"color": color, "width": 2, "dash": dash},
                 "marker": {"size": 7},
-                "customdata": spread,
+                "customdata": [spread(cell) for cell in members],
             }
-            | {"hovertemplate": "%{x:g}: %{y:.2f} ± %{customdata:.2f}<extra>" + str(name) + "</extra>"}
+            | {"hovertemplate": "%{x:~g}: %{y:.2f}, %{customdata}<extra>" + text_of(name) + "</extra>"}
             | {"showlegend": len(lines) > 1}
         )
         dots = [(cell.at[axis], value) for cell in members if len(cell.values) > 1 for value in cell.values]
@@ -203,7 +212,11 @@ def curve(
 
 
 def bars(
-    cells: Sequence[Cell], axis: str, by: str | None, titles: tuple[str, str], names: Mapping[object, str]
+    cells: Sequence[Cell],
+    axis: str,
+    by: str | None,
+    titles: tuple[str, str],
+    text_of: Callable[[Value], str],
 ) -> go.Figure:
     """The metric for each value of one axis, a group of bars per value of another (Figs. 10, 11).
 
@@ -212,16 +225,16 @@ def bars(
         axis: What the bars stand for.
         by: Axis whose values are the bars of a group; None: one bar each.
         titles: Of the second axis and the metric.
-        names: Text for values.
+        text_of: Text for a value.
     """
-    groups: dict[object, list[Cell]] = {}
+    groups: dict[Value, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.at[by] if by else "", []).append(cell)
     traces: list[dict[str, Any]] = []
     for n, (name, members) in enumerate(groups.items()):
-        shown = f"{titles[0]} = {names.get(name, name)}" if by else ""
+        shown = f"{titles[0]} = {text_of(name)}" if by else ""
         traces.append(
-            {"type": "bar", "x": [names.get(cell.at[axis], str(cell.at[axis])) for cell in members]}
+            {"type": "bar", "x": [text_of(cell.at[axis]) for cell in members]}
             | {"y": [cell.mean for cell in members], "name": shown, "showlegend": bool(by)}
             | {
                 "marker": {"color": LINES[(n + 1) % len(LINES)]},
@@ -258,10 +271,3 @@ def _scale(cells: Sequence[Cell], axis: str) -> str:
     """Logarithmic for values of several magnitudes, such as learning rates."""
     values = [float(cell.at[axis]) for cell in cells]
     return "log" if min(values) > 0 and max(values) / min(values) >= 30 else "linear"
-
-
-def _hover(titles: tuple[str, str, str], spreads: Floats) -> str:
-    text = f"{titles[0]} %{{x:g}}<br>{titles[1]} %{{y:g}}<br>{titles[2]} %{{z:.2f}}"
-    if np.isfinite(spreads).any():
-        text += " ± %{customdata:.2f}"
-    return text + "<extra></extra>"

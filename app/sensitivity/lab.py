@@ -1,6 +1,7 @@
 """The live lab: sliders that train. A worker trains the head at every move, the page shows what changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -69,20 +70,24 @@ def show() -> None:
         _watch(now, before, list(asked.values()), words)
 
 
-def sources() -> dict[str, str | None]:
-    """Data sets by key, with their place: those of runs, then what is prepared, then what is there."""
-    found: dict[str, str | None] = {}
+def sources() -> dict[str, dict[str, Any]]:
+    """Data sets by key: those of runs, then what is prepared, then what is there.
+
+    Each with the fields of a configuration that say where it is, and whether a finished run has left out
+    images that cannot be read.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for run in cache.finished_runs():
         config = cache.config(run)
         if config.dataset not in found and not run.recorded and _there(config.dataset, config.data_root):
-            found[config.dataset] = config.data_root
+            found[config.dataset] = {"data_root": config.data_root, "skip_broken": config.skip_broken}
     for name in DATASETS:
         if name != "folder" and name not in found and _there(name, data_view.place(name)):
-            found[name] = data_view.place(name)
+            found[name] = {"data_root": data_view.place(name)}
     for name in DATASETS:  # the page prepares these
         if name not in ("demo", "folder", *found) and (data_view.place(name) or default_root(name).exists()):
-            found[name] = data_view.place(name)
-    return {**found, "demo": None} if "demo" not in found else found
+            found[name] = {"data_root": data_view.place(name)}
+    return {**found, "demo": {}} if "demo" not in found else found
 
 
 def _there(name: str, place: str | None) -> bool:
@@ -98,20 +103,22 @@ def _dataset(names: list[str]) -> str:
     return titles[title]
 
 
-def configured(name: str, place: str | None, key: str, params: Mapping[str, Value], seed: int) -> RunConfig:
+def configured(
+    name: str, place: Mapping[str, Any], key: str, params: Mapping[str, Value], seed: int
+) -> RunConfig:
     """What the lab trains: the instant preset, in a hurry, so without embeddings on the way."""
     return RunConfig.build(
-        "instant", dataset=name, data_root=place, loss=key, params=dict(params), seed=seed, embed_every=0
+        "instant", dataset=name, **place, loss=key, params=dict(params), seed=seed, embed_every=0
     )
 
 
 def ask_for(configs: Sequence[RunConfig]) -> list[Run]:
-    """The lab's runs of these configurations, trained, under way or queued."""
-    root = launch.run_root()
+    """The lab's runs of these configurations of one data set, trained, under way or queued."""
+    root, files = launch.run_root(), cache.files(configs[0].dataset, configs[0].data_root)
     # noted first: a newer move may end this script at any moment, and what it queued must not be forgotten
-    wanted = [lab.of(config, root).id for config in configs]
+    wanted = [lab.of(config, root, files).id for config in configs]
     st.session_state[ASKED] = [*st.session_state.get(ASKED, []), *wanted]
-    return [lab.want(config, root) for config in configs]
+    return [lab.want(config, root, files) for config in configs]
 
 
 def cancel_others(asked: Mapping[str, Run]) -> None:

@@ -27,7 +27,8 @@ def show(now: Run, before: Run, config: RunConfig, images: Thumbnails) -> None:
 
 def batch_of(run: Run, config: RunConfig, images: Thumbnails) -> Chosen:
     """A batch of the run's test images with their pictures; runs of one data set and seed share it."""
-    wanted = (config.dataset, config.data_root, config.seed, len(cache.train_names(run)))
+    files = cache.files(config.dataset, config.data_root)
+    wanted = (config.dataset, config.data_root, config.seed, len(cache.train_names(run)), files)
     kept = st.session_state.get(KEPT, (None,))
     if kept[0] != wanted:
         chosen = _batch(run, images)

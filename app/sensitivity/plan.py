@@ -50,7 +50,7 @@ def form(among: Known) -> None:
     seeds = seeds_place.text_input(
         "Seeds", "0", key="sw_seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4"
     )
-    fields: dict[str, Any] = {"dataset": name, "data_root": places[name]}
+    fields: dict[str, Any] = {"dataset": name, **places[name]}
     try:
         numbers = parse_seeds(seeds)
         if study:
@@ -105,8 +105,10 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
         parts += ["--loss", first.loss]
         same = st.session_state.get("sw_fixed", "")
     parts += ["--preset", preset, "--dataset", fields["dataset"]]
-    if fields["data_root"]:
+    if fields.get("data_root"):
         parts += ["--data-root", fields["data_root"]]
+    if fields.get("skip_broken"):
+        parts += ["--set", "skip_broken=true"]
     for pair in same.split(","):
         if pair.strip():
             parts += ["--set", pair.strip()]
@@ -116,7 +118,7 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
 def _text(value: Value) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)  # reads as the same
 
 
 def _shared(study: str) -> dict[str, Value]:

@@ -38,7 +38,7 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
     left.markdown(f"**{named(now)}**{against}")
     with right.container(horizontal=True, horizontal_alignment="right"):
         st.button(
-            "Pin", on_click=pin, args=(cache.config(now),), disabled=same,
+            "Pin", on_click=pin, args=(cache.config(now),), disabled=same or words[now.id] != "finished",
             help="Make these settings the baseline that others are compared with",
         )  # fmt: skip
         st.button(
@@ -47,15 +47,16 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
         )  # fmt: skip
     if kept := st.session_state.pop("lab_kept", ""):
         st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
-    if words[now.id] == "failed":
-        st.error(now.error)
-        st.button("Try again", on_click=_again, args=(now,))
+    asked = [(now, before), *repeated]
+    _failures([run for pair in asked for run in pair], words)
     if words[now.id] != "finished":
         for cell, title in zip(st.columns(len(METRICS)), SHORT.values(), strict=True):
             cell.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
             cell.caption("training …  \n\u00a0" if words[now.id] != "failed" else "failed  \n\u00a0")
         return
-    pairs = [pair for pair in [(now, before), *repeated] if all(words[run.id] == "finished" for run in pair)]
+    pairs = [pair for pair in asked if all(words[run.id] == "finished" for run in pair)]
+    failed = sum(any(words[run.id] == "failed" for run in pair) for pair in asked)
+    waiting = f"{failed} of {SEEDS} seeds failed" if failed else "more seeds …"
     for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
         values = [_value(run, metric) for run, _ in pairs]
         changes = [value - _value(run, metric) for value, (_, run) in zip(values, pairs, strict=True)]
@@ -70,9 +71,7 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
                 delta_arrow="off" if same or not changes else "auto",
                 help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
-            spread = (
-                f"{SEEDS} seeds {_spread(values if same else changes, same)}" if complete else "more seeds …"
-            )
+            spread = f"{SEEDS} seeds {_spread(values if same else changes, same)}" if complete else waiting
             st.caption(f"{spread}  \nchance {_value(now, metric, 'chance'):.1f}")
 
 
@@ -86,8 +85,17 @@ def _value(run: Run, metric: str, part: str = "metrics") -> float:
     return float("nan") if value is None else 100 * float(value)
 
 
-def _again(run: Run) -> None:
-    launch.resume(run)
+def _failures(asked: Sequence[Run], words: Mapping[str, str]) -> None:
+    """Why trainings have failed, and another try for all of them."""
+    failed = list({run.id: run for run in asked if words[run.id] == "failed"}.values())
+    if failed:
+        st.error("  \n".join(f"{named(run)}, seed {cache.config(run).seed}: {run.error}" for run in failed))
+        st.button("Try again", on_click=_again, args=(failed,))
+
+
+def _again(failed: Sequence[Run]) -> None:
+    for run in failed:
+        launch.resume(run)
 
 
 def _keep(run: Run) -> None:
@@ -119,23 +127,22 @@ def rows(
     if st.query_params.get("lab_query") != query:
         st.query_params["lab_query"] = query
     shown_rows = [
-        _row(run, before, query, names, classes)
-        if words[run.id] == "finished"
-        else _waiting(run, words[run.id])
+        _row(run, before, query, classes) if words[run.id] == "finished" else _waiting(run, words[run.id])
         for run in shown
     ]
     asked = gallery.query(query, gallery.held(y[names.index(query)], classes))
     gallery.show(asked, shown_rows, images.uri, TOP, ask, key="lab_gallery")
 
 
-def _row(
-    run: Run, before: Run, query: str, names: Sequence[str], classes: Sequence[str]
-) -> dict[str, object]:
+def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str, object]:
     """What a run retrieves; both runs have one seed, so that they search the same test split."""
+    text = ("baseline · " if run.path == before.path else "") + named(run)
+    color = loss_color(cache.config(run).loss)
+    if query not in cache.test_rows(run):  # its folder was put together by hand
+        return gallery.note(text, color, "The query is not in its test split.")
     z, y = cache.embeddings(run)
     found = search(z, y, cache.test_rows(run)[query], TOP)
-    text = ("baseline · " if run.path == before.path else "") + named(run)
-    return gallery.row(text, loss_color(cache.config(run).loss), found, names, classes)
+    return gallery.row(text, color, found, cache.test_names(run), classes)
 
 
 def _waiting(run: Run, word: str) -> dict[str, object]:
@@ -146,13 +153,14 @@ def _waiting(run: Run, word: str) -> dict[str, object]:
 def strip(config: RunConfig) -> None:
     """Every setting that was tried on these images, to go back to."""
     past: list[tuple[Run, RunConfig]] = []
+    files = cache.files(config.dataset, config.data_root)
     for run in lab.trail(launch.run_root()):
         try:
             other = cache.config(run)
         except MaclError:
             continue
         here = (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed)
-        if here and other.identity not in {seen.identity for _, seen in past}:
+        if here and lab.of(other, launch.run_root(), files) == run:  # else of the images as they were
             past.append((run, other))
     if not past:
         return

@@ -22,7 +22,8 @@ def show() -> None:
     """The form, the queue, and the chosen sweep."""
     keep_workers()
     root = launch.run_root()
-    among = [(run, cache.config(run)) for run in cache.all_runs()]
+    # those that came with the product were not trained here: neither their time nor their scores count
+    among = [(run, cache.config(run)) for run in cache.all_runs() if not run.recorded]
     kept = {sweep.id: sweep for sweep in sweeps.load(root)}
     with st.expander("A new sweep", expanded=not kept, key="sw_form_open"):
         plan.form(among)
@@ -44,7 +45,7 @@ def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
         if asked and asked not in kept:
             st.warning(f"The sweep {asked} is not here (any more); another one is shown.")
         st.session_state["sweep"] = asked if asked in kept else next(iter(kept))
-    left, right = st.columns([5, 3], vertical_alignment="bottom")
+    left, right, last = st.columns([5, 3, 1], vertical_alignment="bottom")
     name = left.selectbox(
         "Sweep", list(kept), key="sweep", format_func=lambda key: f"{kept[key].title} · {_when(key)}",
     )  # fmt: skip
@@ -58,7 +59,17 @@ def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
         key="sw_metric",
         bind="query-params",
     )
+    last.button(
+        "Forget", on_click=_forget, args=(kept[name],), width="stretch", key="sw_forget",
+        help="Take this sweep off the list; its runs stay",
+    )  # fmt: skip
     return kept[name], titles[metric]
+
+
+def _forget(sweep: Sweep) -> None:
+    sweeps.forget(sweep, launch.run_root())
+    st.session_state.pop("sweep", None)
+    st.query_params.pop("sweep", None)
 
 
 def _when(name: str) -> str:
@@ -96,11 +107,9 @@ def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Count
     left, right = st.columns([5, 2], vertical_alignment="center")
     left.progress(now["finished"] / max(1, total), " · ".join(words))
     with right.container(horizontal=True, horizontal_alignment="right"):
-        again = now["missing"] + now["interrupted"] + now["stopped"]
+        again = now["missing"] + sum(now[word] for word in sweeps.ENDED)
         if again:
             st.button(f"Continue {again}", on_click=_again, args=(sweep,), key="sw_continue")
-        if now["failed"]:
-            st.button(f"Try {now['failed']} failed again", on_click=_retry, args=(pairs,), key="sw_retry")
         if now["queued"] or now["running"]:
             st.button("Stop the rest", on_click=_stop, args=(pairs,), key="sw_stop")
     if now["failed"]:
@@ -113,12 +122,6 @@ def _again(sweep: Sweep) -> None:
         sweeps.start(sweep, launch.run_root())
     except MaclError as error:
         st.session_state["sw_message"] = str(error)
-
-
-def _retry(pairs: list[tuple[Point, Run | None]]) -> None:
-    for _, run in pairs:
-        if run is not None and run.state == "failed":
-            launch.resume(run)
 
 
 def _stop(pairs: list[tuple[Point, Run | None]]) -> None:

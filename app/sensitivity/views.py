@@ -51,9 +51,8 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         st.info("Its first run has not finished yet.")
         return
     scores = {run.id: cache.scores(run)["metrics"] for _, run in done}
-    found = cells(done, scores, metric)
-    found, shown = _cut(sweep, found)
-    names: dict[object, str] = {value: text_of(value) for values in sweep.axes.values() for value in values}
+    every = cells(done, scores, metric)
+    found, shown = _cut(sweep, every)
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
     if len(shown) == 2 and len(numeric) == 2:
         _read(sweep, found, (shown[0], shown[1]), metric)
@@ -61,14 +60,14 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         axis = numeric[0]
         by = next((name for name in shown if name != axis), None)
         colors: dict[object, str] = {key: loss_color(key) for key in LOSSES}
-        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors, names)
+        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors, text_of)
         steady_chart(drawn, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
     elif shown:
         axis = next((name for name in shown if name not in numeric), shown[0])
         by = next((name for name in shown if name != axis), None)
-        drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), names)
+        drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), text_of)
         steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
-    _points(sweep, found, metric)
+    _points(sweep, found, every, metric)
 
 
 def _numeric(values: Sequence[Value]) -> bool:
@@ -92,7 +91,9 @@ def _read(sweep: Sweep, found: Sequence[Cell], axes: tuple[str, str], metric: st
     started = time.perf_counter()
     x_name, y_name = axes
     xs, ys = (sorted(float(value) for value in sweep.axes[name]) for name in axes)
-    means, spreads = matrix(found, x_name, y_name, xs, ys)
+    means, _ = matrix(found, x_name, y_name, xs, ys)
+    spreads = {(cell.at[x_name], cell.at[y_name]): figures.spread(cell) for cell in found}
+    notes = [[spreads.get((x, y), "") for x in xs] for y in ys]
     left, right, told = st.columns([3, 3, 5], gap="medium", vertical_alignment="center")
     x = _slider(left, x_name, xs)
     y = _slider(right, y_name, ys)
@@ -104,12 +105,12 @@ def _read(sweep: Sweep, found: Sequence[Cell], axes: tuple[str, str], metric: st
     titles = (title_of(x_name), title_of(y_name), METRICS[metric])
     solid, flat = st.columns(2)
     with solid:
-        drawn = figures.surface(xs, ys, means, spreads, titles, (x, y, height))
+        drawn = figures.surface(xs, ys, means, notes, titles, (x, y, height))
         steady_chart(drawn, "sw_surface", f"{METRICS[metric]} over {titles[0]} and {titles[1]} as a surface")
     with flat:
-        drawn = figures.contour(xs, ys, means, spreads, titles, (x, y, height))
+        drawn = figures.contour(xs, ys, means, notes, titles, (x, y, height))
         steady_chart(drawn, "sw_contour", f"{METRICS[metric]} over {titles[0]} and {titles[1]} from above")
-    _maps(sweep, found, {x_name: x, y_name: y})
+    _maps(found, {x_name: x, y_name: y})
     st.session_state["sw_ms"] = 1000 * (time.perf_counter() - started)
 
 
@@ -133,22 +134,22 @@ def _told(height: float, metric: str, here: Cell | None, axes: tuple[str, str], 
     if here is None:
         return
     place = ", ".join(f"{title_of(name)} {text_of(here.at[name])}" for name in axes)
-    spread = "one seed" if here.spread is None else f"± {here.spread:.2f} over {len(here.values)} seeds"
     ids = [run.id for run in here.runs]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"nearest trained: {place}: {here.mean:.2f} % ({spread})", width="content")
+        st.caption(f"nearest trained: {place}: {here.mean:.2f} % ({figures.spread(here)})", width="content")
         st.page_link("../pages/retrieval.py", label="its images", query_params={"runs": ids[:1]})
         st.page_link("../pages/train.py", label="its runs", query_params={"runs": ids})
 
 
-def _maps(sweep: Sweep, found: Sequence[Cell], at: Mapping[str, float]) -> None:
+def _maps(found: Sequence[Cell], at: Mapping[str, float]) -> None:
     """T and w for the values of the sliders, where these are parameters of the loss."""
-    config = sweep.points[0].config
-    fixed = found[0].at if found else {}
-    known = {p.name for p in LOSSES[config.loss].parameters}
-    if not set(at) & known or not found:
+    if not found:
         return
-    params = {**config.params, **{k: v for k, v in {**fixed, **at}.items() if k in known}}
+    config = cache.config(found[0].runs[0])  # of the slice that is shown
+    known = {p.name for p in LOSSES[config.loss].parameters}
+    if not set(at) & known:
+        return
+    params = {**config.params, **{k: v for k, v in at.items() if k in known}}
     try:
         moved = config.model_copy(update={"params": params})
         images = pictures(config)
@@ -158,8 +159,8 @@ def _maps(sweep: Sweep, found: Sequence[Cell], at: Mapping[str, float]) -> None:
         st.caption(f"No maps: {error}")
 
 
-def _points(sweep: Sweep, found: Sequence[Cell], metric: str) -> None:
-    """Every point with its runs, to go to; all metrics as CSV."""
+def _points(sweep: Sweep, found: Sequence[Cell], every: Sequence[Cell], metric: str) -> None:
+    """The points that are shown with their runs, to go to; all metrics of every point as CSV."""
     names = [name for name in sweep.axes if name != "seed"]
     ordered = sorted(found, key=lambda cell: -cell.mean)
     with st.expander(f"Points, best first ({len(ordered)})", key="sw_points_open"):
@@ -189,7 +190,7 @@ def _points(sweep: Sweep, found: Sequence[Cell], metric: str) -> None:
             else:
                 st.caption("Tick points to see what they retrieve.", width="content")
             st.download_button(
-                "CSV", lambda: csv(sweep, found), "sweep.csv", "text/csv", on_click="ignore",
+                "CSV", lambda: csv(sweep, every), "sweep.csv", "text/csv", on_click="ignore",
                 help="Every run with its settings and all metrics, unrounded",
             )  # fmt: skip
 

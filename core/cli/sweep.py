@@ -1,8 +1,10 @@
 """`macl sweep`, `macl pause` and `macl unpause`: many runs through the queue."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.markup import escape
@@ -21,6 +23,7 @@ from core.surface import cells
 from core.sweep import Sweep
 
 TAKE_UP_SECONDS = 2.0
+Given = TypeVar("Given")
 
 
 def sweep(
@@ -42,7 +45,7 @@ def sweep(
         list[str] | None,
         typer.Option(help='A list instead of a grid: --point "alpha=1 beta=0" --point "alpha=2 beta=0.5".'),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="0 or 0,1,2 or 0-4.")] = "0",
+    seeds: Annotated[str | None, typer.Option(help="0 or 0,1,2 or 0-4; default: 0.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     title: Annotated[str, typer.Option(help="Name of the sweep.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
@@ -53,14 +56,16 @@ def sweep(
 ) -> None:
     """Queue a grid over any fields of a run and parameters of its loss, or a ready-made study of the paper.
 
-    Runs that exist are not repeated, so the same command continues a sweep.
+    Runs that exist are not repeated, so the same command continues a sweep, failed and stopped runs included.
     """
     root = root_of(run_root)
     if metric not in METRICS:
         raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
-    fixed = dict(_one(text, loss) for text in fix or [])
+    fixed = _once(_one(text, loss) for text in fix or [])
+    if "seed" in fixed:
+        raise MaclError("--set seed: give seeds as --seeds 0-2")
     fields = {"dataset": dataset, "data_root": absolute(data_root), "device": device, **fixed}
-    numbers = parse_axis(f"seed={seeds}", loss)[1]
+    numbers = parse_axis(f"seed={seeds or 0}", loss)[1]
     if resume is not None:
         planned = sweeps.read(resume, root)
     elif study is not None:
@@ -69,16 +74,25 @@ def sweep(
         usual = STUDIES[study].preset or "instant"
         planned = STUDIES[study].build(preset or usual, fields, [int(n) for n in numbers])
     elif point:
-        places = [dict(_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
-        each = [{**place, "seed": number} for place in places for number in numbers]
+        places = [_once(_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
+        if seeds and any("seed" in place for place in places):
+            raise MaclError("--seeds: leave it out, the points name their seeds")
+        each = [{**place, "seed": place.get("seed", n)} for place in places for n in numbers]
         planned = sweeps.listed(title or "list", preset or "instant", {"loss": loss, **fields}, each)
     else:
-        given = dict(parse_axis(text, loss) for text in axes or [])
+        given = _once(parse_axis(text, loss) for text in axes or [])
         if not given:
             raise MaclError("say what to vary, such as alpha=0:3:7 beta=0,0.1,1, or take a --study")
+        if seeds and "seed" in given:
+            raise MaclError("--seeds: leave it out, seed is an axis")
+        if both := sorted(set(given) & set(fixed)):
+            raise MaclError(f"--set {both[0]}: leave it out, {both[0]} is an axis")
         named = title or " × ".join(given)
         planned = sweeps.grid(
-            named, preset or "instant", {"loss": loss, **fields}, {**given, "seed": numbers}
+            named,
+            preset or "instant",
+            {"loss": loss, **fields},
+            {**given, "seed": given.get("seed", numbers)},
         )
     among = sweeps.known(root)
     seen = duration.preview(planned, among)
@@ -94,10 +108,17 @@ def sweep(
     planned = sweeps.start(planned, root)
     if launch.paused(root):
         err.print("the queue is paused: macl unpause lets it go on")
-    if wait:
-        _wait(planned, root)
-        out.print(_table(planned, root, metric))
+    if not wait:
+        print(planned.id)
+        return
+    _wait(planned, root)
+    out.print(_table(planned, root, metric))
+    reasons = _reasons(planned, root)
+    for reason, count in reasons.items():
+        err.print(escape(f"{count} of {len(planned.points)} runs {reason}"))
     print(planned.id)
+    if reasons:
+        raise typer.Exit(1)
 
 
 def pause(run_root: RunRoot = None) -> None:
@@ -112,6 +133,15 @@ def unpause(run_root: RunRoot = None) -> None:
     out.print("goes on")
 
 
+def _once(pairs: Iterable[tuple[str, Given]]) -> dict[str, Given]:
+    found: dict[str, Given] = {}
+    for name, values in pairs:
+        if name in found:
+            raise MaclError(f"{name} is given twice: give it once")
+        found[name] = values
+    return found
+
+
 def _one(text: str, loss: str) -> tuple[str, Value]:
     name, values = parse_axis(text, loss)
     if len(values) != 1:
@@ -123,8 +153,8 @@ def _wait(planned: Sweep, root: Path) -> None:
     """Until every run has ended; a worker that has died is replaced."""
     said = -1
     while True:
-        states = [run.state if run else "queued" for _, run in sweeps.found(planned, sweeps.known(root))]
-        done = sum(state in ("finished", "failed", "stopped") for state in states)
+        states = [run.state if run else "gone" for _, run in sweeps.found(planned, sweeps.known(root))]
+        done = sum(state in ("finished", "failed", "stopped", "gone") for state in states)
         if done != said:
             err.print(f"{done} of {len(states)}")
             said = done
@@ -134,6 +164,17 @@ def _wait(planned: Sweep, root: Path) -> None:
             for run in [*launch.queue(root), *launch.dropped(root)]:
                 launch.ensure_worker(launch.device_of(run), root)
         time.sleep(TAKE_UP_SECONDS)
+
+
+def _reasons(planned: Sweep, root: Path) -> Counter[str]:
+    """Why runs have not finished, with how many."""
+    reasons: Counter[str] = Counter()
+    for _, run in sweeps.found(planned, sweeps.known(root)):
+        if run is None:
+            reasons["are gone, or were trained on other images: the same command trains them"] += 1
+        elif run.state != "finished":
+            reasons[f"{run.state}{f': {run.error}' if run.error else ''}"] += 1
+    return reasons
 
 
 def _table(planned: Sweep, root: Path, metric: str) -> Table:
