@@ -56,8 +56,12 @@ def by_id(ids: list[str]) -> list[Run]:
 
 
 def config(run: Run) -> RunConfig:
-    """The saved configuration; a run folder's configuration never changes."""
-    return _config(str(run.path))
+    """The saved configuration, read again when it has changed: resuming may name another device or place."""
+    try:
+        written = (run.path / "config.json").stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return _config(str(run.path), written)
 
 
 def state(run: Run) -> runs.State:
@@ -286,7 +290,7 @@ def _finished() -> set[str]:
 
 
 @lru_cache(maxsize=MOST_KNOWN)
-def _config(path: str) -> RunConfig:
+def _config(path: str, written: int) -> RunConfig:
     return Run(Path(path)).config
 
 
@@ -303,7 +307,7 @@ def _scores(path: str) -> dict[str, Any]:
     return found
 
 
-@st.cache_resource(show_spinner=False, max_entries=2000)
+@st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
 def _result(path: str) -> report.Result:
     return report.read(Run(Path(path)))
 

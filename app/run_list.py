@@ -96,8 +96,9 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
     config = cache.config(run)
     word = live.state(run)
     scores = cache.scores(run) if word in ("finished", "recorded") else {}
-    history = cache.history(run)
-    seconds = history[-1].get("seconds") if history else None
+    seconds = scores.get("training_s")
+    if not scores and (history := cache.history(run)):  # of finished runs no curve is read for this
+        seconds = history[-1].get("seconds")
     medium = scores.get("metrics", {}).get("map_medium")
     return {
         " ": SWATCH,

@@ -218,6 +218,20 @@ def test_a_start_on_a_full_disk_is_a_message(
     assert "0 of 2 runs have been started: no run can be kept here" in page.error[0].value
 
 
+def test_a_resumed_run_is_shown_with_its_new_device(two: list[Run]) -> None:
+    assert cache.config(two[0]).device == "auto"
+    changed = two[0].config.model_copy(update={"device": "cpu"})
+    two[0].mark("config.json", changed.model_dump_json())
+    assert cache.config(two[0]).device == "cpu"
+
+
+def test_the_list_reads_no_curves_of_finished_runs(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(cache, "history", lambda run: read.append(run.id) or [])
+    assert [run_list._row(run, None)["Trained"] != "" for run in two] == [True, True]
+    assert read == []
+
+
 def test_rename_and_duplicate(two: list[Run]) -> None:
     page = train_page(runs=two[0].id)
     page.text_input(key=f"name.{two[0].id}").set_value("my   best").run()

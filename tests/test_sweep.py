@@ -432,6 +432,35 @@ def test_seeds_from_the_command_line(root: Path, idle: None) -> None:
         assert "\n" not in str(wrong)
 
 
+def test_what_a_study_or_a_name_settles_is_not_ignored_in_silence(root: Path, idle: None) -> None:
+    for arguments in (
+        ["--study", "fig9c", "--loss", "wg_macl"],
+        ["alpha=0:3:7", "--study", "fig9c"],
+        ["--resume", "some", "--seeds", "0-4"],
+    ):
+        assert isinstance(invoke("sweep", *arguments, "--run-root", str(root)).exception, MaclError), (
+            arguments
+        )
+    assert runs.list_runs(root) == []
+
+
+def test_weights_of_a_sweep_are_found_from_the_folder_of_the_worker(
+    root: Path, idle: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--preset", "quick", "--set", "weights=r18.pth", "--run-root", str(root)]
+    done = invoke("sweep", "lr=0.1,0.01", *options)
+    assert done.exit_code == 0, done.output
+    assert {run.config.weights for run in runs.list_runs(root)} == {str(tmp_path / "r18.pth")}
+
+
+def test_a_run_that_was_created_and_never_queued_is_queued(root: Path, idle: None) -> None:
+    config = sweep.grid("one", "instant", {"loss": "macl"}, {"alpha": [1.0]})
+    lost = runs.create(config.points[0].config, root)
+    sweep.start(config, root)
+    assert [run.id for run in launch.queue(root)] == [lost.id]
+
+
 def test_waiting_for_runs_that_fail_says_why(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def work(*_: object) -> None:
         for run in launch.queue(root):

@@ -64,8 +64,14 @@ def sweep(
     fixed = _once(_one(text, loss) for text in fix or [])
     if "seed" in fixed:
         raise MaclError("--set seed: give seeds as --seeds 0-2")
+    if fixed.get("weights", "none") not in ("none", "imagenet"):
+        fixed["weights"] = absolute(str(fixed["weights"])) or "none"  # the worker stands in another folder
     fields = {"dataset": dataset, "data_root": absolute(data_root), "device": device, **fixed}
     numbers = parse_axis(f"seed={seeds or 0}", loss)[1]
+    if resume is not None and (axes or point or study or fix or seeds):
+        raise MaclError("--resume: give the name alone, the sweep holds all the rest")
+    if study is not None and (axes or point or loss != "macl"):
+        raise MaclError("--study: leave out axes, --point and --loss, the study names its own")
     if resume is not None:
         planned = sweeps.read(resume, root)
     elif study is not None:
