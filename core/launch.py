@@ -191,7 +191,7 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
     root.mkdir(parents=True, exist_ok=True)
     begun = starting(device, root)
     with contextlib.suppress(OSError):
-        if time.time() - begun.stat().st_mtime < START_SECONDS:
+        if 0 <= time.time() - begun.stat().st_mtime < START_SECONDS:
             return  # somebody has just started one
     begun.touch()
     log = root / ".worker.log"
