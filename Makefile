@@ -9,8 +9,10 @@ app: $(READY)
 
 install: $(READY)
 
+# Most tests wait for processes and browsers; those that measure time run alone.
 test: $(READY) lint
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not timed"
+	$(BIN)/pytest -m timed
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -34,6 +34,7 @@ def wait(root: str, size: int = SIZE) -> job.Preparation:
 
 
 @pytest.mark.usefixtures("own_cache")
+@pytest.mark.timed
 def test_a_data_set_is_prepared_without_the_caller(tiny: Path) -> None:
     root = str(tiny)
     time.sleep(2.1)  # checksums of files as young as this fixture's are not remembered

@@ -301,6 +301,7 @@ def person_folder(root: Path, count: int) -> Path:
     return root
 
 
+@pytest.mark.timed
 def test_second_start_of_2100_images_takes_under_a_second(tmp_path: Path) -> None:
     root = person_folder(tmp_path, 2100)
     first = data.load("folder", root, 8)

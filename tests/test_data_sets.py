@@ -376,6 +376,7 @@ def test_real_masks_of_whdld_equal_its_table_in_every_cell(archives: Path) -> No
     assert (labels.labels == table.labels).all()
 
 
+@pytest.mark.timed
 def test_real_dlrsd_is_prepared_once(archives: Path) -> None:
     seen = []
     first = data.load("dlrsd", archives, 64, progress=lambda *step: seen.append(step))

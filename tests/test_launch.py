@@ -16,6 +16,7 @@ from core.runs import Run
 from tests.small_runs import config, wait
 
 
+@pytest.mark.timed
 def test_submit_returns_at_once_and_a_worker_trains_in_order(tiny: Path, root: Path) -> None:
     began = time.monotonic()
     first = launch.submit(config(tiny), root)

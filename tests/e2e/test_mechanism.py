@@ -130,6 +130,7 @@ def test_a_clicked_cell_equals_a_recomputation_by_hand(page: Page, server: Serve
     assert sum(parts) / total == pytest.approx(expected["pull"], rel=2e-3, abs=1e-9)
 
 
+@pytest.mark.timed
 def test_alpha_redraws_within_half_a_second(page: Page, server: Server, large: str) -> None:
     maps = opened(page, server, f"run={large}&m_b=128")
     assert "128 rows" in str(maps.locator("canvas").first.get_attribute("aria-label"))

@@ -200,6 +200,7 @@ def test_picture_and_table_of_the_grid(server: Server, page: Page, two: list[Run
     assert lines[1].split(",")[4] == brute_force(two[0], query)[0]
 
 
+@pytest.mark.timed
 def test_real_dlrsd_in_two_browsers(server: Server, page: Page, browser: Browser, archives: Path) -> None:
     """Train on the real archive, retrieve, follow results, and open the same link elsewhere."""
     config = RunConfig.build(

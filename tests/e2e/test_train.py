@@ -52,12 +52,12 @@ def test_a_reload_in_the_middle_brings_the_curve_back(server: Server, page: Page
 def test_stop_says_that_it_has_stopped_and_resume_goes_on(server: Server, page: Page, long_run: Run) -> None:
     page.goto(f"{server.url}/train?runs={long_run.id}")
     page.get_by_role("button", name="Stop", exact=True).click()
-    expect(page.get_by_text("has stopped at step")).to_be_visible()
+    expect(page.get_by_text("has stopped after step")).to_be_visible()
     stopped_at = long_run.history()[-1]["step"]
     assert long_run.state == "stopped"
     page.get_by_role("button", name="Resume", exact=True).click()
     wait(lambda: long_run.state == "running" and long_run.history()[-1]["step"] > stopped_at)
-    expect(page.get_by_text("has stopped at step")).to_be_hidden()
+    expect(page.get_by_text("has stopped after step")).to_be_hidden()
     wait(lambda: last_step(page) > stopped_at)
 
 
@@ -74,6 +74,6 @@ def test_what_is_being_typed_survives_the_refreshes(server: Server, page: Page, 
     wait(lambda: last_step(page) > before)
     assert page.evaluate("() => document.contains(window.first)")  # refreshed in place: it does not flicker
     end(long_run)  # the state changes: the whole page is drawn anew
-    expect(page.get_by_text("has stopped at step")).to_be_visible()
+    expect(page.get_by_text("has stopped after step")).to_be_visible()
     expect(seeds).to_have_value("0-4")
     expect(page.get_by_text("config.json of")).to_be_visible()
