@@ -166,9 +166,8 @@ def actions(selected: list[Run]) -> None:
 
 
 def _resumable(run: Run, word: str) -> bool:
-    """Whether it can go on; so can one that was created and, because its process died, never queued."""
-    lost = word == "queued" and not (run.path / "submitted").exists()
-    return lost or word in ("stopped", "failed", "interrupted")
+    """Whether it can go on, or begin after all."""
+    return word in ("stopped", "failed", "interrupted") or run.lost
 
 
 def _button(label: str, fitting: list[Run], act: Callable[[Run], object] | None) -> None:

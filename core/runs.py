@@ -212,6 +212,11 @@ class Run:
         return "interrupted" if has("started") else "queued"
 
     @property
+    def lost(self) -> bool:
+        """It was created and never handed to a worker: whoever did so died in between."""
+        return self.state == "queued" and not self._has("submitted")
+
+    @property
     def error(self) -> str:
         """Why the run failed; empty if it did not."""
         unknown = "its reason could not be written: is the disk full?" if self._has("error.txt") else ""

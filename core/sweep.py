@@ -169,7 +169,7 @@ def start(sweep: Sweep, root: Path) -> Sweep:
                 (run.path / "sweep").write_text(sweep.id)
                 (run.path / "submitted").touch()
                 made.add(point.config.identity)
-            elif run is not None and (run.state in ENDED or _lost(run)):
+            elif run is not None and (run.state in ENDED or run.lost):
                 run.unmark("error.txt", "stop", "stopped", "deaths")
                 (run.path / "submitted").touch()
             devices[point.config.device] = True
@@ -179,11 +179,6 @@ def start(sweep: Sweep, root: Path) -> Sweep:
         for device in devices:
             launch.ensure_worker(device, root)
     return sweep
-
-
-def _lost(run: Run) -> bool:
-    """It was created and never queued: its process died in between."""
-    return run.state == "queued" and not (run.path / "submitted").exists()
 
 
 def forget(sweep: Sweep, root: Path) -> None:
