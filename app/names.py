@@ -1,5 +1,8 @@
 """Names for people: runs, data sets, presets and states read the same on every page."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from core.data import DATASETS
 from core.errors import MaclError
 from core.losses import LOSSES
@@ -64,7 +67,7 @@ def state_word(run: Run, state: str | None = None) -> str:
 
 
 def short_labels(runs: list[Run]) -> list[str]:
-    """Labels without what all of these runs have in common; equal ones get the time of their start."""
+    """Labels without what all of these runs have in common, no two alike."""
     if len(runs) < 2:
         return [run_label(run) for run in runs]
     parts = []
@@ -77,10 +80,27 @@ def short_labels(runs: list[Run]) -> list[str]:
         run.title or " · ".join(part for part, keep in zip(row, differs, strict=True) if keep)
         for run, row in zip(runs, parts, strict=True)
     ]
-    return [
-        label if labels.count(label) == 1 else f"{label} · {started(run)}"
-        for label, run in zip(labels, runs, strict=True)
-    ]
+    return told_apart(labels, runs)
+
+
+def told_apart(labels: Sequence[str], runs: Sequence[Run]) -> list[str]:
+    """The labels of these runs, no two alike: equal ones get when they started, then the folder's name."""
+    # a copied folder has the time of the first
+    return unique(labels, [started(run) for run in runs], [run.id for run in runs])
+
+
+def unique(labels: Sequence[str], *more: Sequence[str]) -> list[str]:
+    """Labels with what tells them apart: of those that are equal the first of `more`, and so on.
+
+    A list from which a person chooses takes each of several equal entries for the last of them.
+    """
+    for texts in more:
+        seen = Counter(labels)
+        labels = [
+            label if seen[label] == 1 else f"{label} · {text}"
+            for label, text in zip(labels, texts, strict=True)
+        ]
+    return list(labels)
 
 
 def started(run: Run) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
-from app.names import config_label, method, started
+from app.names import config_label, method, told_apart
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.retrieve import RARITIES
@@ -101,15 +101,11 @@ def _by_method(finished: Sequence[Run]) -> dict[tuple[str, str], str]:
 
 def option_labels(finished: Sequence[Run]) -> dict[str, str]:
     """A name for each run by its folder name, no two alike."""
-    texts = {}
+    texts = []
     for run in finished:
         text = run.title or config_label(cache.config(run))
-        texts[run.id] = f"{text} · recorded" if run.recorded else text
-    seen = list(texts.values())
-    return {
-        run.id: texts[run.id] if seen.count(texts[run.id]) == 1 else f"{texts[run.id]} · {started(run)}"
-        for run in finished
-    }
+        texts.append(f"{text} · recorded" if run.recorded else text)
+    return dict(zip((run.id for run in finished), told_apart(texts, finished), strict=True))
 
 
 def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from app import cache, live, names, run_list, train_form
 from app.command import FLAGS, command
 from app.figures import curves
+from app.query import option_labels
 from core import cli, duration, launch, runs
 from core.errors import MaclError
 from core.runs import Run, RunConfig
@@ -383,3 +384,16 @@ def test_labels_leave_out_what_runs_share(tmp_path: Path) -> None:
     assert names.short_labels([made[0], made[2]]) == ["MACL", "OML"]
     changed = runs.create(RunConfig.build("instant", params={"alpha": 2.0}), tmp_path)
     assert names.run_label(changed) == "MACL (α=2) · Demo scenes · instant · seed 0"
+
+
+def test_no_two_entries_of_a_list_are_alike(tmp_path: Path) -> None:
+    first = runs.create(RunConfig.build("instant"), tmp_path)
+    copy = runs.Run(tmp_path / f"{first.id}-copy")
+    shutil.copytree(first.path, copy.path)
+    other = runs.create(RunConfig.build("instant", loss="oml"), tmp_path)
+    assert len(set(names.short_labels([first, copy]))) == 2
+    labels = option_labels([first, copy, other])
+    assert list(labels) == [first.id, copy.id, other.id]
+    assert len(set(labels.values())) == 3
+    assert labels[other.id] == names.run_label(other)
+    assert names.unique(["a", "a", "b"], ["1", "1", "2"], ["x", "y", "z"]) == ["a · 1 · x", "a · 1 · y", "b"]

@@ -5,6 +5,7 @@ from collections import Counter
 import streamlit as st
 
 from app import cache
+from app.names import unique
 from app.sensitivity import plan, queue, views
 from app.warm import keep_workers
 from core import launch
@@ -46,9 +47,9 @@ def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
             st.warning(f"The sweep {asked} is not here (any more); another one is shown.")
         st.session_state["sweep"] = asked if asked in kept else next(iter(kept))
     left, right, last = st.columns([5, 3, 1], vertical_alignment="bottom")
-    name = left.selectbox(
-        "Sweep", list(kept), key="sweep", format_func=lambda key: f"{kept[key].title} · {_when(key)}",
-    )  # fmt: skip
+    labels = unique([f"{sweep.title} · {_when(key)}" for key, sweep in kept.items()], list(kept))
+    names = dict(zip(kept, labels, strict=True))
+    name = left.selectbox("Sweep", list(kept), key="sweep", format_func=names.__getitem__)
     if asked != name:
         st.query_params["sweep"] = name
     titles = {title: key for key, title in METRICS.items()}
