@@ -226,8 +226,8 @@ _RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 
 def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
     """The run of each point: of several the one that is furthest, else the newest; None if there is none.
 
-    Finished runs on other images do not count: those whose split is not that of the sweep's newest finished
-    run of their data set and seed.
+    Finished runs on other images or labels do not count: those whose split is not that of the sweep's newest
+    finished run of their data set and seed.
 
     Args:
         sweep: Which.
@@ -275,8 +275,14 @@ def _parse(path: Path, changed: int) -> Sweep:
 
 @lru_cache(maxsize=4 * MOST_RUNS)
 def _split(path: str) -> str:
-    """Which images a finished run was trained and tested on, in short; they never change."""
+    """Images and labels that a finished run was trained and tested on, in short; they never change.
+
+    Labels are told by the chance of the test split, which every run has written down.
+    """
     try:
-        return sha256((Path(path) / "splits.json").read_bytes()).hexdigest()
-    except OSError:
+        names = (Path(path) / "splits.json").read_bytes()
+        chance = Run(Path(path)).scores().get("chance", {})
+    except (OSError, MaclError):
         return ""
+    labels = [(key, None if value is None else f"{value:.6f}") for key, value in sorted(chance.items())]
+    return sha256(names + repr(labels).encode()).hexdigest()

@@ -247,6 +247,11 @@ def test_runs_on_other_images_do_not_mix(tiny: Path, root: Path, idle: None) -> 
     assert there == [(0.0, 0), (0.0, 1), (1.0, 1), (2.0, 1)]
     assert pairs[0][1] == newer
     assert duration.preview(made, sweep.known(root)).there == 4
+    relabelled = runs.create(made.points[1].config, root)  # α = 0, seed 1
+    relabelled.mark("scores.json", '{"chance": {"map_easy": 0.25, "map_hard": null}}')
+    relabelled.mark("splits.json", '{"test": ["a", "b"]}')
+    pairs = sweep.found(made, sweep.known(root))
+    assert [(point.at["alpha"], point.at["seed"]) for point, run in pairs if run] == [(0.0, 0), (0.0, 1)]
 
 
 def test_points_with_different_settings_stand_on_every_axis(root: Path, idle: None) -> None:

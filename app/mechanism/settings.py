@@ -119,7 +119,7 @@ def _widget(key: str, parameter: Parameter) -> Value:
             high,
             float(parameter.default),
             step,
-            "%.3f" if step < 0.01 else None,
+            "%.3f" if step < 0.01 or 0 < low < 0.01 else None,
             key=where,
             bind="query-params",
             help=parameter.help,
