@@ -4,11 +4,14 @@ from pathlib import Path
 
 import streamlit as st
 
+from app.pages import keep_clicks
+
 ASSETS = Path(__file__).parent.parent / "assets"
 
 st.set_page_config(page_title="MACL Lab", page_icon=str(ASSETS / "icon.png"), layout="wide")
 st.html(Path(__file__).parent / "style.css")
 st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"))
+keep_clicks()
 st.navigation(
     [
         st.Page("../pages/home.py", title="Home", default=True),
