@@ -1,10 +1,11 @@
 """Retrieval quality label by label, by rarity, and by the number of labels of the query."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from core.metrics.ranking import Floats, Ints, cosine_scores, make_task, order, unit_rows
+from core.metrics.ranking import Floats, Ints, cosine_scores, each_block, make_task, order, unit_rows
 from core.metrics.relevance import check_labels
-from core.metrics.scores import METRICS, as_array, average_precision, means, per_query
+from core.metrics.scores import METRICS, as_array, means, per_query
 
 GROUPS = ("head", "middle", "tail")
 
@@ -31,20 +32,36 @@ def per_label(z: object, y: object, queries: object | None = None, gallery: obje
     held, asked = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
     positives = held.sum(0) - (asked & (task.self_column >= 0)[:, None])  # (Q, L), if the query has the label
     counted = asked & (positives > 0)
-    total = np.zeros(labels.shape[1])
     if len(task.gallery) == 0:
         return np.full(labels.shape[1], np.nan)
-    for block in task.blocks():
+    eights = np.packbits(held, axis=1, bitorder="little")  # (G, ⌈L/8⌉): one look-up for eight labels
+    done: dict[int, Floats] = {}
+
+    def work(block: slice, values: Floats) -> None:
         own = task.self_column[block]
-        ranks = order(scores(block), own)  # (b, G)
-        for label in range(labels.shape[1]):
-            rows = np.flatnonzero(counted[block, label])
-            if rows.size:
-                hits = held[:, label][ranks[rows]]  # (r, G)
-                hits[own[rows] >= 0, -1] = False
-                total[label] += average_precision(hits).sum()
+        ranks = order(values, own)  # (b, G)
+        found = np.zeros(labels.shape[1])
+        for eight in range(eights.shape[1]):
+            ranked = eights[:, eight][ranks]  # (b, G)
+            ranked[own >= 0, -1] = 0
+            for label in range(8 * eight, min(8 * eight + 8, labels.shape[1])):
+                rows = np.flatnonzero(counted[block, label])
+                if rows.size:
+                    found[label] = _precision(ranked[rows] & np.uint8(1 << label % 8)).sum()
+        done[block.start] = found
+
+    each_block(task, scores, work)
+    total = np.sum([done[start] for start in sorted(done)], axis=0)  # the same sum, whichever came first
     queries_of = counted.sum(0)
     return np.where(queries_of > 0, total / np.maximum(queries_of, 1), np.nan)
+
+
+def _precision(hits: NDArray[np.uint8]) -> Floats:
+    """`average_precision` of each row (b,), each with a hit (b, G) ≠ 0, from the places of the hits alone."""
+    row, column = np.nonzero(hits)
+    count = np.bincount(row, minlength=len(hits))
+    nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
+    return np.bincount(row, nth / (column + 1), minlength=len(hits)) / count
 
 
 def rarity_groups(counts: object) -> dict[str, Ints]:
