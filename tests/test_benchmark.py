@@ -547,6 +547,36 @@ def test_the_search_takes_the_best_of_the_validation_split(tiny: Path, tmp_path:
     assert all(row.protocol.endswith("τ tuned on validation") for row in shown)
 
 
+def test_the_search_goes_by_the_weights_that_are_kept(tiny: Path, tmp_path: Path) -> None:
+    fields = {**FIELDS, "keep": "best"}
+    tuned = plan(tiny, methods=(Method("mulsupcon"),), seeds=(0,), tune=True, search_seeds=1, fields=fields)
+    outcome = train(tuned, tmp_path, say=lambda _: None)
+    about = outcome.tuned["folder"]["mulsupcon"]
+    searched = {
+        run.config.params["tau"]: max(line.get("val_map_medium", 0.0) for line in run.history())
+        for run in runs.list_runs(tmp_path)
+        if run.config.seed == 1000
+    }
+    assert {float(tau): value for tau, value in about["validation"].items()} == pytest.approx(searched)  # type: ignore[attr-defined]
+
+
+def test_a_run_on_other_labels_than_the_data_set_holds_is_left_out(tiny: Path, tmp_path: Path) -> None:
+    own, folder = tmp_path / "own", tmp_path / "runs"
+    shutil.copytree(tiny, own)
+    outcome = train(plan(own, seeds=(0,)), folder, say=lambda _: None)
+    table = (own / "labels.csv").read_text()
+    name = outcome.runs[0].splits()["test"][0]
+    (line,) = [line for line in table.splitlines() if line.startswith(f"{name},")]
+    first, separator, rest = line.partition(",")
+    flipped = first + separator + ("0" if rest[0] == "1" else "1") + rest[1:]
+    (own / "labels.csv").write_text(table.replace(line, flipped))
+    wrong = summary.write(plan(own, seeds=(0,)), outcome, folder, "macl benchmark", [])
+    assert [text.partition(":")[0] for text in wrong] == [run.id for run in outcome.runs]
+    assert all("other images or labels" in text for text in wrong)
+    (own / "labels.csv").write_text(table)
+    assert summary.write(plan(own, seeds=(0,)), outcome, folder, "macl benchmark", []) == []
+
+
 def test_a_missing_data_set_is_said_before_anything_runs(tmp_path: Path) -> None:
     nowhere = Plan("instant", {"dlrsd": str(tmp_path / "none.zip")}, methods=LOSSES_HERE)
     with pytest.raises(MaclError, match=r"none\.zip"):

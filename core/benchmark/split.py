@@ -11,7 +11,7 @@ import numpy as np
 
 from core import recent
 from core.data import Dataset
-from core.runs import RunConfig
+from core.runs import Run, RunConfig
 
 SAME = 2e-6  # chance of one and the same test split agrees to this: a summary rounds
 DIGITS = 6
@@ -27,6 +27,14 @@ def about(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
         "oracle": rounded(scores["oracle"]),
         "label_counts": label_counts(data),
     }
+
+
+def is_of(run: Run, config: RunConfig) -> bool:
+    """Whether a finished run was tested on what its data set holds now: the same images, the same labels."""
+    data = recent.dataset(config)
+    rows, y = data.splits["test"], run.embeddings()[1]
+    names = [data.names[row] for row in rows]
+    return run.splits()["test"] == names and np.array_equal(data.labels[rows] > 0, y > 0)
 
 
 def place(data: Dataset, config: RunConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ from core.benchmark.files import FILE, config_of, content
 from core.benchmark.join import Joined
 from core.benchmark.plan import Plan, identity, split_name
 from core.benchmark.split import about as about_split
-from core.benchmark.split import alike, rounded
+from core.benchmark.split import alike, is_of, rounded
 from core.benchmark.train import Outcome
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
@@ -171,14 +171,19 @@ def _add_runs(
         try:
             config = run.config  # an archive may have been moved since it was trained
             config = config.model_copy(update={"data_root": roots[config.dataset]})
-            row = _row(run)
+            row, same = _row(run), is_of(run, config)
             place = (config.dataset, config.data_root, config.seed)
-            if row is not None and place not in splits:
+            if row is not None and same and place not in splits:
                 splits[place] = about_split(config, run.scores())
         except (MaclError, OSError, ValueError, KeyError, SafetensorError) as error:
             wrong.append(f"{run.id} cannot be read ({error}): delete its folder and train it again")
             continue
-        if row is None:
+        if not same:
+            wrong.append(
+                f"{run.id}: {config.dataset} holds other images or labels now than it was tested on; give "
+                "the earlier ones, or delete its folder and train it again"
+            )
+        elif row is None:
             wrong.append(f"{run.id}: its scores are not those of its saved embeddings; train it again")
         else:
             rows.add(row, splits[place])

@@ -114,8 +114,12 @@ def _tune(plan: Plan, dataset: str, work: "Work", outcome: Outcome) -> list[Meth
 
 
 def _validation(run: Run) -> float:
-    """What the search goes by; nan if the validation split is too small to tell."""
-    return run.history()[-1].get(CHOOSE_BY, math.nan)
+    """What the search goes by: of the weights that the run kept; nan if no validation split can tell."""
+    values = [line.get(CHOOSE_BY) for line in run.history()]
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    if run.config.keep == "best" and known:
+        return max(known)
+    return math.nan if not values or values[-1] is None else values[-1]
 
 
 class Work:
