@@ -4,9 +4,11 @@ import base64
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import numpy as np
 import pytest
@@ -137,12 +139,35 @@ def test_every_dot_is_where_pca_puts_its_image(two: list[Run]) -> None:
     assert len(page.get("bidi_component")) == 2
 
 
-@pytest.mark.parametrize("mode", ["One label", "Number of labels", "Rarity of its labels", "Split"])
-def test_colours(two: list[Run], mode: str) -> None:
-    legend = component(open_page(projection="PCA", color=mode, dims="3-D"), "panels")["legend"]
-    assert legend["title"]
-    if legend["kind"] == "groups":
-        assert sum(item[2] for item in legend["items"]) <= 32
+def sent_colours(page: AppTest) -> tuple[list[Any], np.ndarray]:
+    """The legend's groups, and the group or share of each dot of the first picture."""
+    data = component(page, "panels")
+    text = data["values"] or data["panels"][0]["values"]
+    return data["legend"].get("items", []), np.frombuffer(base64.b64decode(text), np.uint8)
+
+
+def test_colours_say_what_each_image_is(two: list[Run]) -> None:
+    _, y = two[0].embeddings()
+    chosen = {"projection": "PCA", "dims": "3-D", "runs": [two[0].id]}
+    items, sent = sent_colours(open_page(**chosen, color="Number of labels"))
+    assert [int(items[group][0]) for group in sent] == y.sum(1).tolist()
+    assert {int(name): count for name, _, count in items} == Counter(y.sum(1).tolist())
+
+    page = open_page(**chosen, color="One label")
+    label = page.selectbox(settings.KEYS["label"]).value
+    items, sent = sent_colours(page)
+    held = y[:, two[0].classes().index(label)] > 0
+    assert ((sent != colors.NONE) == held).all()
+    assert [items[group][2] for group in sent[held]] == [held.sum()] * held.sum()
+
+    items, sent = sent_colours(open_page(**chosen, color="Split"))
+    assert {items[group][0] for group in sent} == {"test"}
+
+    _, sent = sent_colours(open_page(**chosen, color="Rarity of its labels"))
+    rarest = np.array([y.sum(0)[row > 0].min() for row in y])
+    assert (np.diff(sent[np.argsort(rarest, kind="stable")].astype(int)) <= 0).all()
+    assert sent[rarest.argmin()] == 254
+    assert sent[rarest.argmax()] == 0
 
 
 def test_the_colour_of_quality_is_that_of_each_run(two: list[Run]) -> None:
@@ -253,6 +278,38 @@ def test_a_lasso_is_right_after_filtering_and_after_another_run_is_chosen(
     assert dots(page, 0) == theirs
     lasso(page, 0, [1])
     assert [item["name"] for item in component(page, "items")["items"]] == [theirs[1]]
+
+
+def test_what_is_added_keeps_what_a_filter_hides(two: list[Run]) -> None:
+    page = open_page(projection="PCA", runs=[two[0].id])
+    _, y = two[0].embeddings()
+    names, label = two[0].splits()["test"], int(y.sum(0).argmax())
+    hidden = int(np.flatnonzero(y[:, label] == 0)[0])
+    lasso(page, 0, [hidden])
+    page.multiselect(settings.KEYS["only"]).set_value([two[0].classes()[label]]).run()
+    data = component(page, "panels")
+    said = {"version": data["version"], "seq": 2, "bits": points.to_bits(np.arange(data["n"]) == 0)}
+    answer(page, {**said, "add": True})
+    page.multiselect(settings.KEYS["only"]).set_value([]).run()
+    first = next(name for name, row in zip(names, y, strict=True) if row[label])
+    assert {item["name"] for item in component(page, "items")["items"]} == {names[hidden], first}
+    answer(page, {**said, "add": False})
+    page.run()
+    assert {item["name"] for item in component(page, "items")["items"]} == {first}
+
+
+def test_names_chosen_in_one_data_set_choose_nothing_in_another(
+    two: list[Run], tiny: Path, tmp_path: Path
+) -> None:
+    other, config = two[1], json.loads((two[1].path / "config.json").read_text())
+    shutil.copytree(tiny, tmp_path / "other")
+    (other.path / "config.json").write_text(json.dumps({**config, "data_root": str(tmp_path / "other")}))
+    page = open_page(projection="PCA", runs=[two[0].id])
+    lasso(page, 0, [3])
+    assert any("1 of 32 images" in text.value for text in page.markdown)
+    page.multiselect(settings.RUNS).set_value([other.id]).run()
+    assert not page.exception
+    assert not any("of 32 images" in text.value for text in page.markdown)
 
 
 def test_a_late_message_is_read_with_the_numbers_it_was_sent_for(two: list[Run]) -> None:
@@ -370,15 +427,20 @@ def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
     assert component(again, "panels") == component(page, "panels")
 
 
-def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run]) -> None:
     page = open_page(runs=[two[0].id], umap_seed=8)
     ((name, _),) = store.waiting()
     store.tell(name, state="failed", error="no memory")
     store.drop(name)
-    monkeypatch.setattr(project, "request", lambda steps: name)
+    for _ in range(2):  # drawn anew, it is not asked for again
+        page.run()
+        assert "no memory" in page.warning[0].value
+        assert component(page, "panels")["n"] == 32
+        assert next(store.waiting(), None) is None
+    page.button[0].click().run()
+    assert page.button == []
     page.run()
-    assert "no memory" in page.warning[0].value
-    assert component(page, "panels")["n"] == 32
+    assert [found for found, _ in store.waiting()] == [name]
 
 
 def test_through_training(two: list[Run], other_seed: Path, root: Path) -> None:
@@ -459,6 +521,31 @@ def test_a_damaged_first_run_takes_nothing_else_off_the_page(two: list[Run]) -> 
     page = open_page(projection="PCA", runs=[run.id for run in two])
     assert "damaged" in page.warning[0].value
     assert len(component(page, "panels")["panels"]) == 1
+
+
+def test_a_tile_asks_where_its_image_is_found(two: list[Run]) -> None:
+    splits = two[0].splits()
+    runs = {"runs": [run.id for run in two]}
+    for name, more in ((splits["test"][1], {}), (splits["train"][1], {"gallery": ["all"]})):
+        page, _, address = selection._asking(two, name).partition("?")
+        assert page == "retrieval"
+        assert parse_qs(address) == {**runs, "query": [name], **more}
+
+
+def test_all_splits_that_failed_can_be_asked_for_again(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ask, "ensure", lambda: None)
+    question = cache.others(two[0])
+    failed = ask.answer_path(question.key).with_suffix(".txt")
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    failed.write_text("the drive is away")
+    page = open_page(projection="PCA", runs=[two[0].id], images="All splits")
+    assert "the drive is away" in page.warning[0].value
+    next(button for button in page.button if "again" in button.label).click().run()
+    assert not page.exception
+    assert not page.warning
+    assert ask.look(question).state == "waiting"
 
 
 def test_all_splits_that_cannot_be_asked_for_leave_the_test_split(

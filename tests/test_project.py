@@ -193,6 +193,10 @@ def test_what_goes_wrong_is_said_once_and_can_be_asked_for_again(
     assert project.progress(name).state == "failed"
     assert "no room" in project.progress(name).error
     assert next(store.waiting(), None) is None
+    assert project.request([step]) == name  # a page that is drawn anew
+    assert next(store.waiting(), None) is None
+    assert "no room" in project.progress(name).error
+    project.retry(name)
     assert project.request([step]) == name
     assert work_off(monkeypatch) == [step.key]
 

@@ -154,7 +154,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     node.onclick = (event) => {
       const next = event.shiftKey ? kept.selected.slice() : new Uint8Array(n);
       panels.forEach((panel) => { for (let i = 0; i < panel.count; i++) if (value(panel, i) === g) next[row(panel, i)] = 1; });
-      select(next);
+      select(next, event.shiftKey);
     };
     return { node, amount, count };
   });
@@ -350,7 +350,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   const overAll = () => panels.forEach((panel, p) => over(panel, canvases[p]));
 
   // -- selection
-  const select = (next) => {
+  const select = (next, add = false) => { // what is added to may hold images that no picture shows now
     kept.selected = next;
     kept.seq += 1;
     dress();
@@ -359,7 +359,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     for (let i = 0; i < n; i++) if (next[i]) bits[i >> 3] |= 1 << (i & 7);
     let text = "";
     for (let i = 0; i < bits.length; i += 8192) text += String.fromCharCode(...bits.subarray(i, i + 8192));
-    kept.send("select", { version: data.version, seq: kept.seq, bits: btoa(text) });
+    kept.send("select", { version: data.version, seq: kept.seq, bits: btoa(text), add });
   };
   const inside = (path, x, y) => {
     let odd = false;
@@ -391,7 +391,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
         if (x >= left && x <= right && y >= top && y <= bottom && inside(path, x, y)) next[row(panel, i)] = 1;
       }
     }
-    select(next);
+    select(next, event.shiftKey);
   };
 
   // -- the image under the mouse

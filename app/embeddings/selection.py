@@ -16,11 +16,14 @@ from app.component import component
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
 from app.gallery import held
+from app.query import link
 from app.thumbnails import Thumbnails
 from core import spreadsheet
+from core.runs import Run
 
 HERE = Path(__file__).parent
 NAMES, SEQ, PAGE = "embeddings_selected", "embeddings_seq", "embeddings_page"
+PLACE = "embeddings_place"  # the data set of the names
 NUMBERED = "embeddings_numbered"  # version of a numbering to its names, for messages that come late
 EDGE = 80  # pixels of a tile
 TILES = 400  # on a page
@@ -46,9 +49,21 @@ def numbered(points: Points) -> None:
 def take(said: dict[str, Any]) -> None:
     """Keep the names behind a lasso's bits; one whose numbering nobody knows any more is left out."""
     state = st.session_state
-    names = chosen_names(said, state.get(NUMBERED, {}))
+    known = state.get(NUMBERED, {})
+    names = chosen_names(said, known)
     if names is not None:
+        if said.get("add"):  # what a filter hides stays chosen
+            shown = set(known[said["version"]])
+            names += tuple(name for name in state.get(NAMES, ()) if name not in shown)
         state[NAMES], state[SEQ], state[PAGE] = names, int(said["seq"]), 0
+
+
+def keep_apart(place: tuple[str, str | None]) -> None:
+    """Forget what was chosen among the images of another data set: a name means another image here."""
+    state = st.session_state
+    if state.setdefault(PLACE, place) != place:
+        state[PLACE] = place
+        state.pop(NAMES, None)
 
 
 def chosen_names(said: dict[str, Any], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -91,7 +106,7 @@ def show(
     coloring: Coloring,
     classes: Sequence[str],
     images: Thumbnails | None,
-    runs: Sequence[str],
+    runs: Sequence[Run],
 ) -> None:
     """The grid, page by page, beside the counts."""
     order = ordered(points, chosen, coloring)
@@ -104,7 +119,7 @@ def show(
             "name": points.names[row],
             "labels": held(points.y[row], classes),
             "color": coloring.color(row) or "transparent",
-            "href": "retrieval?" + urlencode({"runs": runs, "query": points.names[row]}, doseq=True),
+            "href": _asking(runs, points.names[row]),
         }
         for row in part
     ]
@@ -159,3 +174,9 @@ def to_csv(points: Points, chosen: np.ndarray, classes: Sequence[str]) -> str:
     """One line per chosen image: its name and its labels, separated by semicolons."""
     rows = [(points.names[row], "; ".join(held(points.y[row], classes))) for row in np.flatnonzero(chosen)]
     return spreadsheet.to_csv([("image", "labels"), *rows])
+
+
+def _asking(runs: Sequence[Run], name: str) -> str:
+    """Address of the retrieval page with this image as the query, which may be of another split."""
+    gallery = "" if name in cache.test_rows(runs[0]) else "all"
+    return "retrieval?" + urlencode(link([run.id for run in runs], name, gallery=gallery), doseq=True)

@@ -32,6 +32,7 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
     """Runs whose images can be shown, and these; the page says why others cannot, or are being computed."""
     shown, found, why = [], [], []
     waits: list[ask.Question] = []
+    failed: list[ask.Question] = []
     for run, title in zip(chosen, names.short_labels(list(chosen)), strict=True):
         try:
             gallery = cache.gallery(run)
@@ -39,7 +40,7 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
             why.append(f"{title}: {error}")
             continue
         try:
-            gallery = (_everything(run, waits) if everything else None) or gallery
+            gallery = (_everything(run, waits, failed) if everything else None) or gallery
         except (MaclError, OSError) as error:
             why.append(f"{title}: only its test split. {error}")
         if gallery is not None:
@@ -47,11 +48,12 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
             found.append(gallery)
     if why:
         st.warning("\n\n".join(why))
+    waiting.retry(failed)
     waiting.progress(waits)
     return shown, found
 
 
-def _everything(run: Run, waits: list[ask.Question]) -> Gallery | None:
+def _everything(run: Run, waits: list[ask.Question], failed: list[ask.Question]) -> Gallery | None:
     """The images of all splits; None while they are waited for, MaclError where they cannot be had."""
     if not ask.can_answer(run):
         raise MaclError("It came without weights.")
@@ -59,6 +61,7 @@ def _everything(run: Run, waits: list[ask.Question]) -> Gallery | None:
     if gallery is None:
         reply = ask.ask(cache.others(run))
         if reply.state == "failed":
+            failed.append(cache.others(run))
             raise MaclError(reply.error)
         waits.append(cache.others(run))
     return gallery
@@ -117,6 +120,8 @@ def show(
         scatter.panel(title, shade, _note(settings, picture, run))
         for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
     ]
+    first = cache.config(chosen[0])
+    selection.keep_apart((first.dataset, first.data_root if first.dataset == "folder" else None))
     selection.numbered(numbered)
     data = scatter.drawing(numbered, heads, pictures, coloring)
     _explore(
@@ -125,7 +130,7 @@ def show(
         coloring,
         classes,
         images,
-        [run.id for run in chosen],
+        chosen,
         _notes(chosen, found, numbered, settings),
         lambda: [_trusted(one, picture) for one, picture in zip(found, pictures, strict=True)],
     )
@@ -150,7 +155,7 @@ def _explore(
     coloring: Coloring,
     classes: Sequence[str],
     images: Images,
-    runs: Sequence[str],
+    runs: Sequence[Run],
     notes: Sequence[np.ndarray],
     trusts: Callable[[], list[str]],
 ) -> None:
@@ -226,6 +231,7 @@ def _progress(name: str, there: int, steps: Sequence[project.Step]) -> None:
     about = project.progress(name)
     if about.state == "failed":
         st.warning(f"PCA only: UMAP could not be computed: {about.error}")
+        st.button("Try UMAP again", on_click=project.retry, args=(name,))
         return
     if about.state != "running" or sum(project.there(step) for step in steps) > there:
         st.rerun()

@@ -6,6 +6,6 @@ one that imports umap; a page reads what the process of `core.project.worker` ha
 """
 
 from core.project.plane import align, pca
-from core.project.store import Step, Umap, layout, progress, request, there
+from core.project.store import Step, Umap, layout, progress, request, retry, there
 
-__all__ = ["Step", "Umap", "align", "layout", "pca", "progress", "request", "there"]
+__all__ = ["Step", "Umap", "align", "layout", "pca", "progress", "request", "retry", "there"]

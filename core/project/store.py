@@ -93,6 +93,8 @@ def there(step: Step) -> bool:
 def request(steps: Sequence[Step]) -> str:
     """Ask for layouts, the first ones first; returns at once.
 
+    What has failed is asked for again only after `retry`: it would fail again, or take all memory again.
+
     Returns:
         Name of the request for `progress`; empty if all of them are there.
 
@@ -105,6 +107,8 @@ def request(steps: Sequence[Step]) -> str:
     if (_folder() / "requests" / f"{name}.json").exists():
         _touch(name)
         _wake()
+        return name
+    if _said(name).get("state") == "failed":
         return name
     for part in ("requests", "inputs", "layouts"):
         make_folder(_folder() / part)
@@ -136,13 +140,17 @@ def progress(name: str) -> Preparation:
     alive = _touch(name)
     if alive:
         _wake()
-    try:
-        said = json.loads(_status(name).read_text())
-    except (OSError, ValueError):
+    said = _said(name)
+    if not said:
         return Preparation("running", "UMAP is starting") if alive else Preparation("none")
     if alive and said["state"] == "running":  # else it has ended between the two looks, or nobody waited
         return Preparation("running", said["what"], said["done"], said["total"])
     return Preparation("failed", error=said["error"]) if said["state"] == "failed" else Preparation("done")
+
+
+def retry(name: str) -> None:
+    """Forget that a request has failed, so that it can be asked for again."""
+    _status(name).unlink(missing_ok=True)
 
 
 # -- what the worker uses ----------------------------------------------------------------------------------
@@ -230,6 +238,15 @@ def _result(key: str) -> Path:
 
 def _status(name: str) -> Path:
     return _folder() / "requests" / f"{name}.status"
+
+
+def _said(name: str) -> dict[str, Any]:
+    """What the worker has said of a request; empty if nothing."""
+    try:
+        said: dict[str, Any] = json.loads(_status(name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return said
 
 
 def _touch(name: str) -> bool:
