@@ -6,6 +6,7 @@ st.cache_resource takes a quarter of a millisecond for an answer.
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import sha256
@@ -233,7 +234,8 @@ def is_prepared(name: str, root: str | None, image_size: int) -> bool:
 
 def checked(name: str, root: str | None) -> Report:
     """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
-    return _checked(name, root)
+    # what cannot be read has no mark that would tell of a change
+    return _checked(name, root, _files(name, root) or f"{time.monotonic() // 10}")
 
 
 def examined(name: str, root: str | None) -> Report | None:
@@ -439,8 +441,8 @@ def _is_prepared(name: str, root: str | None, image_size: int, files: str) -> bo
     return is_prepared_now(name, root, image_size)
 
 
-@st.cache_resource(show_spinner="Looking at the files …", ttl=10, max_entries=20)
-def _checked(name: str, root: str | None) -> Report:
+@st.cache_resource(show_spinner="Looking at the files …", max_entries=20)
+def _checked(name: str, root: str | None, files: str) -> Report:
     return check(name, root)
 
 
