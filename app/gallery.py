@@ -1,6 +1,7 @@
 """The retrieval grid: one query, the nearest images of each run in rows, drawn by one small component."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import streamlit as st
 from app import cache
 from app.component import component
 from app.names import dataset_title
-from app.palette import JACCARD_SCALE, jaccard_color, loss_color
+from app.palette import JACCARD_SCALE, jaccard_color
 from app.thumbnails import Thumbnails
 from core.data import DATASETS
 from core.errors import MaclError
-from core.retrieve import Answer, Neighbour, search
+from core.retrieve import Answer, Neighbour
 from core.runs import Run
 
 HERE = Path(__file__).parent
@@ -31,31 +32,6 @@ _component = component(
 )
 
 
-def of_run(run: Run, title: str, reference: Run, name: str, k: int, classes: Sequence[str]) -> dict[str, Any]:
-    """The row of one run for a query of the reference run's test split, or why it has none.
-
-    Args:
-        run: A finished run.
-        title: Its name among the chosen ones.
-        reference: The run whose test split the queries come from.
-        name: Image name of the query.
-        k: How many images.
-        classes: Name of each label.
-    """
-    color = loss_color(cache.config(run).loss)
-    other = foreign(run, reference)
-    if other:
-        return note(title, color, other)
-    try:
-        place = cache.gallery(run)
-        if place is None or name not in place.rows:
-            return note(title, color, absent(run, name))
-        answer = search(place.z, place.y, place.rows[name], k)
-        return row(title, color, answer, place.names, classes, about(run))
-    except (MaclError, OSError) as error:
-        return note(title, color, unreadable(error))
-
-
 def foreign(run: Run, reference: Run) -> str:
     """Why a run cannot be asked for images of another one's data set; empty if it is the same.
 
@@ -63,17 +39,38 @@ def foreign(run: Run, reference: Run) -> str:
     """
     mine, wanted = cache.config(run), cache.config(reference)
     if mine.dataset != wanted.dataset:
-        return f"Trained on {dataset_title(mine.dataset)}; the query is from {dataset_title(wanted.dataset)}."
+        return f"Trained on {dataset_title(mine.dataset)}; the first run on {dataset_title(wanted.dataset)}."
     if mine.dataset != "folder" or run == reference:
         return ""
     try:
-        if mine.data_root != wanted.data_root and cache.test_names(run) != cache.test_names(reference):
-            return f"Trained on the images in {mine.data_root}; the query is from {wanted.data_root}."
+        if not _same_images(run, reference):
+            return f"Trained on the images in {mine.data_root}; the first run on those in {wanted.data_root}."
+        if run.classes() != reference.classes() or not _same_labels(run, reference):
+            return "Trained with other labels than the first run."
     except MaclError as error:
         return unreadable(error)
-    if run.classes() != reference.classes():
-        return "Trained with other labels than the first run."
     return ""
+
+
+def _same_images(run: Run, reference: Run) -> bool:
+    """Whether the same folder holds the images of two runs, or did before it was moved.
+
+    Two folders may hold equal names, and the split goes by them alone: what is in both places is told apart
+    by the place, what has moved by its labels.
+    """
+    mine, wanted = cache.config(run).data_root or "", cache.config(reference).data_root or ""
+    if mine == wanted or os.path.realpath(mine) == os.path.realpath(wanted):
+        return True
+    if os.path.exists(mine) and os.path.exists(wanted):
+        return False
+    return cache.test_names(run) == cache.test_names(reference) and _same_labels(run, reference)
+
+
+def _same_labels(run: Run, reference: Run) -> bool:
+    """Whether two runs know the same labels of their test images; of other test splits nobody can say."""
+    if cache.test_names(run) != cache.test_names(reference):
+        return True
+    return np.array_equal(cache.embeddings(run)[1], cache.embeddings(reference)[1])
 
 
 def absent(run: Run, name: str) -> str:
@@ -88,8 +85,10 @@ def absent(run: Run, name: str) -> str:
 def about(run: Run) -> str:
     """A run as a whole, in a few words."""
     scores = cache.scores(run)
-    overall, chance = (100 * scores[part]["map_sim"] for part in ("metrics", "chance"))
-    return f"all queries: mAP(sim) {overall:.1f} %, chance {chance:.1f} %"
+    overall, chance = (scores[part]["map_sim"] for part in ("metrics", "chance"))
+    if overall is None or chance is None:
+        return "no query has a positive"
+    return f"all queries: mAP(sim) {100 * overall:.1f} %, chance {100 * chance:.1f} %"
 
 
 def unreadable(error: Exception) -> str:

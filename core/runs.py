@@ -267,9 +267,14 @@ class Run:
         return self._json("splits.json")
 
     def classes(self) -> list[str]:
-        """Names of the labels, in the order of their columns; empty for a run that has not begun."""
-        text = self._text("classes.json")
-        return list(json.loads(text)) if text else []
+        """Names of the labels, in the order of their columns; empty for a run that has not begun.
+
+        A file that is damaged, or still being copied, is a MaclError.
+        """
+        found = self._parsed("classes.json", [])
+        if not isinstance(found, list):
+            raise MaclError(f"{self.path / 'classes.json'} is damaged (no list): copy the run again")
+        return found
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
         """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run.
@@ -336,14 +341,17 @@ class Run:
 
     def _json(self, name: str) -> dict[str, Any]:
         """Content of a file; empty if there is none, or nothing in it; MaclError if it is damaged."""
-        text = self._text(name)
-        try:
-            found = json.loads(text) if text else {}
-        except ValueError as error:
-            raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
+        found = self._parsed(name, {})
         if not isinstance(found, dict):
             raise MaclError(f"{self.path / name} is damaged (no object): copy the run again")
         return found
+
+    def _parsed(self, name: str, empty: object) -> object:
+        text = self._text(name)
+        try:
+            return json.loads(text) if text else empty
+        except ValueError as error:
+            raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,13 +25,13 @@ if not chosen:
 first, count = chosen[0], st.session_state[query.COUNT]
 try:
     names, (_, labels) = cache.test_names(first), cache.embeddings(first)
+    images = pictures(cache.config(first), [cache.config(run) for run in finished])
+    classes = gallery.class_names(first, images)
 except MaclError as error:
-    st.error(str(error))
+    st.error(plain(str(error)))
     st.stop()
 askable = Askable(chosen)
 notes += query.settle(names, labels, askable.known)
-images = pictures(cache.config(first), [cache.config(run) for run in finished])
-classes = gallery.class_names(first, images)
 notes += find.forget_unknown(classes)
 titles = short_labels(chosen)
 

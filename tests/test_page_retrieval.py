@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
 from app import cache, query
@@ -220,7 +221,7 @@ def test_a_run_on_another_data_set_says_so(two: list[Run]) -> None:
     path = two[1].path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "dlrsd"}))
     page = open_page(runs=[run.id for run in two])
-    assert shown(page)["rows"][1]["note"].startswith("Trained on DLRSD; the query is from ")
+    assert shown(page)["rows"][1]["note"].startswith("Trained on DLRSD; the first run on ")
 
 
 def test_runs_on_different_own_folders_do_not_mix(two: list[Run], tmp_path: Path) -> None:
@@ -232,6 +233,71 @@ def test_runs_on_different_own_folders_do_not_mix(two: list[Run], tmp_path: Path
     page = open_page(runs=[run.id for run in two], order="lead")
     assert shown(page)["rows"][0]["tiles"]
     assert shown(page)["rows"][1]["note"].startswith("Trained on the images in ")
+
+
+def test_two_own_folders_with_equal_names_do_not_mix(
+    two: list[Run], still: None, tiny: Path, tmp_path: Path
+) -> None:
+    """The split goes by seed and count: the test images of both have the same names, and differ."""
+    other = Path(shutil.copytree(tiny, tmp_path / "other"))
+    head, *lines = (tiny / "labels.csv").read_text().splitlines()
+    names, labels = zip(*(line.split(",", 1) for line in lines), strict=True)
+    turned = [f"{name},{held}" for name, held in zip(names, reversed(labels), strict=True)]
+    (other / "labels.csv").write_text("\n".join([head, *turned]) + "\n")
+    for name in names:
+        shutil.copy(tiny / names[len(names) - 1 - names.index(name)], other / name)
+    path = two[1].path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(other)}))
+    assert two[0].splits()["test"] == two[1].splits()["test"]
+    page = open_page(runs=[run.id for run in two])
+    assert shown(page)["rows"][0]["tiles"]
+    assert shown(page)["rows"][1]["note"] == (
+        f"Trained on the images in {other}; the first run on those in {tiny}."
+    )
+    upload_file(page, "mine.png", (tiny / names[0]).read_bytes())
+    assert shown(answer_all(page))["rows"][1]["note"].startswith("Trained on the images in ")
+    link = tmp_path / "link"
+    link.symlink_to(tiny)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(link)}))
+    assert all(row["tiles"] for row in shown(open_page(runs=[run.id for run in two]))["rows"])
+
+
+@pytest.mark.parametrize("place", ["here", "away"])
+def test_equal_names_with_other_labels_do_not_mix(two: list[Run], tmp_path: Path, place: str) -> None:
+    """As where the table was corrected, or other images were put into the folder, between two trainings."""
+    z, y = two[1].embeddings()
+    save_file({"z": z, "y": np.ascontiguousarray(y[::-1])}, two[1].path / "embeddings.safetensors")
+    if place == "away":
+        path = two[1].path / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(tmp_path / "away")}))
+    rows = shown(open_page(runs=[run.id for run in two]))["rows"]
+    expected = {"here": "Trained with other labels than the first run.", "away": "Trained on the images in "}
+    assert rows[1]["note"].startswith(expected[place])
+    assert not rows[1]["tiles"]
+
+
+def test_a_test_split_in_which_no_two_images_share_a_label_has_no_score(two: list[Run]) -> None:
+    path = two[1].path / "scores.json"
+    scores = json.loads(path.read_text())
+    for part in ("metrics", "chance"):
+        scores[part]["map_sim"] = None
+    path.write_text(json.dumps(scores))
+    rows = shown(open_page(runs=[run.id for run in two]))["rows"]
+    assert "mAP(sim)" in rows[0]["about"]
+    assert rows[1]["about"] == "no query has a positive"
+    assert rows[1]["tiles"]
+
+
+def test_label_names_that_are_still_being_copied_are_a_message(two: list[Run]) -> None:
+    path = two[1].path / "classes.json"
+    path.write_text(path.read_text()[:20])
+    page = open_page(runs=[run.id for run in two])
+    assert shown(page)["rows"][0]["tiles"]
+    assert "classes.json is damaged" in shown(page)["rows"][1]["note"]
+    page = open_page(runs=two[1].id)
+    assert "classes.json is damaged" in read(page.error[0].value)
+    path.write_text('{"a": 1}')
+    assert "(no list): copy the run again" in read(page.run().error[0].value)
 
 
 def test_runs_with_different_labels_do_not_mix(two: list[Run]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import streamlit as st
@@ -24,18 +25,19 @@ class Askable:
         """Whether a run can be asked for the image of this name."""
         if any(name in place.rows for place in self._places()):
             return True
-        splits = (cache.split_of(run, name) for run in self._runs() if ask.can_answer(run))
+        splits = (cache.split_of(run, name) for run in self._runs if ask.can_answer(run))
         return _everything() and any(splits)
 
     def labels(self, name: str) -> np.ndarray | None:
         """Labels (L,) of an image; None while only a gallery that is being computed holds it."""
         return next((place.y[place.rows[name]] for place in self._places() if name in place.rows), None)
 
-    def _runs(self) -> Iterator[Run]:
-        return (run for run in self.runs if not gallery.foreign(run, self.runs[0]))
+    @cached_property
+    def _runs(self) -> list[Run]:
+        return [run for run in self.runs if not gallery.foreign(run, self.runs[0])]
 
     def _places(self) -> Iterator[Gallery]:
-        for run in self._runs():
+        for run in self._runs:
             for everything in (False, True) if _everything() and ask.can_answer(run) else (False,):
                 with suppress(MaclError, OSError):  # its own row says what is wrong with it
                     place = cache.gallery(run, everything)
