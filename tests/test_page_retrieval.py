@@ -620,6 +620,18 @@ def test_an_upload_asks_every_run(two: list[Run], still: None, tiny: Path) -> No
     assert shown(press(page, "Next"))["query"]["name"] == two[0].splits()["test"][8]
 
 
+def test_an_upload_is_not_drawn_anew_for_what_is_answered_while_splits_are_computed(
+    two: list[Run], still: None, tiny: Path
+) -> None:
+    page = upload_file(open_page(runs=two[0].id), "mine.png", (tiny / "scene000.png").read_bytes())
+    answer_all(page)
+    place = next(one for one in page.button_group if one.key == query.GALLERY)
+    place.set_value("all").run(timeout=15)
+    assert not page.exception
+    assert shown(page)["rows"][0]["note"] == "Computing …"
+    assert shown(answer_all(page))["rows"][0]["tiles"]
+
+
 def test_an_upload_may_be_called_as_an_image_of_the_data_set(two: list[Run], still: None, tiny: Path) -> None:
     """A changed copy of a test image under its own name: the two are not mixed up."""
     name = two[0].splits()["test"][2]

@@ -115,8 +115,9 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
         return without(f"This run came without its weights: {what}. Runs that you train keep theirs.")
     try:
         place = cache.gallery(run, everything)
-        waits = [embedding(run, asked.upload)] if asked.upload else []
-        questions = waits if place else [*waits, cache.others(run)]
+        questions = [embedding(run, asked.upload)] if asked.upload else []
+        if not place:
+            questions.append(cache.others(run))
         replies = [ask.ask(question) for question in questions]
         failed = {
             q: reply.error for q, reply in zip(questions, replies, strict=True) if reply.state == "failed"
@@ -126,8 +127,9 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
             row.failed = list(failed)
             return row
         place = place or cache.gallery(run, everything)
-        if place is None or any(reply.state == "waiting" for reply in replies):
-            return without("Computing …", *waits, *([] if place else [cache.others(run)]))
+        waiting = [q for q, reply in zip(questions, replies, strict=True) if reply.state == "waiting"]
+        if place is None or waiting:  # not for what is answered: the page would be drawn again at once
+            return without("Computing …", *(waiting or questions))
         if asked.upload:
             z, own = replies[0].arrays["z"][0], None
             answer = search_for(z, asked.labels, place.z, place.y, k)
