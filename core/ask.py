@@ -138,10 +138,15 @@ def put(path: Path, data: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise MaclError(
-            f"cannot write to {path.parent} ({error.strerror or error}): "
-            "make room or point MACL_CACHE to another folder"
-        ) from error
+        raise cannot_write(path.parent, error) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> MaclError:
+    """What to raise where a folder of the cache cannot be written."""
+    return MaclError(
+        f"cannot write to {folder} ({error.strerror or error}): "
+        "make room or point MACL_CACHE to another folder"
+    )
 
 
 def again(question: Question) -> None:
@@ -176,7 +181,11 @@ def picture(key: str) -> dict[int, np.ndarray]:
 
 
 def ensure() -> None:
-    """Start an embedder unless one is alive or starting; returns without waiting for it."""
+    """Start an embedder unless one is alive or starting; returns without waiting for it.
+
+    Raises:
+        MaclError: If the cache cannot be written, or no process started.
+    """
     folder = home()
     if locked_by(folder / "lock") is not None:
         return
@@ -185,16 +194,24 @@ def ensure() -> None:
     with suppress(OSError):
         if time.time() - starting.stat().st_mtime < START_SECONDS:
             return
-    starting.touch()
+    try:
+        starting.touch()
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     command = shlex.join([sys.executable, "-m", "core.embedder"])
     log = shlex.quote(str(folder / "log.txt"))
     # the shell ends at once: nobody has a child to reap, and a Ctrl-C in the terminal does not reach it
-    subprocess.run(
-        ["/bin/sh", "-c", f"{command} </dev/null >>{log} 2>&1 &"],
-        cwd=PROJECT,
-        start_new_session=True,
-        check=True,
-    )
+    try:
+        subprocess.run(
+            ["/bin/sh", "-c", f"{command} </dev/null >>{log} 2>&1 &"],
+            cwd=PROJECT,
+            start_new_session=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise MaclError(
+            f"no process can be started that computes embeddings ({error}): end others, then try again"
+        ) from error
 
 
 def doing() -> dict[str, Any]:

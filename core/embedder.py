@@ -40,7 +40,9 @@ POLL_SECONDS = 0.03
 NETWORKS = 16  # kept; of runs that share a frozen backbone only the heads are their own
 BACKBONES = 3
 DATA_SETS = 4  # open at once; their images are mapped, not read
-PICTURE_SECONDS = 24 * 3600  # what a killed process has left is deleted after this long
+DEATHS = "deaths"  # processes since the last answer, and how long the log was when the last one began
+MOST_DEATHS = 3
+LINE = 300  # letters of a line of the log on a page
 ANSWERS = 4000  # kept on the disk
 
 
@@ -72,6 +74,7 @@ class Embedder:
         signal.signal(signal.SIGTERM, self._terminate)
         (self.home / "starting").unlink(missing_ok=True)
         self._say(STARTING)
+        self.count_deaths()
         self.tidy()
         from core import trained  # noqa: F401  torch comes in here: after the lock, so that no second one loads it
 
@@ -83,8 +86,46 @@ class Embedder:
                 last = time.monotonic()
             else:
                 time.sleep(POLL_SECONDS)
-        self.tidy(0.0 if not self.ending else PICTURE_SECONDS)
+        self.tidy(0.0)
+        self._has_lived()
         unlock(self.home / "lock")
+
+    def count_deaths(self) -> None:
+        """Take note of this start; after `MOST_DEATHS` without an answer those who wait are told.
+
+        What kills a process, such as a torch that cannot be imported or a question for which the memory is
+        too small, would kill the next one as well, and the page would wait for ever.
+        """
+        log = self.home / "log.txt"
+        try:
+            deaths, heard = (int(number) for number in (self.home / DEATHS).read_text().split())
+        except (OSError, ValueError):
+            deaths, heard = 0, 0
+        if deaths >= MOST_DEATHS:
+            said = ""
+            with suppress(OSError):
+                said = log.read_bytes()[heard:].decode(errors="replace").strip()
+            last = f" It said last: {said.splitlines()[-1][:LINE]}" if said else ""
+            self._refuse(
+                f"the process that computes embeddings died {deaths} times (killed, out of memory, or it "
+                f"could not start): free memory or mend what is wrong, then try again.{last}"
+            )
+            deaths = 0
+        with suppress(OSError):
+            heard = log.stat().st_size
+        put(self.home / DEATHS, f"{deaths + 1} {heard}".encode())
+
+    def _refuse(self, why: str) -> None:
+        """Answer everything that waits with the same reason."""
+        for path in self._waiting(LEAST_URGENT):
+            with suppress(OSError, ValueError, TypeError):
+                question = Question(**json.loads(path.read_bytes()))
+                put(answer_path(question.key).with_suffix(".txt"), why.encode())
+            path.unlink(missing_ok=True)
+
+    def _has_lived(self) -> None:
+        """Forget the deaths before: this process has answered, or ends as it should."""
+        (self.home / DEATHS).unlink(missing_ok=True)
 
     def next_one(self, before: int = LEAST_URGENT) -> bool:
         """Answer the oldest of the most urgent questions; False without one more urgent than `before`."""
@@ -109,6 +150,7 @@ class Embedder:
             if not known:
                 traceback.print_exception(error)
         path.unlink(missing_ok=True)
+        self._has_lived()
         self.urgency = outer
         self._say("")
         return True
@@ -257,8 +299,11 @@ class Embedder:
             with torch.inference_mode(), device.autocast(torch.device("cpu")):
                 backbone(torch.zeros(1, 3, 64, 64))
 
-    def tidy(self, seconds: float = PICTURE_SECONDS) -> None:
-        """Delete uploaded pictures older than this, and the answers that were read longest ago."""
+    def tidy(self, seconds: float = IDLE_SECONDS) -> None:
+        """Delete uploaded pictures older than this, and the answers that were read longest ago.
+
+        At the start those go that a killed process has left; none was promised to stay longer.
+        """
         for path in (self.home / "pictures").glob("*.safetensors"):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > seconds:

@@ -23,6 +23,7 @@ from core.files import locked_by
 from core.runs import Run, RunConfig
 
 PATIENCE = 60.0
+ENSURE = ask.ensure  # the tests start no process, but for two
 
 
 @pytest.fixture
@@ -206,6 +207,78 @@ def test_pictures_of_yesterday_are_deleted(tmp_path: Path) -> None:
     Embedder(0.0).tidy()
     assert ask.picture("old") == {}
     np.testing.assert_array_equal(ask.picture("new")[8], 0)
+
+
+@pytest.mark.parametrize("minutes", [9, 11])
+def test_pictures_that_a_killed_process_has_left_are_deleted_at_the_next_start(minutes: int) -> None:
+    ask.keep_picture("left", {8: np.zeros((8, 8, 3), np.uint8)})
+    then = time.time() - 60 * minutes
+    os.utime(ask.picture_path("left"), (then, then))
+    Embedder(0.0).tidy()
+    assert bool(ask.picture("left")) == (minutes < 10)
+
+
+def test_a_terminated_process_deletes_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask.keep_picture("mine", {8: np.zeros((8, 8, 3), np.uint8)})
+    embedder, before = Embedder(PATIENCE), signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(embedder, "_warm_up", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    try:
+        embedder.serve()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert ask.picture("mine") == {}
+
+
+def test_who_waits_for_a_process_that_dies_again_and_again_is_told(two: list[Run], tmp_path: Path) -> None:
+    log = tmp_path / "embedder" / "log.txt"
+    question = ask.Question("splits", str(two[0].path))
+    ask.ask(question)
+    for death in range(3):
+        Embedder(0.0).count_deaths()
+        assert ask.look(question).state == "waiting"
+        with log.open("a") as file:
+            file.write(f"Traceback\nMemoryError: {death}\n")
+    Embedder(0.0).count_deaths()
+    told = ask.look(question)
+    assert told.state == "failed"
+    assert "died 3 times" in told.error
+    assert told.error.endswith("then try again. It said last: MemoryError: 2")
+    ask.again(question)
+    ask.ask(question)
+    for _ in range(2):  # from the beginning, and an answer in between is another beginning
+        Embedder(0.0).count_deaths()
+    embedder = Embedder(0.0)
+    while embedder.next_one():
+        pass
+    assert ask.look(question).state == "ready"
+    ask.ask(late := ask.Question("splits", str(two[1].path)))
+    for _ in range(3):
+        Embedder(0.0).count_deaths()
+    assert ask.look(late).state == "waiting"
+    Embedder(0.0).count_deaths()
+    assert ask.look(late).error.endswith("then try again.")  # nothing new was said
+
+
+def test_a_torch_that_cannot_be_imported_is_a_message(
+    two: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libcudart.so.12: no such file')")
+    monkeypatch.undo()
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(broken.parent))
+    question, deadline = ask.Question("splits", str(two[0].path)), time.monotonic() + PATIENCE
+    while (reply := ask.ask(question)).state == "waiting":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert "It said last: ImportError: libcudart.so.12: no such file" in reply.error
+
+
+def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+    (tmp_path / "embedder" / "starting").symlink_to(tmp_path / "nowhere" / "file")
+    with pytest.raises(MaclError, match="make room or point MACL_CACHE to another folder"):
+        ENSURE()
 
 
 def test_the_process_answers_ends_when_idle_and_a_killed_one_is_replaced(
