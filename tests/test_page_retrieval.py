@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache, query
 from core import ask, runs
 from core.embedder import Embedder
+from core.errors import MaclError
 from core.labels import jaccard
 from core.losses import LOSSES
 from core.metrics import METRICS, per_query
@@ -630,6 +631,29 @@ def test_an_upload_is_not_drawn_anew_for_what_is_answered_while_splits_are_compu
     assert not page.exception
     assert shown(page)["rows"][0]["note"] == "Computing …"
     assert shown(answer_all(page))["rows"][0]["tiles"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_message(
+    two: list[Run], still: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, calls = open_page(runs=two[0].id), []
+
+    def ensure() -> None:
+        calls.append(1)
+        if len(calls) > 1 or place == "popover":  # the question could just be put
+            raise MaclError("cannot write to /cache (No space left on device): make room")
+
+    monkeypatch.setattr(ask, "ensure", ensure)
+    place = "popover"
+    page.session_state["retrieval_own"] = True
+    page.run()
+    assert not page.exception
+    assert "No space left" in read(page.error[0].value)
+    place = "waiting"
+    page.session_state["retrieval_own"] = False
+    calls.clear()
+    choose(page, query.GALLERY, "all")
+    assert "No space left" in read(page.error[0].value)
 
 
 def test_an_upload_may_be_called_as_an_image_of_the_data_set(two: list[Run], still: None, tiny: Path) -> None:

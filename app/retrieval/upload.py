@@ -26,13 +26,17 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
     state = st.session_state
     with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as place:
         if place.open:
-            ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
+            try:
+                ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
+            except MaclError as error:
+                st.error(plain(str(error)))
             if not cache.decoders():
                 cache.decoders().append(start())
         file = st.file_uploader("Image that asks", key=FILE, max_upload_size=MAX_BYTES // 10**6)
         st.caption(
             f"{LIMITS}. Judged by its content; turned upright, squeezed to a square as the images of a data "
-            "set are, metadata dropped, deleted some minutes after the last question, never part of a link."
+            "set are, metadata dropped, never part of a link. The picture is deleted some minutes after the "
+            "last question; its embedding stays in the cache."
         )
         if file is None:
             state[_LAST] = state[_WRONG] = None

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.words import plain
 from core import ask
+from core.errors import MaclError
 
 
 def progress(waits: Sequence[ask.Question]) -> None:
@@ -28,7 +30,11 @@ def _again(failed: list[ask.Question]) -> None:
 def _look(waits: list[ask.Question]) -> None:
     if any(ask.look(question).state != "waiting" for question in waits):
         st.rerun()
-    ask.ensure()  # one that was killed is replaced, and finds the questions waiting
+    try:
+        ask.ensure()  # one that was killed is replaced, and finds the questions waiting
+    except MaclError as error:
+        st.error(plain(str(error)))
+        return
     about = ask.doing()
     if not about or not about["ready"]:
         text = "Starting the process that computes embeddings: a few seconds, once …"
