@@ -16,6 +16,7 @@ from app.palette import jaccard_color
 from app.retrieval import sheet, table
 from app.retrieval.find import matching
 from app.retrieval.rows import Asked, Row
+from app.retrieval.view import images_searched
 from app.retrieval.why import spoken
 from core.metrics import per_query
 from core.retrieve import RARITIES, Gallery, metrics_of, rare, search, search_for, worst_first
@@ -193,6 +194,40 @@ def test_many_images_make_a_picture_of_bounded_size() -> None:
     assert picture.width * picture.height < 60e6
 
 
+@pytest.mark.parametrize("k", [1, 6])
+def test_the_picture_is_as_wide_as_its_longest_heading(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = world()
+    reason = "image05 is not in the test split of this run (seed 1): it was one of its training images. "
+    missing = gallery.note("MulSupCon · seed 1", "#e08a2c", reason * 3)
+    rows = [row_of(place, 5, k, title="MACL (denominator=own) " * 3), Row(Run(Path("y")), "y", missing)]
+    rows[1].title = "MulSupCon · seed 1"
+    written, fitting = [], sheet.fitting
+
+    def noted(words: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+        written.append((words, fitting(words, font, room)))
+        return written[-1][1]
+
+    monkeypatch.setattr(sheet, "fitting", noted)
+    picture = sheet.draw(rows, Asked("image05", None), [], lambda _: None, "test split, 29 images searched")
+    assert all(done == sheet.plainly(words) for words, done in written)
+    pixels = np.asarray(picture.convert("L"))
+    assert (pixels[:, -sheet.PAD :] == 255).all()  # nothing runs into the margin
+    rows[1].drawn["note"] = reason * 30
+    picture = sheet.draw(rows, Asked("image05", None), [], lambda _: None, "")
+    assert picture.width == sheet.WIDEST
+    assert written[-1][1]
+    assert (np.asarray(picture.convert("L"))[:, -sheet.PAD :] == 255).all()
+
+
+def test_the_query_is_not_among_the_images_searched() -> None:
+    place = world()
+    of_test_image = row_of(place, 5)
+    of_upload = Row(Run(Path("r")), "r", {}, None, place, z=place.z[2])
+    assert images_searched([of_test_image, Row(Run(Path("none")), "x", {})]) == 29
+    assert images_searched([of_upload]) == 30
+    assert images_searched([]) == 0
+
+
 def test_words_fit_and_keep_to_the_letters_of_the_font() -> None:
     font = ImageFont.load_default(14)
     assert sheet.plainly("MACL (α=2, τ=0.1) −×…") == "MACL (alpha=2, tau=0.1) -x..."
@@ -209,6 +244,8 @@ def test_the_figure_has_both_lines_of_every_run() -> None:
     assert [list(trace.y) for trace in figure.data] == [[1, 0.5], [0.3, 0.2], [0, 0.5], [0.1, 0.1]]
     assert list(figure.data[0].x) == [1, 2]
     assert figure.data[0].line.dash != figure.data[2].line.dash  # one colour: two dashes
+    (name,) = {trace.name for trace in by_rank([ByRank("<b>&a", "#111111", [1.0], [0.3])]).data}
+    assert name == "&lt;b&gt;&amp;a"
 
 
 def test_the_strongest_regions_are_said_in_words() -> None:

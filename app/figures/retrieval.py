@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -35,7 +36,7 @@ def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
                 y=list(values),
                 mode="lines",
                 line=line,
-                name=run.name,
+                name=escape(run.name, quote=False),  # Plotly reads names as a little HTML
                 legendgroup=run.name,
                 showlegend=column == 1,
                 hovertemplate=f"{'%{y:.0%}' if column == 1 else '%{y:.2f}'}<extra>%{{fullData.name}}</extra>",

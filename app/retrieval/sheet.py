@@ -1,6 +1,7 @@
 """The grid as one picture, as the paper's Fig. 7: a row per run, borders by Jaccard index, labels below."""
 
 import io
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -44,7 +45,14 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
     small, plain, bold = (ImageFont.load_default(size) for size in (12, 14, 17))
     head, caption = 30, 18 + LINES * 15
     high = head + edge + caption + GAP
-    wide = 2 * PAD + (most + 1) * (edge + GAP) + GAP
+    start, beside = PAD + edge + 2 * GAP, PAD + 230  # where rows begin; what stands beside the scale
+    foot_words = f"-missing  +extra label   {about}"
+    ends = [
+        2 * PAD + (most + 1) * (edge + GAP) + GAP,
+        beside + small.getlength(plainly(foot_words)) + PAD,
+        *(after_title(start, row, bold) + plain.getlength(plainly(said(row))) + PAD for row in rows),
+    ]
+    wide = min(WIDEST, math.ceil(max(ends)))
     sheet = Image.new("RGB", (wide, 2 * PAD + len(rows) * high + 50), PAPER)
     pen = ImageDraw.Draw(sheet)
 
@@ -53,7 +61,7 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
         words: str,
         font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
         color: str = INK,
-        room: int = edge,
+        room: float = edge,
     ) -> None:
         pen.text(place, fitting(words, font, room), color, font)
 
@@ -76,19 +84,12 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
     for n, line in enumerate(wrapped(", ".join(labels), small, edge, LINES + 3)):
         text((PAD, first + edge + 21 + 15 * n), line, small, SOFT)
 
-    start = PAD + edge + 2 * GAP
     for index, row in enumerate(rows):
         top = PAD + index * high
         pen.rectangle((start, top + 2, start + 5, top + 20), row.color)
-        text((start + 14, top), row.title, bold, room=wide)
-        done = start + 14 + pen.textlength(plainly(row.title), bold)
-        text(
-            (done + 18, top + 3),
-            " · ".join(row.drawn["facts"]) or row.drawn.get("note", ""),
-            plain,
-            SOFT,
-            wide,
-        )
+        text((start + 14, top), row.title, bold, room=wide - PAD - start - 14)
+        behind = after_title(start, row, bold)
+        text((behind, top + 3), said(row), plain, SOFT, wide - PAD - behind)
         for place, shown in enumerate(row.drawn["tiles"]):
             left, upper = start + place * (edge + GAP), top + head
             tile(left, upper, shown["name"], shown["color"])
@@ -107,8 +108,18 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
         pen.line((PAD + 70 + step, foot, PAD + 70 + step, foot + 10), jaccard_color(step / 119))
     text((PAD, foot - 4), "Jaccard 0", small)
     text((PAD + 198, foot - 4), "1", small)
-    text((PAD + 230, foot - 4), f"-missing  +extra label   {about}", small, SOFT, wide - PAD - 240)
+    text((beside, foot - 4), foot_words, small, SOFT, wide - PAD - beside)
     return sheet
+
+
+def said(row: Row) -> str:
+    """The figures of a row, or why it has none."""
+    return " · ".join(row.drawn["facts"]) or str(row.drawn.get("note", ""))
+
+
+def after_title(start: int, row: Row, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
+    """Where the words behind the title of a row begin that itself begins at `start`."""
+    return start + 14 + font.getlength(plainly(row.title)) + 18
 
 
 def plainly(words: str) -> str:
@@ -117,7 +128,7 @@ def plainly(words: str) -> str:
     return "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in latin)
 
 
-def fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+def fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
     """The words, cut with dots where they are wider than there is room."""
     words = plainly(words)
     if font.getlength(words) <= room:

@@ -53,8 +53,7 @@ def downloads(
         return images.pixels(name) if images else None
 
     place = "all splits" if st.session_state[query.GALLERY] == "all" else "test split"
-    searched = max((len(row.gallery.z) for row in rows if row.gallery), default=0)
-    about = f"{place}, {searched} images searched"
+    about = f"{place}, {images_searched(rows)} images searched"
     stem = "".join(letter if letter.isalnum() else "-" for letter in asked.name.rsplit(".", 1)[0])
     ready = any(row.answer for row in rows)
     st.download_button(
@@ -75,6 +74,11 @@ def downloads(
         disabled=not ready,
         help="The whole ranking of every run",
     )
+
+
+def images_searched(rows: Sequence[Row]) -> int:
+    """Images among which the runs searched, those of the largest gallery; the query is in none of them."""
+    return max((len(row.gallery.z) - (row.place is not None) for row in rows if row.gallery), default=0)
 
 
 def ranks(rows: Sequence[Row]) -> None:
