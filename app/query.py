@@ -22,7 +22,7 @@ GALLERY, BY = "retrieval_gallery", "retrieval_by"  # what is searched; the metri
 LABELS, EXACT, RARITY = "retrieval_labels", "retrieval_exact", "retrieval_rarity"  # which queries
 ORDER, OF, OVER = "retrieval_order", "retrieval_of", "retrieval_over"  # and in which order they come
 UPLOAD = "retrieval_upload"  # the uploaded picture that asks, None while a test image does
-WHY = "retrieval_why"  # run and image whose similarity is being explained
+WHY = "retrieval_why"  # run and image whose similarity is being explained, and to which query
 JUMP = "retrieval_jump"  # the next query is the first that is found
 _NOW = "retrieval_now"  # what the page showed last, as the address says it
 _KEPT = "retrieval_kept"  # the same, kept while another page is open
@@ -209,6 +209,12 @@ def go(name: str) -> None:
     st.session_state[QUERY] = name
     st.session_state[UPLOAD] = None
     moved()
+
+
+def asking() -> str:
+    """Who asks: the key of an uploaded picture, else the name of the query."""
+    upload = st.session_state.get(UPLOAD)
+    return str(upload["key"] if upload else st.session_state[QUERY])
 
 
 def go_on() -> None:

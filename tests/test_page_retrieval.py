@@ -666,7 +666,7 @@ def test_an_upload_may_be_called_as_an_image_of_the_data_set(two: list[Run], sti
     assert data["query"]["name"] == name
     assert name in tiles(page)[0]
     assert data["images"][name] != data["images"][data["query"]["image"]]
-    page.session_state[query.WHY] = (two[0].id, name)
+    page.session_state[query.WHY] = (two[0].id, name, page.session_state[query.UPLOAD]["key"])
     page.run()
     assert answer_all(page).session_state[query.WHY]
     first, second = component_data(page, "macl_why")[0]["images"]
@@ -706,7 +706,7 @@ def test_hostile_uploads_are_refused_in_words_and_the_page_goes_on(two: list[Run
 def test_why_is_asked_once_and_drawn_when_it_is_there(two: list[Run], still: None) -> None:
     page = open_page(runs=[run.id for run in two])
     first, second = shown(page)["query"]["name"], tiles(page)[1][2]
-    page.session_state[query.WHY] = (two[1].id, second)
+    page.session_state[query.WHY] = (two[1].id, second, first)
     page.run()
     assert len(page.get("bidi_component")) == 1
     answer_all(page)
@@ -722,6 +722,43 @@ def test_why_is_asked_once_and_drawn_when_it_is_there(two: list[Run], still: Non
     assert len(page.get("bidi_component")) == 1
 
 
+@pytest.mark.parametrize("way", ["next", "address", "upload"])
+def test_why_ends_with_the_query_that_it_explains(two: list[Run], still: None, tiny: Path, way: str) -> None:
+    """By the keys of the buttons, or Back in the browser: what was explained may be no result any more."""
+    names = two[0].splits()["test"]
+    page = open_page(runs=two[0].id, query=names[4])
+    page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0], names[4])
+    page.run()
+    page = answer_all(page)
+    assert component_data(page, "macl_why")
+    if way == "next":
+        press(page, "Next")
+    elif way == "address":
+        ask_with(page, names[7])
+    else:
+        answer_all(upload_file(page, "mine.png", (tiny / names[4]).read_bytes()))
+    assert shown(page)["query"]["name"] != names[4]
+    assert not component_data(page, "macl_why")
+    ask_with(page, names[4])
+    assert not component_data(page, "macl_why")  # it does not come back by itself
+
+
+def test_names_from_a_person_are_no_markdown(two: list[Run], still: None) -> None:
+    two[0].rename("*a* $x$ [c](http://evil/)")
+    page = open_page(runs=two[0].id)
+    page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0], shown(page)["query"]["name"])
+    page.run()
+    answer_all(page)
+    (said,) = [one.value for one in page.caption if "takes the two for similar" in one.value]
+    assert "](" not in said
+    assert read(said).startswith("*a* $x$ [c](http://evil/) takes the two")
+    question = ask.Question("explain", str(two[0].path), *page.session_state[query.WHY][2:0:-1])
+    ask.answer_path(question.key).unlink()
+    ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"no [image](http://evil/)")
+    page.run()
+    assert page.error[0].value == r"no \[image\]\(http\://evil/\)"
+
+
 def test_what_failed_can_be_tried_again(two: list[Run], still: None) -> None:
     question = cache.others(two[0])
     ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"the archive was away")
@@ -734,7 +771,7 @@ def test_what_failed_can_be_tried_again(two: list[Run], still: None) -> None:
 
 def test_why_says_what_went_wrong(two: list[Run], still: None) -> None:
     page = open_page(runs=two[0].id)
-    page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0])
+    page.session_state[query.WHY] = (two[0].id, tiles(page)[0][0], shown(page)["query"]["name"])
     path = two[0].path / ask.WEIGHTS
     path.write_bytes(path.read_bytes()[:100])
     page.run()

@@ -12,6 +12,7 @@ from app.component import component
 from app.names import run_label
 from app.retrieval.rows import Asked
 from app.retrieval.waiting import progress
+from app.words import plain
 from core import ask
 from core.errors import MaclError
 from core.runs import Run
@@ -28,7 +29,7 @@ _component = component(
 
 def open_for(run: str, name: str) -> None:
     """Explain why that run finds this image similar to the query."""
-    st.session_state[query.WHY] = run, name
+    st.session_state[query.WHY] = run, name, query.asking()
 
 
 def close() -> None:
@@ -37,15 +38,16 @@ def close() -> None:
 
 
 def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) -> None:
-    """The dialog, if somebody asked for it."""
+    """The dialog, if somebody asked for it; it ends with the query that it explains a result of."""
     wanted = st.session_state.get(query.WHY)
     if wanted is None:
         return
-    run = next((run for run in runs if run.id == wanted[0]), None)
-    if run is None or (wanted[1] == asked.name and not asked.upload):
+    wanted_run, name, of = wanted
+    run = next((run for run in runs if run.id == wanted_run), None)
+    if run is None or of != query.asking() or (name == asked.name and not asked.upload):
         close()
         return
-    _dialog(run, asked, wanted[1], uri)
+    _dialog(run, asked, name, uri)
 
 
 @st.dialog("Why is it similar?", width="large", on_dismiss=close)
@@ -55,10 +57,10 @@ def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None)
     try:
         reply = ask.ask(question)
     except MaclError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return
     if reply.state == "failed":
-        st.error(reply.error)
+        st.error(plain(reply.error))
         st.button("Try again", on_click=ask.again, args=(question,))
     elif reply.state == "waiting":
         progress([question])
@@ -73,9 +75,9 @@ def _draw(
     cosine, constant = float(found["cosine"]), float(found["first_constant"])
     high, wide = found["first"].shape
     st.caption(
-        f"{run_label(run)} takes the two for similar: cosine {cosine:.3f}, a sum over the {high} × {wide} "
-        "regions of either image. The brighter a region, the more it adds; blue takes away. Point at one, or "
-        "walk there with Tab, to see which regions of the other image it goes with."
+        f"{plain(run_label(run))} takes the two for similar: cosine {cosine:.3f}, a sum over the "
+        f"{high} × {wide} regions of either image. The brighter a region, the more it adds; blue takes away. "
+        "Point at one, or walk there with Tab, to see which regions of the other image it goes with."
     )
     _component(
         key="why",
@@ -91,8 +93,9 @@ def _draw(
     config = cache.config(run)
     st.caption(
         "Exact, not a sketch: on the piece of the two-layer head where an image lies, its embedding is a sum "
-        f"over the positions of the last map of {config.backbone} at {config.image_size} px (Stylianou et "
-        "al., Visualizing Deep Similarity Networks, WACV 2019; the head's ReLUs as they are for the image). "
+        f"over the positions of the last map of {plain(config.backbone)} at {config.image_size} px "
+        "(Stylianou et al., Visualizing Deep Similarity Networks, WACV 2019; the head's ReLUs as they are "
+        "for the image). "
         f"Regions {cosine - constant:.3f} and biases of the head {constant:+.3f} make {cosine:.3f}. "
         "What a position sees reaches beyond its region."
     )
