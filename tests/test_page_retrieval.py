@@ -743,6 +743,20 @@ def test_why_ends_with_the_query_that_it_explains(two: list[Run], still: None, t
     assert not component_data(page, "macl_why")  # it does not come back by itself
 
 
+def test_a_lead_that_cannot_be_had_says_why(two: list[Run], tmp_path: Path) -> None:
+    page = open_page(runs=two[0].id, order="lead")
+    assert "choose a second one" in page.warning[0].value
+    page.multiselect(query.RUNS).set_value([run.id for run in two]).run()
+    assert not page.warning
+    path = two[1].path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": "dlrsd"}))
+    assert ": Trained on DLRSD" in read(page.run().warning[0].value)
+    choose(page, query.ORDER, "worst")
+    assert not page.warning
+    choose(page, query.OF, two[1].id)
+    assert ": Trained on DLRSD" in read(page.warning[0].value)
+
+
 def test_names_from_a_person_are_no_markdown(two: list[Run], still: None) -> None:
     two[0].rename("*a* $x$ [c](http://evil/)")
     page = open_page(runs=two[0].id)

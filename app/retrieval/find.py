@@ -9,6 +9,7 @@ from app import cache, query
 from app.gallery import foreign, held, unreadable
 from app.retrieval.askable import Askable
 from app.retrieval.rows import Asked
+from app.words import plain
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.retrieve import RARITIES, rare, worst_first
@@ -95,8 +96,11 @@ def tools(
     try:
         order, values = _order(runs, names, metric)
     except (MaclError, OSError) as error:
-        st.warning(unreadable(error))
+        st.warning(plain(unreadable(error)))
         order, values = list(range(len(names))), {}
+    missing = _no_order(runs, titles)
+    if missing:
+        st.warning(plain(missing))
     wanted = set(fitting)
     rows = [row for row in order if row in wanted]
     offered = [names[row] for row in rows]
@@ -120,22 +124,35 @@ def found(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
     return matching(labels, wanted, state[query.EXACT], state[query.RARITY])
 
 
+def _no_order(runs: Sequence[Run], titles: dict[str, str]) -> str:
+    """Why queries cannot come in the order that is asked for, in words; empty if they can."""
+    state, by_id = st.session_state, {run.id: run for run in runs}
+    if state[query.ORDER] == "lead" and len(runs) < 2:
+        return "A lead is one of two runs: choose a second one. Until then queries come as in the data set."
+    for key in {"worst": [query.OF], "lead": [query.OF, query.OVER]}.get(state[query.ORDER], []):
+        run = by_id.get(state[key])
+        reason = foreign(run, runs[0]) if run else ""
+        if run and reason:
+            return f"Queries come as in the data set, not by {titles[run.id]}: {reason}"
+    return ""
+
+
 def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list[int], dict[int, str]]:
     """Rows of the first run's test images in the order that is asked for, and their values in words."""
     state, by_id = st.session_state, {run.id: run for run in runs}
-    plain: list[int] = list(range(len(names)))
+    as_they_are: list[int] = list(range(len(names)))
     of, over = by_id.get(state[query.OF]), by_id.get(state[query.OVER])
     if not state[query.ORDER] or of is None or (state[query.ORDER] == "lead" and over is None):
-        return plain, {}
+        return as_they_are, {}
     values = _values(of, runs[0], names, metric)
     if state[query.ORDER] == "lead" and over is not None:
         others = _values(over, runs[0], names, metric)
         order = worst_first(values, others)
-        shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in plain}
+        shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in as_they_are}
         known = ~np.isnan(values - others)
     else:
         order = worst_first(values)
-        shown = {n: f"{100 * values[n]:.1f} %" for n in plain}
+        shown = {n: f"{100 * values[n]:.1f} %" for n in as_they_are}
         known = ~np.isnan(values)
     return order.tolist(), {n: text for n, text in shown.items() if known[n]}
 
