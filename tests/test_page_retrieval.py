@@ -743,6 +743,31 @@ def test_why_ends_with_the_query_that_it_explains(two: list[Run], still: None, t
     assert not component_data(page, "macl_why")  # it does not come back by itself
 
 
+def test_labels_belong_to_the_upload_that_they_were_said_of(two: list[Run], still: None, tiny: Path) -> None:
+    first, second = two[0].splits()["test"][:2]
+    page = open_page(runs=two[0].id)
+    widget = "retrieval_upload_labels"
+    classes = page.multiselect(widget).options
+    page.multiselect(widget).set_value(classes[:1]).run()  # before there is a picture
+    answer_all(upload_file(page, first, (tiny / first).read_bytes()))
+    assert shown(page)["query"]["labels"] == classes[:1]
+    page.multiselect(widget).set_value(classes[:2]).run()
+    assert shown(page)["query"]["labels"] == classes[:2]
+    answer_all(upload_file(page, second, (tiny / second).read_bytes()))
+    assert shown(page)["query"]["name"] == second
+    assert shown(page)["query"]["labels"] == []
+    assert page.multiselect(widget).value == []
+    answer_all(upload_file(page, first, (tiny / first).read_bytes()))
+    assert page.multiselect(widget).value == classes[:2]
+    page.query_params.clear()  # as the browser's address is, on another page
+    page.switch_page("../pages/home.py").run()
+    page.switch_page("../pages/retrieval.py").run()
+    assert shown(page)["query"]["name"] == first
+    assert shown(page)["query"]["labels"] == classes[:2]
+    assert page.multiselect(widget).value == classes[:2]
+    assert not page.exception
+
+
 def test_a_lead_that_cannot_be_had_says_why(two: list[Run], tmp_path: Path) -> None:
     page = open_page(runs=two[0].id, order="lead")
     assert "choose a second one" in page.warning[0].value

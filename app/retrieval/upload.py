@@ -19,6 +19,7 @@ from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels, start
 
 FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
 _LAST, _WRONG = "retrieval_file_last", "retrieval_file_wrong"
+_OF, _SAID = "retrieval_upload_of", "retrieval_upload_said"  # the last picture; labels by picture
 
 
 def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
@@ -47,10 +48,12 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
             st.error(plain(state[_WRONG]))
         elif file is not None and not state.get(query.UPLOAD):
             st.button("Ask with it again", on_click=_take, args=(file.name, file.getvalue(), runs))
+        state[LABELS] = [label for label in _said() if label in classes]
         st.multiselect(
             "Labels you see in it",
             list(classes),
             key=LABELS,
+            on_change=_say,
             placeholder="unknown",
             help="With them results are coloured and scored as for a test image.",
         )
@@ -68,8 +71,23 @@ def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
     except MaclError as error:
         state[_WRONG] = f"{shown}: {error}."
         return
-    state[_WRONG] = None
+    state[_WRONG], state[_OF] = None, key_of(data)
+    said = state.setdefault(_SAID, {})
+    said.setdefault(key_of(data), said.pop("", []))  # labels that were chosen before there was a picture
     state[query.UPLOAD] = {"key": key_of(data), "name": shown, "uri": encode(made[-1]), "sizes": sizes}
+
+
+def _said() -> list[str]:
+    """The labels that a person sees in the picture that was uploaded last."""
+    state = st.session_state
+    found: list[str] = state.get(_SAID, {}).get(state.get(_OF, ""), [])
+    return found
+
+
+def _say() -> None:
+    """Keep them with the picture: the widget is forgotten while another page is open."""
+    state = st.session_state
+    state.setdefault(_SAID, {})[state.get(_OF, "")] = list(state[LABELS])
 
 
 def _decoder() -> subprocess.Popen[bytes] | None:
@@ -92,7 +110,7 @@ def asked(classes: Sequence[str]) -> Asked | None:
     found = st.session_state.get(query.UPLOAD)
     if not found:
         return None
-    said = [label for label in st.session_state.get(LABELS, []) if label in classes]
+    said = [label for label in _said() if label in classes]
     labels = np.array([label in said for label in classes], dtype=np.uint8) if said else None
     return Asked(found["name"], labels, found["key"])
 
