@@ -13,7 +13,8 @@ const paint = (canvas, values, low, high) => {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(canvas.width, canvas.height);
   values.forEach((value, i) => {
-    const clear = high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 1;
+    // what adds nothing is dark, also where nothing adds more; of what adds, all the same is all bright
+    const clear = value <= 0 ? 0 : high > low ? Math.min(1, Math.max(0, (value - low) / (high - low))) : 1;
     pixels.data.set([...(value < 0 ? BLUE : SHADE), 255 * DARKEST * (1 - clear)], 4 * i);
   });
   context.putImageData(pixels, 0, 0);

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from app.retrieval import why
 from core import runs, train
 from core.runs import Run, RunConfig
 from tests.e2e.conftest import PATIENCE_MS, Server
@@ -234,3 +235,36 @@ def test_real_dlrsd_in_two_browsers(server: Server, page: Page, browser: Browser
         expect_rows(tab, [run], following)
     finally:
         elsewhere.close()
+
+
+def test_regions_that_add_nothing_are_dark(page: Page) -> None:
+    """Drawn from made-up regions: with the first of one image all of the other take away, or add nothing."""
+    module = (Path(why.__file__).parent / "why.js").read_text()
+    data = {
+        "images": ["", ""],
+        "names": ["a", "b"],
+        "alts": ["a", "b"],
+        "maps": [[[-0.2, 0.6]], [[0.1, 0.3]]],
+        "pairs": [[-0.2, 0.0], [0.3, 0.3]],
+        "cosine": 0.4,
+    }
+    page.set_content('<div id="place"><div class="why"></div></div>')
+    page.evaluate(
+        """async ([module, data]) => {
+            const file = new Blob([module], {type: "text/javascript"});
+            const {default: draw} = await import(URL.createObjectURL(file));
+            draw({data: [data], parentElement: document.getElementById("place")});
+        }""",
+        [module, data],
+    )
+    shade = """(canvas) => {
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        return Array.from({length: canvas.width}, (_, i) => data[4 * i + 3]);
+    }"""
+    first, second = page.locator("canvas").all()
+    dark = round(255 * 0.86)
+    assert first.evaluate(shade) == pytest.approx([dark, 0], abs=1)
+    page.locator("button").first.focus()
+    assert second.evaluate(shade) == pytest.approx([dark, dark], abs=1)
+    page.locator("button").nth(1).focus()
+    assert second.evaluate(shade) == pytest.approx([0, 0], abs=1)  # all the same
