@@ -516,8 +516,9 @@ def test_runs_with_other_labels_are_left_out(two: list[Run], names: list[str]) -
     assert panel["title"].startswith("MulSupCon")
 
 
-def test_a_damaged_first_run_takes_nothing_else_off_the_page(two: list[Run]) -> None:
-    (two[0].path / "embeddings.safetensors").write_bytes(b"cut off")
+@pytest.mark.parametrize("name", ["embeddings.safetensors", "classes.json"])
+def test_a_damaged_first_run_takes_nothing_else_off_the_page(two: list[Run], name: str) -> None:
+    (two[0].path / name).write_bytes(b"cut off")
     page = open_page(projection="PCA", runs=[run.id for run in two])
     assert "damaged" in page.warning[0].value
     assert len(component(page, "panels")["panels"]) == 1

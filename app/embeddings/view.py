@@ -36,6 +36,7 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
     for run, title in zip(chosen, names.short_labels(list(chosen)), strict=True):
         try:
             gallery = cache.gallery(run)
+            run.classes()
         except (MaclError, OSError) as error:
             why.append(f"{title}: {error}")
             continue
