@@ -1,5 +1,6 @@
 """The person's own folder: every way of writing the table that we say we read."""
 
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -71,6 +72,91 @@ def test_one_column_of_labels(root: Path, text: str, note: str) -> None:
     assert result.classes == ("field", "trees")
     assert list(rows.values()) == [[1, 0], [0, 1], [1, 1], [0, 0]]
     assert note in "; ".join(result.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """image,labels\na,['field']\nb,['trees']\nc,"['field', 'trees']"\nd.v2,[]\n""",  # pandas
+        """image;labels\na;["field"]\nb;["trees"]\nc;["field", "trees"]\nd.v2;[]\n""",  # JSON
+        "image,labels\na,['field']\nb,['trees']\nc,['field' 'trees']\nd.v2,[]\n",  # numpy
+        """image,labels\na,"('field',)"\nb,trees\nc,"{'trees', 'field'}"\nd.v2,()\n""",
+        'image,labels\na,field\nb,trees\nc,"field\ntrees"\nd.v2,\n',  # a line break within the cell
+        'image,labels\r\na,field\r\nb,trees\r\nc,"field;\r\ntrees"\r\nd.v2,\r\n',
+    ],
+)
+def test_printed_lists_and_line_breaks(root: Path, text: str) -> None:
+    rows, result = found(root, text)
+    assert result.classes == ("field", "trees")
+    assert list(rows.values()) == [[1, 0], [0, 1], [1, 1], [0, 0]]
+
+
+def test_brackets_within_a_label_stay(root: Path) -> None:
+    _, result = found(root, "image,labels\na,trees (dense)\nb,(old) field (dry)\nc,farmer's\n")
+    assert result.classes == ("(old) field (dry)", "farmer's", "trees (dense)")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,field,trees\na.png,1,0\nb.JPG,1,1\n",
+        "image,labels\na.png,field\nb.JPG,field;trees\n",
+        "image,labels\na,field\nb,field;trees\n",
+    ],
+)
+def test_a_header_is_none_the_less_one_for_an_image_called_so(root: Path, text: str) -> None:
+    fakes.picture(root / "image.png", 9)
+    rows, result = found(root, text)
+    assert result.classes == ("field", "trees")
+    assert (rows["a.png"], rows["b.JPG"], rows["image.png"]) == ([1, 0], [1, 1], [0, 0])
+
+
+def test_a_table_of_stems_without_header(root: Path) -> None:
+    rows, _ = found(root, "a,field\nb,trees\nc,field;trees\nd.v2,trees\n")
+    assert list(rows.values()) == [[1, 0], [0, 1], [1, 1], [0, 1]]
+
+
+@pytest.mark.parametrize("ids", ["0 1 2 0", "0.0 1.0 2.0 0.0"])
+def test_class_numbers_in_one_column_are_labels(root: Path, ids: str) -> None:
+    numbers = ids.split()
+    rows, result = found(root, "image,label\na,{}\nb,{}\nc,{}\nd.v2,{}\n".format(*numbers))
+    assert result.classes == tuple(numbers[:3])
+    assert list(rows.values()) == [[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    with pytest.raises(MaclError, match="'2' in row 3, column trees: need 0 or 1"):
+        found(root, "image,field,trees\na,0,1\nb,1,2\nc,1,1\n")
+
+
+def test_accents_are_the_same_in_one_character_or_two(tmp_path: Path) -> None:
+    for seed, form in enumerate(("NFC", "NFD")):
+        fakes.picture(tmp_path / unicodedata.normalize(form, f"Wälder/forêt{seed}.png"), seed)
+    for form in ("NFC", "NFD"):
+        text = "image,x,y\nWälder/forêt0.png,1,0\n/far/Wälder/forêt1.png,0,1\n"
+        rows, result = found(tmp_path, unicodedata.normalize(form, text))
+        assert sorted(rows.values()) == [[0, 1], [1, 0]]
+        assert result.without_image == ()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.write_bytes("image,a\n0,1\n".encode("utf-16")[:-1]), lambda path: cut(path)]
+)
+def test_a_table_that_cannot_be_read_is_a_problem_of_one_line(root: Path, damage) -> None:
+    (root / "labels.csv").write_text("image,field,trees\na,1,0\n" * 99)
+    damage(root / "labels.csv")
+    where = root if (root / "labels.csv").exists() else root / "mine.zip"
+    (problem,) = data.check("folder", where).problems
+    assert "the label table labels.csv cannot be read" in problem
+    assert not data.is_prepared("folder", where)
+
+
+def cut(table: Path) -> None:
+    """The table into a zip of which a byte is wrong."""
+    archive = fakes.pack(table.parent, table.parent / "mine.zip")
+    member = next(file.member for file in source.scan(archive) if file.name == "labels.csv")
+    assert member is not None
+    content = bytearray(archive.read_bytes())
+    content[member.header_offset + 45] ^= 0xFF
+    archive.write_bytes(content)
+    table.unlink()
 
 
 def test_labels_of_two_words_stay_whole(root: Path) -> None:

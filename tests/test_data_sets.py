@@ -1,5 +1,6 @@
 """Every published layout, made up small, and the real archives where the person has them."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -213,6 +214,28 @@ def test_faulty_tables_are_explained(tmp_path: Path, change, message: str) -> No
     path.write_text(change(path.read_text()))
     with pytest.raises(MaclError, match=message):
         data.find("dlrsd", tmp_path)
+
+
+def test_a_damaged_sheet_is_a_problem_of_one_line(tmp_path: Path) -> None:
+    count = 40
+    names = [f"wh{i:04d}" for i in range(count)]
+    for i, name in enumerate(names):
+        fakes.picture(tmp_path / "Images" / f"{name}.jpg", i)
+    table = tmp_path / "multilabels.xlsx"
+    fakes.workbook(table, ["image", *data.DATASETS["whdld"].classes], names, fakes.labels(count, 6))
+    good = table.read_bytes()
+    with zipfile.ZipFile(table) as book:
+        sheet = book.getinfo("xl/worksheets/sheet1.xml")
+    kinds = set()
+    for at in range(40, sheet.compress_size, 150):
+        damaged = bytearray(good)
+        damaged[sheet.header_offset + 20 + at] ^= 0xFF
+        table.write_bytes(damaged)
+        with contextlib.suppress(MaclError):
+            data.find("whdld", tmp_path)
+            continue
+        kinds.add(data.check("whdld", tmp_path).problems[0].split("(")[0])
+    assert kinds == {"the label table multilabels.xlsx cannot be read "}
 
 
 def test_all_faults_of_a_published_table_are_named_at_once(tmp_path: Path) -> None:

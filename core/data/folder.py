@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from unicodedata import normalize
 
 import numpy as np
 
 from core.data.info import DatasetInfo, Found
 from core.data.prepared import Progress
 from core.data.source import IMAGES, File
-from core.data.table import NO, YES, Row, decode_text, flags, some, split_rows
+from core.data.table import FLAGS, Row, decode_text, flags, some, split_rows
 from core.errors import MaclError
 
 FOLDER = DatasetInfo(
@@ -30,7 +30,7 @@ FOLDER = DatasetInfo(
     terms="Yours.",
     where="your own folder, given with --data-root",
 )
-NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "tabs"}
+NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "tabs", "\n": "line breaks"}
 
 
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
@@ -67,7 +67,7 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
 def _rows(table: File) -> tuple[list[Row], str]:
     try:
         text = decode_text(table.read())
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # what a damaged file or zip raises has many names
         raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
     line = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
     if not line:
@@ -107,10 +107,10 @@ class _Index:
         """
         parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".")]
         for start in range(len(parts)):
-            if start and parts[start - 1].lower() in self.folders:
+            if start and _folded(parts[start - 1]) in self.folders:
                 continue  # the row means that folder, which is here
             text = "/".join(parts[start:])
-            fits = self.whole.get(text.lower()) or ([] if start else self.ends.get(text.lower(), []))
+            fits = self.whole.get(_folded(text)) or ([] if start else self.ends.get(_folded(text), []))
             if fits:
                 return [i for i in fits if self._as_written(i, text)] or fits
         return []
@@ -120,31 +120,48 @@ class _Index:
         return path.endswith(f"/{text}") or posixpath.splitext(path)[0].endswith(f"/{text}")
 
 
+def _folded(text: str) -> str:
+    """Lower case, accents in one form: macOS takes them apart in file names, tables do not."""
+    return normalize("NFC", text).lower()
+
+
 def _index(images: Sequence[File]) -> _Index:
     whole: dict[str, list[int]] = {}
     ends: dict[str, list[int]] = {}
     for number, image in enumerate(images):
-        path = image.path.lower()
+        path = _folded(image.path)
         for name in {path, posixpath.splitext(path)[0]}:
             whole.setdefault(name, []).append(number)
             parts = name.split("/")
             for start in range(len(parts)):
                 ends.setdefault("/".join(parts[start:]), []).append(number)
-    return _Index(images, whole, ends, frozenset(part for image in images for part in image.folders))
+    return _Index(images, whole, ends, frozenset(_folded(part) for image in images for part in image.folders))
 
 
 def _header(rows: list[Row], known: _Index) -> tuple[list[str], list[Row]]:
     """The header, empty if the first row is already about an image."""
     header = rows[0][1]
     first = header[0]
-    is_image = known.find(first) or PurePosixPath(first.lower()).suffix in IMAGES
+    is_image = PurePosixPath(first.lower()).suffix in IMAGES or (known.find(first) and _is_like_others(rows))
     return ([], rows) if is_image else (header, rows[1:])
+
+
+def _is_like_others(rows: list[Row]) -> bool:
+    """Whether the first row says of an image what others say: there may be an image.png beside `image`."""
+    said = set(_parts(rows[0][1][1:]))
+    return any(said.intersection(_parts(row[1:])) for _, row in rows[1:])
 
 
 def _is_flags(rows: list[Row]) -> bool:
     """Whether the columns after the first hold numbers: one odd cell among them is a mistake to be named."""
+    if all(len(row) <= 2 for _, row in rows) and any(_is_class_number(*row[1:]) for _, row in rows):
+        return False  # 0, 1 and 2 in a single column are labels
     cells = [cell.lower() for _, row in rows[:200] for cell in row[1:] if cell]
-    return bool(cells) and 2 * sum(cell in YES | NO for cell in cells) > len(cells)
+    return bool(cells) and 2 * sum(cell in FLAGS for cell in cells) > len(cells)
+
+
+def _is_class_number(cell: str = "") -> bool:
+    return re.fullmatch(r"\d+(\.0)?", cell) is not None and cell not in FLAGS
 
 
 def _flags(
@@ -152,7 +169,7 @@ def _flags(
 ) -> tuple[list[str], list[list[int]], tuple[str, ...]]:
     """Classes, labels, and what is wrong with some of the cells."""
     width = max(len(row) for _, row in rows)
-    classes = header[1:]
+    classes = [" ".join(name.split()) for name in header[1:]]  # a cell may hold several lines
     if len(classes) < width - 1 or not all(classes) or len(set(classes)) < len(classes):
         raise MaclError(
             f"the label table {path} needs a first row that names each of its {width - 1} label columns once"
@@ -164,25 +181,25 @@ def _flags(
 def _separated(
     rows: list[Row], header: list[str], delimiter: str, path: str
 ) -> tuple[list[str], list[list[int]], str]:
-    """Labels of one column; what separates them is the first of ; | , that occurs, else perhaps a space."""
+    """Labels of one column; what separates them is the first of ; | , that occurs, else perhaps a space.
+
+    Line breaks separate them too, and the brackets and quotes of a printed list are no part of them.
+    """
     unquoted = any(len(row) > 2 for _, row in rows)  # a.jpg,field,trees
     if unquoted and len(header) > 2:
-        odd = next((cell for _, row in rows for cell in row[1:] if cell.lower() not in YES | NO), "")
+        odd = next((cell for _, row in rows for cell in row[1:] if cell.lower() not in FLAGS), "")
         raise MaclError(
             f"the label table {path} has {len(header) - 1} columns after the image, with {odd!r} in one: "
             "need 0 and 1 in all of them, or a single column of labels"
         )
-    texts = [delimiter.join(row[1:]) for _, row in rows]
-    marks = delimiter if unquoted else ";|,"
+    texts = [_unlisted(delimiter.join(row[1:])) for _, row in rows]
+    marks = delimiter if unquoted else ";|,\n"
     separator = next((mark for mark in marks if any(mark in text for text in texts)), "")
     if not separator and any(" " in text for text in texts):
         # "bare soil" is one label, "field trees" two: as separated words, labels are fewer than combinations
         words = {word for text in texts for word in text.split()}
         separator = " " if len(words) <= len(set(texts) - {""}) else ""
-    parts = [
-        [part.strip() for part in (text.split(separator) if separator else [text]) if part.strip()]
-        for text in texts
-    ]
+    parts = [_parts([text], f"{separator}\n") for text in texts]
     classes = sorted({part for labels in parts for part in labels})
     place = {name: column for column, name in enumerate(classes)}
     labels = [[0] * len(classes) for _ in rows]
@@ -190,6 +207,21 @@ def _separated(
         for name in names:
             row[place[name]] = 1
     return classes, labels, separator
+
+
+def _unlisted(cell: str) -> str:
+    """A cell without the brackets of a list, as Python, JSON and numpy write one."""
+    found = re.fullmatch(r"\[(.*)\]|\(([^()]*)\)|\{(.*)\}", cell.strip(), re.DOTALL)
+    if found is None:
+        return cell
+    return re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", found[found.lastindex or 0])  # numpy: ['field' 'trees']
+
+
+def _parts(cells: Sequence[str], separators: str = ";|,\t\n") -> list[str]:
+    """What the cells name, without spaces and quotes around it."""
+    split = (part for cell in cells for part in re.split(f"[{re.escape(separators)}]", _unlisted(cell)))
+    bare = (re.sub(r"""^(['"])(.*)\1$""", r"\2", part.strip(), flags=re.DOTALL).strip() for part in split)
+    return [part for part in bare if part]
 
 
 def _join(

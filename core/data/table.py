@@ -7,7 +7,6 @@ import csv
 import io
 import json
 import re
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,6 +24,7 @@ TABLES = frozenset({".csv", ".txt", ".tsv", ".xlsx"})
 MASK_FOLDERS = frozenset({"labels", "label", "masks", "mask", "imagespng", "annotations", "gt"})
 YES = frozenset({"1", "1.0", "true"})
 NO = frozenset({"0", "0.0", "false", ""})
+FLAGS = YES | NO
 LISTED = 5  # faults of one kind named in one message
 
 Row = tuple[int, list[str]]  # its number, as editors and spreadsheets count, and its cells
@@ -49,9 +49,11 @@ def cells(file: File, delimiters: str = ",;\t") -> list[Row]:
         data = file.read()
         if file.suffix == ".xlsx":
             return _sheet(data)
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+        text = decode_text(data)
+    except MaclError:
+        raise
+    except Exception as error:  # a damaged sheet is a damaged zip of damaged XML, each with its own errors
         raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
-    text = decode_text(data)
     first = next((line for line in text.splitlines() if line.strip()), "")
     if not first:
         raise MaclError(f"the label table {file.path} is empty: get it again")
@@ -72,7 +74,7 @@ def split_rows(text: str, delimiter: str, spaces: bool = False) -> list[Row]:
     Raises:
         csv.Error: If a cell does not end.
     """
-    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=spaces)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=spaces)
     rows: list[Row] = []
     number = 1
     for row in reader:
@@ -172,9 +174,10 @@ def flags(
     faults: list[str] = []
 
     def number(cell: str, row: int, column: int) -> int:
-        if cell.lower() not in YES | NO:
+        said = cell.lower()
+        if said not in FLAGS:
             faults.append(f"{cell!r} in row {row}, column {header[column]}")
-        return int(cell.lower() in YES)
+        return int(said in YES)
 
     found = [
         [number(row[column] if column < len(row) else "", at, column) for column in columns]
