@@ -92,6 +92,36 @@ def test_floats_are_stretched_and_gaps_are_black() -> None:
     assert (out[0, 0], out[7, 7], out[3, 3]) == pytest.approx([0, 255, 0])
 
 
+def test_one_odd_pixel_does_not_flatten_a_deep_image() -> None:
+    values = np.linspace(100, 4000, 64 * 64).reshape(64, 64).astype(np.uint16)
+    values[5, 5] = 65535  # saturated
+    out = decoded(Image.fromarray(values), "TIFF")[..., 0]
+    assert len(np.unique(out)) > 240
+    assert out[5, 5] == 255
+    assert (out[0, 0], out[63, 63]) == (0, 255)
+    assert abs(int(out[32, 0]) - 128) <= 2
+
+
+@pytest.mark.parametrize("said", ["-9999", "-3.40282e+38", "-3.4028234663852886e+38"])
+def test_what_a_geotiff_calls_no_data_is_a_gap(said: str) -> None:
+    values = np.linspace(0, 600, 64 * 64, dtype=np.float32).reshape(64, 64)
+    values[:20] = np.float32("-3.4028234663852886e+38" if "e" in said else said)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[prepared.GDAL_NODATA] = said
+    out = decoded(Image.fromarray(values), "TIFF", tiffinfo=tags)[..., 0]
+    assert (out[:20] == 0).all()
+    assert len(np.unique(out[20:])) > 240
+
+
+def test_deep_images_with_hardly_any_difference() -> None:
+    constant = np.full((64, 64), 700, np.uint16)
+    assert (decoded(Image.fromarray(constant), "TIFF") == 0).all()
+    constant[:2, :3] = 900  # fewer than the tails
+    out = decoded(Image.fromarray(constant), "TIFF")
+    assert (out[:2, :3] == 255).all()
+    assert (out[2:] == 0).all()
+
+
 def deep_tiff(values: np.ndarray) -> bytes:
     """An uncompressed TIFF with 16 bits per channel, any number of them; Pillow cannot write one."""
     stream = io.BytesIO()

@@ -30,9 +30,11 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from core.cores import cores
 from core.errors import MaclError
 
-VERSION = 2  # part of every key: raise it when the same files would give other pixels
+VERSION = 3  # part of every key: raise it when the same files would give other pixels
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
+TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
+GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
 
 Progress = Callable[[int, int, str], None]
@@ -147,8 +149,9 @@ def decode(data: bytes, size: int) -> np.ndarray:
     """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
 
     Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band that
-    says something else is left out; integers of more than 8 bits and floats are stretched from their own
-    smallest and largest value to 0..255.
+    says something else is left out; integers of more than 8 bits and floats are stretched to 0..255, between
+    the `TAILS` of their own values, because one saturated pixel would leave a few levels for all others.
+    Gaps (not finite, or the no-data value of a GeoTIFF) are black.
 
     Raises:
         Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
@@ -183,7 +186,8 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
         image.load()
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return Image.fromarray(_stretch(np.asarray(image, dtype=np.float64))).convert("RGB")
+        values = np.asarray(image, dtype=np.float64)
+        return Image.fromarray(_stretch(values, _no_data(image))).convert("RGB")
     if deep and image.mode in ("RGB", "RGBA"):
         # Pillow keeps the upper 8 of 16 bits per channel; 10 to 12 bits stored in 16 leave almost nothing
         high = np.asarray(image.convert("RGB"))
@@ -204,12 +208,28 @@ def _is_transparency(alpha: Image.Image) -> bool:
     return count[255] > 0 and 2 * sum(count[1:255]) < sum(count)
 
 
-def _stretch(values: np.ndarray) -> np.ndarray:
-    finite = np.isfinite(values)
-    if not finite.any():
+def _no_data(image: Image.Image) -> float:
+    """The value of pixels that were not seen; NaN if the file names none."""
+    try:
+        return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip("\0 "))
+    except (KeyError, ValueError):
+        return np.nan
+
+
+def _stretch(values: np.ndarray, no_data: float = np.nan) -> np.ndarray:
+    # nearly equal: the text of a 32-bit float may be rounded
+    seen = np.isfinite(values) & ~np.isclose(values, no_data, rtol=1e-5, atol=0)
+    if not seen.any():
         raise ValueError("no finite pixel value")
-    low, high = values[finite].min(), values[finite].max()
-    scaled = (np.where(finite, values, low) - low) / max(high - low, np.finfo(np.float64).tiny)
+    known = values[seen]
+    # without interpolation: of a small image, and of one whose tails are all that differs, nothing is cut off
+    low, high = (
+        np.percentile(known, TAILS[0], method="lower"),
+        np.percentile(known, TAILS[1], method="higher"),
+    )
+    if low == high:
+        low, high = known.min(), known.max()
+    scaled = (np.where(seen, values, low).clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
     stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
     return stretched
 
