@@ -1,11 +1,13 @@
 """Which data sets there are, the chosen one's place and state, and preparing it."""
 
 import os
+from collections.abc import Callable
 from html import escape
 
 import streamlit as st
 
 from app import cache, tables
+from app.words import plain
 from core.data import DATASETS, Dataset, default_root, examination, job, source
 from core.errors import MaclError
 
@@ -157,31 +159,42 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
         _looking(name, root)
         return None
     if not usable:
-        if looking.state != "done" and cache.checked(name, root).images:
-            _look(name, root)  # a fault of the table hides no fault of the images
+        # a fault of the table hides no fault of the images
+        look = looking.state != "done" and cache.checked(name, root).images and _look()
+        if look and start(examination.start, name, root):
+            st.rerun()
         return None
     for told in (about, looking):
         if told.state == "failed":
-            st.error(told.error)
+            st.error(plain(told.error))
     if name != "demo":
         st.toggle("Leave out images that cannot be read", key=f"{name}_skip", persist_state="session")
     label = "Draw the scenes" if name == "demo" else "Prepare the images"
     with st.container(horizontal=True):
-        if st.button(label, type="primary", help="Once for each training size; kept in the cache"):
-            job.start(name, root, size, skip)
-            st.rerun()
-        if looking.state != "done":
-            _look(name, root)
+        prepare = st.button(label, type="primary", help="Once for each training size; kept in the cache")
+        look = looking.state != "done" and _look()
+    if prepare and start(job.start, name, root, size, skip):
+        st.rerun()
+    if look and start(examination.start, name, root):
+        st.rerun()
     return None
 
 
-def _look(name: str, root: str | None) -> None:
-    st.button(
+def _look() -> bool:
+    return st.button(
         "Look at every image first",
-        on_click=examination.start,
-        args=(name, root),
         help="Decodes all of them and lists those that cannot be read; nothing else is done",
     )
+
+
+def start(begin: Callable[..., None], *what: object) -> bool:
+    """Begin a process of its own; False, and the reason is shown, where the cache cannot be written."""
+    try:
+        begin(*what)
+    except MaclError as error:
+        st.error(plain(str(error)))
+        return False
+    return True
 
 
 @st.fragment(run_every=EVERY)

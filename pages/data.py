@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import data_view, names, permalink
+from app import data_view, names, permalink, words
 from app.data import duplicates, images, labels, paper, together
 from core.data import DATASETS
 from core.errors import MaclError
@@ -38,7 +38,7 @@ table = st.container()
 try:
     data = data_view.prepared(name, root, size, seed)
 except MaclError as error:
-    st.error(str(error))
+    st.error(words.plain(str(error)))
     data = None
 with table.expander("All data sets, and how to get them", expanded=data is None and not root):
     st.html(data_view.overview(size, name, root))

@@ -1,5 +1,6 @@
 """Preparing in a detached process, what a page learns of it, and the strip of augmented images."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from core import data
-from core.data import job, preview
+from core.data import examination, job, preview
 from core.errors import MaclError
 from core.files import locked_by
 
@@ -121,14 +122,24 @@ def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
     assert job.read_status(path).state == "failed"  # it never took its lock
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_cache_that_cannot_be_written_is_the_persons_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tmp_path.chmod(0o500)
+    (tmp_path / "cache").write_text("a file in place of the folder")
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(MaclError, match="MACL_CACHE"):
+    with pytest.raises(MaclError, match="point MACL_CACHE to another folder"):
         job.start("demo", None, SIZE)
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_full_disk_is_the_persons_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(job, "write_atomic", full)
+    for start in (lambda: job.start("demo", None, SIZE), lambda: examination.start("folder", "/nowhere")):
+        with pytest.raises(MaclError, match=r"No space left on device.*make room or point MACL_CACHE"):
+            start()
 
 
 def test_the_page_side_imports_no_torch() -> None:

@@ -2,8 +2,10 @@
 
 import base64
 import csv
+import errno
 import io
 import json
+import os
 import re
 import shutil
 import time
@@ -253,6 +255,36 @@ def test_broken_images_are_named_and_can_be_left_out(
     assert "159 images" in page.subheader[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
     assert "159 images" in own(mine).subheader[0].value, "another tab, or after a reload"
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def press(page: AppTest, label: str) -> None:
+    next(button for button in page.button if button.label == label).click().run()
+    assert not page.exception
+
+
+def test_a_full_disk_is_said_where_something_starts(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    mine = zipped(tiny, tmp_path / "mine_too.zip")
+    with monkeypatch.context() as patch:
+        patch.setattr(job, "write_atomic", full)
+        for label in ("Prepare the images", "Look at every image first"):
+            page = own(mine)
+            press(page, label)
+            assert [e.value for e in page.error if "No space left" in e.value and r"MACL\_CACHE" in e.value]
+    data.load("folder", str(mine), image_size=SIZE)
+    cache._is_prepared.clear()
+    monkeypatch.setattr(job, "write_atomic", full)
+    page = own(mine, view="Near-duplicates")
+    press(page, "Look for near-duplicates")
+    assert "No space left" in page.error[0].value
+    page = own(mine, view="Images")
+    assert "No space left" in page.error[0].value
 
 
 def test_a_fault_of_the_table_hides_no_broken_image(

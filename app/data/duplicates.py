@@ -7,7 +7,9 @@ import numpy as np
 import streamlit as st
 
 from app import cache, tables, thumbnails
+from app.data_view import start
 from app.figures.labels import SPLITS
+from app.words import plain
 from core.data import Dataset, duplicates
 from core.data.duplicates import Pair
 from core.spreadsheet import to_csv
@@ -40,12 +42,12 @@ def show(name: str, root: str | None, data: Dataset, size: int) -> None:
         return
     if about.state != "done":
         if about.state == "failed":
-            st.error(f"The search ended early: {about.error}")
-        st.button(
-            "Look for near-duplicates", type="primary", on_click=duplicates.start,
-            args=(name, root, data.key, size),
+            st.error(f"The search ended early: {plain(about.error)}")
+        if st.button(
+            "Look for near-duplicates", type="primary",
             help="Half a minute for 2,000 images, two for 5,000; the result is kept",
-        )  # fmt: skip
+        ) and start(duplicates.start, name, root, data.key, size):  # fmt: skip
+            st.rerun()
     else:
         _found(data)
     with st.expander("How it is done, and what the threshold means"):

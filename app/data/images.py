@@ -4,7 +4,9 @@ import numpy as np
 import streamlit as st
 
 from app import permalink
+from app.data_view import start
 from app.figures import labels
+from app.words import plain
 from core.data import Dataset, preview
 
 SHOWN = (12, 24, 48)
@@ -76,7 +78,8 @@ def _augmented(name: str, root: str | None, data: Dataset, size: int, seed: int,
     where = (data.key, size, seed, row)
     about = preview.status(*where)
     if about.state == "none":
-        preview.start(name, root, *where)
+        if not start(preview.start, name, root, *where):
+            return
         about = preview.status(*where)
     if about.state == "done":
         held = ", ".join(np.array(data.classes)[data.labels[row] > 0])
@@ -87,8 +90,9 @@ def _augmented(name: str, root: str | None, data: Dataset, size: int, seed: int,
             "paper's Figures 4 to 6)."
         )
     elif about.state == "failed":
-        st.warning(f"The augmented versions could not be drawn: {about.error}")
-        st.button("Draw again", on_click=preview.start, args=(name, root, *where))
+        st.warning(f"The augmented versions could not be drawn: {plain(about.error)}")
+        if st.button("Draw again") and start(preview.start, name, root, *where):
+            st.rerun()
     else:
         _drawing(where)
 

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 
 from core.data.info import Dataset
 from core.data.job import Preparation, detach, read_status, tell_status
-from core.data.prepared import Progress, cache_root, make_folder
+from core.data.prepared import Progress, cache_root, make_folder, writing
 from core.errors import MaclError
-from core.files import lock, write_atomic
+from core.files import lock
 
 VERSION = 1
 KEPT = 0.5  # similarity from which a pair is kept; unrelated images stay below, but for runways and the like
@@ -93,7 +93,8 @@ def look(data: Dataset, progress: Progress | None = None) -> list[Pair]:
 
         make_folder(_path(data.key).parent)
         pairs = find(data.images, progress)
-        write_atomic(_path(data.key), json.dumps([astuple(pair) for pair in pairs]))
+        with writing(_path(data.key)) as partial:
+            partial.write_text(json.dumps([astuple(pair) for pair in pairs]))
     return result(data.key)
 
 

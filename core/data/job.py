@@ -73,7 +73,13 @@ def detach(path: Path, module: str, *arguments: object) -> None:
     if read_status(path).state == "running":
         return
     make_folder(path.parent)
-    tell_status(path, state="running", started=time.time())
+    try:
+        tell_status(path, state="running", started=time.time())
+    except OSError as error:
+        raise MaclError(
+            f"cannot write to {path.parent} ({error.strerror or error}): "
+            "make room or point MACL_CACHE to another folder"
+        ) from None
     command = shlex.join([sys.executable, "-m", module, *map(str, arguments)])
     # in the background of a shell that ends: nobody has a child to reap
     subprocess.run(
