@@ -323,6 +323,44 @@ def test_a_damaged_image_that_was_mended_is_there_again(tmp_path: Path) -> None:
     assert len(list((prepared.cache_root() / "prepared").iterdir())) == 1
 
 
+DAMAGES = {
+    "no kept.json": lambda folder: (folder / "kept.json").unlink(),
+    "empty kept.json": lambda folder: (folder / "kept.json").write_text(""),
+    "other kept.json": lambda folder: (folder / "kept.json").write_text("[]"),
+    "no images.npy": lambda folder: (folder / "images.npy").unlink(),
+    "empty images.npy": lambda folder: (folder / "images.npy").write_bytes(b""),
+    "cut images.npy": lambda folder: os.truncate(folder / "images.npy", 900),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_array_is_prepared_again(tmp_path: Path, damage: str) -> None:
+    archive = fakes.pack(person_folder(tmp_path / "set", 12), tmp_path / "set.zip")
+    first = data.load("folder", archive, 8)
+    pixels = np.array(first.images)
+    (folder,) = (prepared.cache_root() / "prepared").iterdir()
+    DAMAGES[damage](folder)
+    assert not data.is_prepared("folder", archive, 8)
+    with pytest.raises(MaclError, match="is not prepared"):
+        data.load("folder", archive, 8, only_prepared=True)
+    again = data.load("folder", archive, 8)
+    assert (again.key, again.names) == (first.key, first.names)
+    assert (again.images == pixels).all()
+    assert data.is_prepared("folder", archive, 8)
+    assert list((prepared.cache_root() / "prepared").iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
+def test_a_damaged_drawing_is_drawn_again(name: str) -> None:
+    drawn = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3), fakes.labels(3, 2)
+    prepared.keep("key", lambda: drawn)
+    (prepared.cache_root() / "prepared" / "key" / name).write_bytes(b"\x93NUMPY")
+    assert not prepared.is_kept("key")
+    images, labels = prepared.keep("key", lambda: drawn)
+    assert (images == drawn[0]).all()
+    assert (labels == drawn[1]).all()
+
+
 def person_folder(root: Path, count: int) -> Path:
     names = [f"s{i % 7}/{i:04d}.png" for i in range(count)]
     for i, name in enumerate(names):

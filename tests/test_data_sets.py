@@ -117,6 +117,17 @@ def test_a_mask_is_read_as_indices_not_as_grey(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_splits")
+def test_damaged_labels_of_masks_are_read_again(tmp_path: Path) -> None:
+    y = fakes.dlrsd(tmp_path, with_masks=True, with_table=False)
+    assert (data.load("dlrsd", tmp_path, SMALL).labels == y).all()
+    kept = list((data.cache_root() / "masks").glob("*.npy"))
+    assert kept
+    for path in kept:
+        path.write_bytes(path.read_bytes()[:20])
+    assert (data.load("dlrsd", tmp_path, SMALL).labels == y).all()
+
+
+@pytest.mark.usefixtures("small_splits")
 def test_broken_masks_are_named_with_broken_images_in_one_list(tmp_path: Path) -> None:
     fakes.dlrsd(tmp_path, with_masks=True, with_table=False)
     wrong = next(tmp_path.rglob("Labels/*/beach05.png"))

@@ -29,6 +29,7 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.cores import cores
 from core.errors import MaclError
+from core.files import write_atomic
 
 VERSION = 3  # part of every key: raise it when the same files would give other pixels
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
@@ -304,15 +305,19 @@ def prepare(
 
 
 def is_kept(key: str, files: Sequence[Readable] = (), size: int = 8) -> bool:
-    """Whether the array of that key is on the disk, complete.
+    """Whether the array of that key is on the disk, complete; a damaged one is not.
 
     Images that were broken when it was made are decoded again: a zip names the checksum of the whole image
     also where its bytes are damaged, so that a better copy has the same key.
     """
     folder = cache_root() / "prepared" / key
-    if not folder.is_dir():
+    try:
+        broken = _broken(folder) if files else {}
+        count = len(files) - len(broken) if files else len(np.load(folder / "labels.npy"))
+        if len(np.load(folder / "images.npy", mmap_mode="r")) != count:
+            return False
+    except Exception:  # not there, or damaged in one of many ways: prepared anew
         return False
-    broken = _broken(folder) if files else {}
     with quiet_decoding():
         return all(_reason(files[index], size) is not None for index in broken)
 
@@ -350,16 +355,17 @@ def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[n
         MaclError: If the disk is full.
     """
     folder = cache_root() / "prepared" / key
-    if not folder.is_dir():
+    if not is_kept(key):
+        _discard(folder)
         images, labels = draw()
         _make_place(folder.parent)
         with writing(folder) as partial:
             partial.mkdir()
-            np.save(partial / "labels.npy", np.asarray(labels, dtype=np.uint8))
-            with (partial / "images.npy").open("wb") as stream:
-                np.save(stream, np.asarray(images, dtype=np.uint8))
-                stream.flush()
-                os.fsync(stream.fileno())
+            for name, array in (("labels.npy", labels), ("images.npy", images)):
+                with (partial / name).open("wb") as stream:
+                    np.save(stream, np.asarray(array, dtype=np.uint8))
+                    stream.flush()
+                    os.fsync(stream.fileno())
     return np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
 
 
@@ -421,7 +427,7 @@ def _write(
             _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])
         with (partial / "images.npy").open("rb") as finished:
             os.fsync(finished.fileno())
-        (partial / "kept.json").write_text(json.dumps({"broken": broken, "created": time.time()}))
+        write_atomic(partial / "kept.json", json.dumps({"broken": broken, "created": time.time()}))
 
 
 def _header(count: int, size: int) -> dict[str, object]:

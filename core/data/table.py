@@ -302,8 +302,10 @@ def read_masks(
     sums = checksums(files, progress)
     key = sha256("\n".join([f"masks 1 {len(classes)}", *sums]).encode()).hexdigest()[:32]
     kept = cache_root() / "masks" / f"{key}.npy"
-    if kept.is_file():
-        return Table(stems, np.load(kept)), ()
+    with contextlib.suppress(OSError, ValueError, EOFError):  # not there or damaged: read again
+        labels = np.load(kept)
+        if labels.shape == (len(stems), len(classes)):
+            return Table(stems, labels), ()
 
     def one(file: File) -> list[int] | str:
         try:
