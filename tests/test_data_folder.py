@@ -1,5 +1,7 @@
 """The person's own folder: every way of writing the table that we say we read."""
 
+import os
+import sys
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -283,6 +285,36 @@ def test_a_file_that_is_in_a_zip_twice_is_one(tmp_path: Path) -> None:
     result = data.find("folder", tmp_path / "mine.zip")
     assert result.names == ("1.png",)
     assert result.files[0].read() == (tmp_path / "new.png").read_bytes()
+
+
+def test_a_zip_whose_paths_begin_with_a_dot(root: Path) -> None:
+    """As bsdtar writes them; what leads out of the archive stays left out."""
+    with zipfile.ZipFile(root / "mine.zip", "w") as archive:
+        archive.writestr("./labels.csv", "image,x,y\na.png,1,0\nb.JPG,0,1\n")
+        archive.writestr("./a.png", (root / "a.png").read_bytes())
+        for inside in ("./sub/./b.JPG", "../c.png", "sub/../../c.png", "./.hidden.png"):
+            archive.writestr(inside, (root / "b.JPG").read_bytes())
+    result = data.find("folder", root / "mine.zip")
+    assert result.names == ("a.png", "sub/b.JPG")
+    assert result.labels.tolist() == [[1, 0], [0, 1]]
+    assert result.files[0].read() == (root / "a.png").read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file system knows UTF-8 only")
+@pytest.mark.parametrize("table", ["cp1252", "utf-8"])
+def test_names_of_old_systems(root: Path, table: str) -> None:
+    """Bytes that are no UTF-8 are names in Windows-1252, in what is matched and in what is shown."""
+    folder = root / os.fsdecode("Straße".encode("cp1252"))
+    for number in range(10):
+        fakes.picture(folder / os.fsdecode(f"Bäume{number}.png".encode("cp1252")), number)
+    names = [f"Straße/Bäume{number}.png" for number in range(10)]
+    text = "image,x,y\n" + "".join(f"{name},1,0\n" for name in names)
+    _, result = found(root, text.encode(table))
+    assert result.without_image == ()
+    assert [name for name in result.names if name.startswith("Str")] == names
+    loaded = data.load("folder", root, 8)
+    assert loaded.names == tuple(names)
+    assert f"folder at {root}/Straße" in str(data.check("folder", folder))
 
 
 def test_one_table_is_needed(root: Path) -> None:

@@ -416,6 +416,17 @@ def test_a_file_written_this_moment_is_not_remembered(tmp_path: Path) -> None:
     assert all(str(root) not in memory.read_text() for memory in memories)
 
 
+def test_files_from_the_future_are_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip holds local times: unpacked west of where it was packed, they are hours ahead."""
+    root = person_folder(tmp_path, 20)
+    for path in root.rglob("*.png"):
+        os.utime(path, (time.time() + 7 * 3600,) * 2)
+    now = time.time_ns() + 10**10
+    monkeypatch.setattr(source.time, "time_ns", lambda: now)
+    data.load("folder", root, 8)
+    assert data.is_prepared("folder", root, 8)
+
+
 def test_order_and_size_are_part_of_the_key() -> None:
     keys = [
         prepared.key_of(sums, size) for sums, size in ((["a", "b"], 16), (["b", "a"], 16), (["a", "b"], 24))

@@ -368,6 +368,20 @@ def test_demo_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert data.check("demo").ok
 
 
+@pytest.mark.parametrize("size", [16, 19, 410, 512])
+def test_sizes_that_the_demo_is_not_drawn_in(size: int) -> None:
+    with pytest.raises(MaclError, match="drawn for training sizes from 20 to 409 pixels"):
+        data.load("demo", image_size=size)
+
+
+def test_sizes_that_the_demo_is_drawn_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    from core.data import demo
+
+    monkeypatch.setattr(demo, "COUNT", 10)
+    for size in (20, 409):
+        assert len(data.load("demo", image_size=size)) == 10
+
+
 # --- the real archives ---
 
 TABLE_3 = {

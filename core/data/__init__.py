@@ -25,7 +25,7 @@ from core.data.prepared import (
     prepared_size,
 )
 from core.data.report import Report, examine
-from core.data.source import File, all_remembered, checksums, mark, place, scan
+from core.data.source import File, all_remembered, checksums, mark, place, scan, shown
 from core.data.splits import split
 from core.errors import MaclError
 
@@ -45,6 +45,7 @@ __all__ = [
     "split",
 ]
 
+DEMO_SIZES = 20, 409  # training sizes, pixels; prepared at 32 to 512
 SAMPLE = 20  # files that `sides` opens
 
 DEMO = DatasetInfo(
@@ -243,7 +244,7 @@ def check(
         return Report(
             name, "no place: it is drawn", DEMO.images, DEMO.images, DEMO.images, labels_from="the drawing"
         )
-    where = str(default_root(name) if root is None else root)
+    where = shown(str(default_root(name) if root is None else root))
     try:
         found = _found(name, root, progress)
     except MaclError as error:
@@ -297,8 +298,17 @@ def _demo_key(size: int) -> str:
 def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:
     from core.data import demo
 
+    def draw() -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return demo.render(demo.COUNT, seed=0, size=size, progress=progress)
+        except ValueError:
+            raise MaclError(
+                f"the demo scenes are drawn for training sizes from {DEMO_SIZES[0]} to {DEMO_SIZES[1]} "
+                "pixels: choose one of these"
+            ) from None
+
     key = _demo_key(size)
-    images, labels = keep(key, lambda: demo.render(demo.COUNT, seed=0, size=size, progress=progress))
+    images, labels = keep(key, draw)
     names = tuple(f"demo{index:04d}" for index in range(len(images)))
     return Dataset(
         name="demo",

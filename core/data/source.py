@@ -107,6 +107,19 @@ def place(root: str | Path) -> Path:
     return Path(os.path.expanduser(root))
 
 
+def shown(path: str) -> str:
+    """A path as people read it: what is no UTF-8 in it is Windows-1252, as old systems write names."""
+
+    def readable(part: str) -> str:
+        try:
+            part.encode()
+        except UnicodeEncodeError:
+            return os.fsencode(part).decode("cp1252", errors="replace")
+        return part
+
+    return path if path.isascii() else "/".join(map(readable, path.split("/")))
+
+
 def mark(root: Path) -> str:
     """A text that changes with the name, size or time of any file under `root`; no zip is opened.
 
@@ -147,7 +160,7 @@ def scan(root: Path) -> list[File]:
     archives: list[Path] = []
     start = len(os.path.join(root, ""))
     for path, about in _walk(root):
-        relative = path[start:]
+        relative = shown(path[start:])
         if path.lower().endswith(".zip"):
             if relative.count("/") < ZIP_DEPTH:
                 archives.append(Path(path))
@@ -199,7 +212,9 @@ def _in_zip(archive: Path) -> Iterator[File]:
         ) from None
     found: dict[str, File] = {}
     for member in members:
-        path = member.filename.replace("\\", "/").lstrip("/")
+        # "./a.png", as bsdtar writes; a path with ".." stays one, and is left out below
+        parts = member.filename.replace("\\", "/").split("/")
+        path = "/".join(part for part in parts if part not in ("", "."))
         if not member.is_dir() and "/." not in f"/{path}" and "__MACOSX" not in path:
             # stored twice: the last counts, as in unzip
             found[path] = File(path, archive, member.file_size, member)
@@ -257,9 +272,10 @@ def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
             unknown, in_parallel(_checksum, unknown, progress, "Reading files"), strict=True
         ):
             sums[path] = checksum
-        # A file written in this very moment may change again within one tick of the file system's clock.
+        # A file written in this very moment may change again within one tick of the file system's clock. Only
+        # the time of the last change tells: that of writing is anything, in the future too, as a zip has it.
         young = time.time_ns() - 2_000_000_000
-        rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and max(stamps[p][1:3]) < young}
+        rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and stamps[p][2] < young}
         make_folder(memory.parent)
         with writing(memory) as partial:
             partial.write_text(json.dumps(rows))
@@ -282,4 +298,5 @@ def _checksum(path: Path) -> str:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    return sha256("\n".join(sorted(set(parts))).encode()).hexdigest()[:32]
+    text = "\n".join(sorted(set(parts)))
+    return sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
