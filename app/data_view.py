@@ -98,7 +98,7 @@ def findings(name: str, root: str | None) -> bool:
         return False
     found = cache.examined(name, root) or cache.checked(name, root)
     for problem in found.problems:
-        st.error(problem.replace("use --skip-broken", "leave them out below"))
+        st.error(_fault(problem))
     if not found.images:
         _how(name)
         return False
@@ -124,7 +124,12 @@ def findings(name: str, root: str | None) -> bool:
         if items:
             with st.expander(f"{title}: {len(items):,}"):
                 st.text("\n".join(items))
-    return found.ok or bool(found.broken)
+    return len(found.problems) <= bool(found.broken)  # broken images, one problem, can be left out
+
+
+def _fault(text: str) -> str:
+    """What is wrong, in the words of a page that has a switch."""
+    return plain(text.replace("use --skip-broken", "leave them out below"))
 
 
 def _how(name: str) -> None:
@@ -166,7 +171,7 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
         return None
     for told in (about, looking):
         if told.state == "failed":
-            st.error(plain(told.error))
+            st.error(_fault(told.error))
     if name != "demo":
         st.toggle("Leave out images that cannot be read", key=f"{name}_skip", persist_state="session")
     label = "Draw the scenes" if name == "demo" else "Prepare the images"

@@ -273,6 +273,16 @@ def test_data_commands(tiny: Path) -> None:
     assert "train 112" in prepared.stdout
 
 
+def test_preparing_says_how_many_broken_images_it_leaves_out(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "mine")
+    for number in (3, 4):
+        (tmp_path / "mine" / f"scene00{number}.png").write_bytes(b"no image")
+    asked = ["data", "prepare", "folder", "--root", str(tmp_path / "mine"), "--image-size", "32"]
+    done = CliRunner().invoke(cli.app, [*asked, "--skip-broken"])
+    assert done.exit_code == 0, done.output
+    assert "0 without a label, 2 broken left out" in " ".join(done.stdout.split())
+
+
 def test_data_duplicates_lists_the_twins_of_a_folder(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / "with twin"
     shutil.copytree(tiny, folder)

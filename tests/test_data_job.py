@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from PIL import Image
 from core import data
 from core.data import examination, job, preview
 from core.errors import MaclError
-from core.files import locked_by
+from core.files import locked_by, unlock
 
 SIZE = 40  # training size in pixels, used by no other test
 
@@ -78,17 +79,42 @@ def test_what_is_wrong_is_said_and_can_be_skipped(tiny: Path, tmp_path: Path) ->
     assert about.state == "failed"
     assert "scene000" in about.error
     assert "Traceback" not in about.error
+    broken = (root / "scene000.png").rename(tmp_path / "scene000.png")
+    (root / "scene000.png").write_bytes((tiny / "scene000.png").read_bytes())
+    assert job.status("folder", str(root), SIZE).state == "none", "mended: it may no longer be so"
+    broken.rename(root / "scene000.png")
     job.start("folder", str(root), SIZE, skip_broken=True)
     assert wait(str(root)).state == "done"
     assert len(data.load("folder", str(root), image_size=SIZE, skip_broken=True)) == 159
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_missing_folder_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_folder_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     job.start("folder", str(tmp_path / "nowhere"), SIZE)
     about = wait(str(tmp_path / "nowhere"))
     assert about.state == "failed"
     assert "does not exist" in about.error
+    shutil.copytree(tiny, tmp_path / "nowhere")
+    assert job.status("folder", str(tmp_path / "nowhere"), SIZE).state == "none"
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_look_that_failed_is_forgotten_when_files_change(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "mine"
+    shutil.copytree(tiny, root)
+    monkeypatch.setattr(sys, "argv", ["examination", "folder", str(root)])
+    monkeypatch.setattr(examination, "check", lambda *_, **__: 1 / 0)
+    path = examination._job("folder", str(root))
+    path.parent.mkdir(parents=True)
+    with pytest.raises(ZeroDivisionError):
+        examination.main()
+    unlock(path.with_suffix(".lock"))
+    about = examination.status("folder", str(root))
+    assert (about.state, about.error) == ("failed", "division by zero")
+    (root / "scene000.png").unlink()
+    assert examination.status("folder", str(root)).state == "none"
 
 
 @pytest.mark.usefixtures("own_cache")

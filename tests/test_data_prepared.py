@@ -270,6 +270,13 @@ def test_all_broken_images_are_named_at_once_and_skipped_on_request(tmp_path: Pa
         data.load("folder", tmp_path, 8)
 
 
+def test_the_list_of_broken_images_has_an_end() -> None:
+    broken = tuple((f"{number:04d}.png", "not an image") for number in range(4321))
+    text = prepared.broken_message(broken, 50_000)
+    assert text.startswith("4,321 of 50,000 images cannot be used: 0000.png: not an image; ")
+    assert text.endswith("; 0009.png: not an image and 4,311 more. Mend or remove them, or use --skip-broken")
+
+
 def test_images_that_are_all_broken_cannot_be_skipped(tmp_path: Path) -> None:
     for i in range(12):
         (tmp_path / f"{i}.png").write_bytes(b"nothing")

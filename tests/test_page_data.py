@@ -248,6 +248,7 @@ def test_broken_images_are_named_and_can_be_left_out(
     wait(lambda: job.status("folder", str(mine), SIZE).state != "running")
     page.run()
     assert "scene003" in page.error[0].value
+    assert "leave them out below" in page.error[0].value
     page.toggle[0].set_value(True).run()
     page.button[0].click().run()
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
@@ -308,6 +309,14 @@ def test_a_fault_of_the_table_hides_no_broken_image(
     page.run()
     assert "'maybe' in row 9" in page.error[0].value
     assert any(item.label == "Cannot be read: 1" for item in page.expander)
+    assert not page.button, "preparing would fail on the table, whatever is left out"
+
+
+def test_what_a_table_says_is_no_markdown(tiny: Path, tmp_path: Path) -> None:
+    page = own(
+        zipped(tiny, tmp_path / "mine.zip", lambda text: re.sub(r"(?<=scene007.png,)\d,\d", "*,*", text))
+    )
+    assert r"'\*' in row 9" in page.error[0].value
 
 
 def test_every_problem_is_listed_before_anything_starts(

@@ -58,7 +58,8 @@ def data_prepare(
         data = load(known(name), root, image_size=image_size, skip_broken=skip_broken, progress=tell)
     shape = "×".join(str(n) for n in data.images.shape)
     counts = ", ".join(f"{key} {len(rows)}" for key, rows in data.splits.items())
-    out.print(f"{data.name}: {shape}, {counts}; {data.unlabelled} without a label left out")
+    broken = f", {len(data.skipped)} broken" if data.skipped else ""
+    out.print(f"{data.name}: {shape}, {counts}; {data.unlabelled} without a label{broken} left out")
 
 
 @app.command("duplicates")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data import check, fingerprint
-from core.data.job import Preparation, detach, read_status, tell_status
+from core.data.job import Preparation, detach, is_mended, read_status, tell_status
 from core.data.prepared import cache_root
 from core.data.report import Report
 from core.files import lock, write_atomic
@@ -33,7 +33,10 @@ def start(name: str, root: str | None) -> None:
 
 def status(name: str, root: str | None) -> Preparation:
     """What the last `start` has come to; `none` where files have changed since."""
-    about = read_status(_job(name, root))
+    job = _job(name, root)
+    about = read_status(job)
+    if about.state == "failed" and is_mended(job, name, root):
+        return Preparation("none")
     return Preparation("none") if about.state == "done" and result(name, root) is None else about
 
 
@@ -56,13 +59,13 @@ def main() -> None:
     def tell(done: int, total: int, what: str) -> None:
         tell_status(job, state="running", what=what, done=done, total=total)
 
+    files = fingerprint(name, root)  # before: a file that changes meanwhile makes the report void
     try:
-        files = fingerprint(name, root)  # before: a file that changes meanwhile makes the report void
         report = check(name, root, decode=True, progress=tell)
         write_atomic(job.with_suffix(".report"), json.dumps({"files": files, "report": asdict(report)}))
         tell_status(job, state="done")
     except Exception as error:
-        tell_status(job, state="failed", error=str(error) or type(error).__name__)
+        tell_status(job, state="failed", error=str(error) or type(error).__name__, files=files)
         raise
 
 

@@ -50,9 +50,20 @@ def status(name: str, root: str | None, image_size: int) -> Preparation:
     """What the last `start` with these arguments has come to; `none` where files have changed since."""
     path = _path(name, root, image_size)
     about = read_status(path)
+    if about.state == "failed" and is_mended(path, name, root):
+        return Preparation("none")
     if about.state == "done" and not _holds(path, name, root, image_size):
         return Preparation("none")
     return about
+
+
+def is_mended(path: Path, name: str, root: str | None) -> bool:
+    """Whether files have changed since a job failed on them: what it said may no longer be so."""
+    try:
+        files = json.loads(path.read_text()).get("files")
+    except (OSError, ValueError):
+        return False
+    return files is not None and files != fingerprint(name, root)
 
 
 def _holds(path: Path, name: str, root: str | None, image_size: int) -> bool:
@@ -127,14 +138,14 @@ def main() -> None:
             told = time.monotonic()
             tell_status(path, state="running", what=what, done=done, total=total)
 
+    files = fingerprint(name, root)  # before: a file that changes meanwhile makes the preparation void
     try:
-        files = fingerprint(name, root)  # before: a file that changes meanwhile makes the preparation void
         data = load(name, root, image_size=image_size, skip_broken=sys.argv[4] == "1", progress=tell)
         tell_status(path, state="done", skipped=bool(data.skipped), files=files)
     except MaclError as error:
-        tell_status(path, state="failed", error=str(error))
+        tell_status(path, state="failed", error=str(error), files=files)
     except Exception as error:
-        tell_status(path, state="failed", error=f"{type(error).__name__}: {error}")
+        tell_status(path, state="failed", error=f"{type(error).__name__}: {error}", files=files)
         raise
 
 

@@ -36,6 +36,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
 TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
 GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
+LISTED = 10  # names printed per list
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
 
 Progress = Callable[[int, int, str], None]
@@ -370,11 +371,12 @@ def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[n
 
 
 def broken_message(skipped: Skipped, total: int) -> str:
-    """The one list of what could not be used, and what the person can do."""
-    listing = "; ".join(f"{name}: {why}" for name, why in skipped)
+    """The first of what could not be used, how many more there are, and what the person can do."""
+    listing = "; ".join(f"{name}: {why}" for name, why in skipped[:LISTED])
+    more = f" and {len(skipped) - LISTED:,} more" if len(skipped) > LISTED else ""
     return (
-        f"{len(skipped)} of {total} images cannot be used: {listing}. "
-        "Mend or remove them; skip_broken=True / --skip-broken skips them"
+        f"{len(skipped):,} of {total:,} images cannot be used: {listing}{more}. "
+        "Mend or remove them, or use --skip-broken"
     )
 
 

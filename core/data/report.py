@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.data.info import DatasetInfo, Found
-from core.data.prepared import Progress, Skipped, broken_among
+from core.data.prepared import LISTED, Progress, Skipped, broken_among
 from core.data.splits import split
 from core.errors import MaclError
-
-LISTED = 10  # names printed per list; the report itself holds all
 
 
 @dataclass(frozen=True)
 class Report:
-    """The findings; `str()` gives the text for the command line.
+    """The findings; `str()` gives the text for the command line, with `LISTED` names in a list.
 
     Attributes:
         name: Key of `DATASETS`.
