@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from core.data import Dataset, demo, duplicates, job, load, twins
 from core.data.duplicates import Pair
 from core.errors import MaclError
+from core.files import unlock
 
 SIDE, LARGE = 160, 216
 
@@ -153,6 +155,42 @@ def test_in_a_process_of_its_own(tiny, tmp_path, monkeypatch) -> None:
     duplicates.start("folder", str(tiny), data.key, 96)  # the second finds it running
     assert ended(data.key).state == "done"
     assert duplicates.result(data.key) == twins.find(data.images)
+
+
+def test_a_search_can_be_stopped(tiny, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    data: Dataset = load("folder", str(tiny), image_size=96)
+    told = []
+
+    def stop(path, **about) -> None:
+        told.append(about)
+        if about["state"] == "running":
+            duplicates.stop(data.key)
+        job.tell_status(path, **about)
+
+    monkeypatch.setattr(duplicates, "tell_status", stop)
+    monkeypatch.setattr(sys, "argv", ["duplicates", "folder", str(tiny), data.key, "96"])
+    duplicates._job(data.key).parent.mkdir()
+    duplicates.stop(data.key)  # of an earlier search: it does not stop this one
+    duplicates.main()
+    unlock(duplicates._job(data.key).with_suffix(".lock"))
+    assert [about["state"] for about in told] == ["running", "none"]
+    assert duplicates.status(data.key).state == "none"
+    assert not duplicates.is_stopping(data.key)
+    with pytest.raises(MaclError, match="nobody has looked"):
+        duplicates.result(data.key)
+    monkeypatch.undo()
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    duplicates.start("folder", str(tiny), data.key, 96)
+    assert ended(data.key).state == "done"
+
+
+def test_how_long_a_search_takes() -> None:
+    seconds, size = duplicates.effort(4940)  # WHDLD
+    assert (seconds, size) == pytest.approx((122, 0.5e9), rel=0.1)
+    seconds, size = duplicates.effort(50_000)
+    assert seconds > 3 * 3600
+    assert size > 5e9
 
 
 def test_a_search_that_fails_says_why(tiny, tmp_path, monkeypatch) -> None:

@@ -471,6 +471,9 @@ def test_near_duplicates_are_looked_for_on_request(tiny: Path, tmp_path: Path) -
     (button,) = page.button
     assert duplicates.status(key).state == "none"
     assert button.label == "Look for near-duplicates"
+    assert any("some seconds and 16 MB of memory for 160 images" in text.value for text in page.caption)
+    assert "about 3.5 hours and 6.9 GB of memory for 50,000 images" in twins._effort(50_000)
+    assert "about 2 minutes and 512 MB" in twins._effort(4940)
     button.click().run()
     assert not page.exception
     wait(lambda: duplicates.status(key).state != "running")
@@ -486,6 +489,20 @@ def test_near_duplicates_are_looked_for_on_request(tiny: Path, tmp_path: Path) -
     assert text.count('<img src="data:image/jpeg') == 2 * text.count("<figure>")
     assert "mirrored" in text
     assert "4 pairs" in "".join(part.value for part in page.markdown)
+
+
+def test_a_search_is_stopped_on_the_page(
+    tiny: Path, prepared: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "status", lambda key: job.Preparation("running", "Comparing", 1, 9))
+    duplicates._stop(prepared.key).parent.mkdir(exist_ok=True)
+    page = own(tiny, view="Near-duplicates")
+    (button,) = page.button
+    assert (button.label, button.disabled) == ("Stop", False)
+    button.click().run()
+    assert not page.exception
+    assert duplicates.is_stopping(prepared.key)
+    duplicates._stop(prepared.key).unlink()
 
 
 def test_pairs_as_csv_open_no_formula(prepared: Dataset) -> None:

@@ -45,9 +45,10 @@ def show(name: str, root: str | None, data: Dataset, size: int) -> None:
             st.error(f"The search ended early: {plain(about.error)}")
         if st.button(
             "Look for near-duplicates", type="primary",
-            help="Half a minute for 2,000 images, two for 5,000; the result is kept",
+            help="In the background; the result is kept",
         ) and start(duplicates.start, name, root, data.key, size):  # fmt: skip
             st.rerun()
+        st.caption(_effort(len(data)))
     else:
         _found(data)
     with st.expander("How it is done, and what the threshold means"):
@@ -61,7 +62,24 @@ def _progress(key: str) -> None:
         st.rerun()
     share = min(about.done / about.total, 1.0) if about.total else 0.0
     count = f" {about.done:,} of {about.total:,}" if about.total else ""
-    st.progress(share, f"{about.what or 'Starting'} …{count}")
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    bar.progress(share, f"{about.what or 'Starting'} …{count}")
+    stopping = duplicates.is_stopping(key)
+    if button.button("Stopping …" if stopping else "Stop", disabled=stopping) and start(duplicates.stop, key):
+        st.rerun()
+
+
+def _effort(count: int) -> str:
+    """How long the search takes, and how much memory."""
+    seconds, size = duplicates.effort(count)
+    takes = (
+        "some seconds" if seconds < 10
+        else f"about {seconds:.0f} seconds" if seconds < 100
+        else f"about {seconds / 60:.0f} minutes" if seconds < 6000
+        else f"about {seconds / 3600:.1f} hours"
+    )  # fmt: skip
+    memory = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+    return f"Every image with every other: {takes} and {memory} of memory for {count:,} images."
 
 
 def _found(data: Dataset) -> None:
