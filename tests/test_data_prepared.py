@@ -478,6 +478,28 @@ def test_a_killed_process_leaves_no_array(tmp_path: Path, monkeypatch: pytest.Mo
     assert not left[0].exists()
 
 
+def test_an_array_that_nobody_opens_makes_room(tmp_path: Path) -> None:
+    mine, other = person_folder(tmp_path / "mine", 12), person_folder(tmp_path / "other", 14)
+    arrays = {(root, size): data.load("folder", root, size) for root in (mine, other) for size in (8, 16, 24)}
+    folder = prepared.cache_root() / "prepared"
+    long_ago = time.time() - 30 * 24 * 3600
+    for array in arrays.values():
+        os.utime(folder / array.key / "kept.json", (long_ago, long_ago))
+    data.load("folder", mine, 16)  # in use
+    last = data.load("folder", mine, 32)
+    left = {path.name for path in folder.iterdir()}
+    assert left == {
+        last.key,
+        *(array.key for (root, size), array in arrays.items() if root == other or size == 16),
+    }
+    assert arrays[mine, 8].images.shape == (12, 16, 16, 3), "whoever has it open keeps it"
+    old = folder / arrays[other, 8].key / "kept.json"
+    old.write_text('{"broken": {}}')  # as an earlier version wrote it
+    os.utime(old, (long_ago, long_ago))
+    data.load("folder", mine, 40)
+    assert not old.exists()
+
+
 def test_two_processes_at_once_both_end_well(tmp_path: Path) -> None:
     root = person_folder(tmp_path / "set", 400)
     with start(root, "live", tmp_path / "cache") as one, start(root, "live", tmp_path / "cache") as two:

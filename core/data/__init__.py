@@ -170,7 +170,8 @@ def load(
     key = key_of(checksums(files, progress), size)
     if only_prepared and not is_kept(key, files, size):
         raise not_prepared
-    images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken)
+    origin = f"{name} {os.path.abspath(place(root or default_root(name)))}"
+    images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken, origin)
     if skipped:  # the same checksums, but other images than once these are mended
         key = key_of([key, *map(str, kept)], size)
     names = [names[i] for i in kept]

@@ -36,6 +36,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
 TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
 GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
+UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
 LISTED = 10  # names printed per list
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
 
@@ -274,8 +275,11 @@ def prepare(
     skip_broken: bool = False,
     progress: Progress | None = None,
     known_broken: Skipped = (),
+    origin: str = "",
 ) -> tuple[np.ndarray, np.ndarray, Skipped]:
     """All files as one array on the disk; nothing is decoded when `key` is there already.
+
+    A new array takes the place of those from the same origin that nobody has opened for weeks.
 
     Args:
         names: What the images are called in messages.
@@ -285,6 +289,7 @@ def prepare(
         skip_broken: Leave broken images out instead of raising.
         progress: Called with (done, total, what).
         known_broken: Images found unusable before, to be named in the same message.
+        origin: What data set they are of, and where it lies.
 
     Returns:
         images (n, size, size, 3) uint8 memory-mapped read-only, kept (n,) int64 indices into `files`,
@@ -296,8 +301,11 @@ def prepare(
     folder = cache_root() / "prepared" / key
     if not is_kept(key, files, size):
         _discard(folder)
-        _write(folder, names, files, size, skip_broken, progress, known_broken)
+        _write(folder, names, files, size, skip_broken, progress, known_broken, origin)
+        _drop_unused(folder.parent, origin)
     broken = _broken(folder)
+    with contextlib.suppress(OSError):
+        os.utime(folder / "kept.json")  # opened now
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
     if (known_broken or skipped) and not skip_broken:
         raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
@@ -395,6 +403,7 @@ def _write(
     skip_broken: bool,
     progress: Progress | None,
     known_broken: Skipped,
+    origin: str,
 ) -> None:
     rows = size * size * 3
     _make_place(folder.parent)
@@ -429,7 +438,8 @@ def _write(
             _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])
         with (partial / "images.npy").open("rb") as finished:
             os.fsync(finished.fileno())
-        write_atomic(partial / "kept.json", json.dumps({"broken": broken, "created": time.time()}))
+        about = {"broken": broken, "created": time.time(), "origin": origin}
+        write_atomic(partial / "kept.json", json.dumps(about))
 
 
 def _header(count: int, size: int) -> dict[str, object]:
@@ -455,3 +465,12 @@ def _make_place(folder: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - partial.stat().st_mtime > ABANDONED:
                 shutil.rmtree(partial)
+
+
+def _drop_unused(prepared: Path, origin: str) -> None:
+    """Delete what was not opened for weeks of this origin, or of none: an earlier version wrote that."""
+    for kept in prepared.glob("*/kept.json"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            same = json.loads(kept.read_text()).get("origin", origin) == origin
+            if same and time.time() - kept.stat().st_mtime > UNUSED:
+                _discard(kept.parent)
