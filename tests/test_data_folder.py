@@ -191,6 +191,7 @@ def test_rows_and_images_without_partner(root: Path) -> None:
         ("a.png,1,0\nb.JPG,0,1\n", "needs a first row that names each of its 2 label columns"),
         ("image,field,field\na,1,0\n", "names each of its 2 label columns once"),
         ("image,labels,source\na,field,me\nb,trees,you\n", "2 columns after the image, with 'field'"),
+        ('image,labels\na,"[1, 0, 1]"\nb,"[0, 0, 1]"\n', "0 and 1 of all labels in one column"),
         ("image\na\n", "has one column only"),
         ("", "is empty"),
         ("image,field\nx,1\ny,0\n", r"no row of labels.csv fits an image.*'x'.*'a.png'"),

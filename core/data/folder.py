@@ -201,6 +201,11 @@ def _separated(
         separator = " " if len(words) <= len(set(texts) - {""}) else ""
     parts = [_parts([text], f"{separator}\n") for text in texts]
     classes = sorted({part for labels in parts for part in labels})
+    if FLAGS.issuperset(classes) and any(len(set(labels)) < len(labels) for labels in parts):  # [1, 0, 1]
+        raise MaclError(
+            f"the label table {path} has the 0 and 1 of all labels in one column, which does not say which "
+            "label each is of: need one column for each label, or the names of those that an image has"
+        )
     place = {name: column for column, name in enumerate(classes)}
     labels = [[0] * len(classes) for _ in rows]
     for row, names in zip(labels, parts, strict=True):
