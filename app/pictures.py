@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import cache
+from app.data_view import start
 from app.names import dataset_title
 from app.thumbnails import Thumbnails
 from core.data import is_prepared, job
@@ -59,7 +60,8 @@ def _prepare(config: RunConfig) -> Thumbnails | None:
         return None
     if about.state == "failed":
         st.warning(f"Names and labels without pictures: {about.error}")
-        st.button("Look again", on_click=job.start, args=(*place, config.skip_broken))
+        if st.button("Look again") and start(job.start, *place, config.skip_broken):
+            st.rerun()
     else:
         _progress(config)
     return None

@@ -114,7 +114,7 @@ def key_of(data: bytes) -> str:
 
 def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
     """As `pixels`, in this very process; sets Pillow's own bound aside for ours."""
-    Image.MAX_IMAGE_PIXELS = None
+    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with quiet_decoding():
             check(data)
@@ -127,6 +127,8 @@ def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
         ) from None
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file
         raise MaclError(f"{reason(error)}: save the image anew, as a plain PNG or JPEG") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
 
 
 def check(data: bytes) -> None:
