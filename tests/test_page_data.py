@@ -156,6 +156,22 @@ def test_a_corrected_table_is_seen(tiny: Path, tmp_path: Path) -> None:
     assert before < airplanes() == 160
 
 
+def test_files_are_looked_at_again_when_they_have_changed(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def check(name: str, root: str | None) -> Any:
+        looks.append(name)
+        return data.check(name, root)
+
+    monkeypatch.setattr(cache, "check", check)
+    for files, times in (("first", 1), ("first", 1), ("changed", 2)):
+        monkeypatch.setattr(cache, "_files", lambda *place, files=files: files)
+        assert cache.checked("folder", str(tiny)).images == 160
+        assert len(looks) == times
+
+
 def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     mine = tmp_path / "mine"
@@ -169,7 +185,6 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     for file in moved:
         file.rename(mine / file.name)
     cache._files.clear()  # some seconds later
-    cache._checked.clear()
     page.run()
     assert job.status("folder", str(mine), SIZE).state == "none"
     assert "Prepare the images" in {button.label for button in page.button}
