@@ -145,9 +145,15 @@ def query_scores(run: Run) -> dict[str, np.ndarray]:
     return _query_scores(str(run.path))
 
 
-def results() -> list[report.Result]:
-    """What the comparison needs of all finished runs."""
-    return [_result(str(run.path)) for run in finished_runs()]
+def results() -> tuple[list[report.Result], list[str]]:
+    """What the comparison needs of all finished runs; and what is wrong with those that are damaged."""
+    found, wrong = [], []
+    for run in finished_runs():
+        try:
+            found.append(_result(str(run.path)))
+        except MaclError as error:
+            wrong.append(f"Left out: {error}")
+    return found, wrong
 
 
 def benchmarks() -> tuple[list[Benchmark], list[str]]:
@@ -304,8 +310,8 @@ def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]
 @lru_cache(maxsize=MOST_KNOWN)
 def _scores(path: str) -> dict[str, Any]:
     found = Run(Path(path)).scores()
-    if not found:
-        raise MaclError(f"{path} has no readable scores.json: copy the run again")
+    if wrong := report.flaw(found):
+        raise MaclError(f"{path} has no readable scores.json ({wrong}): copy the run again")
     return found
 
 

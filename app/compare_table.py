@@ -158,7 +158,7 @@ def protocol(rows: Sequence[Row]) -> str:
     """Preset and changes, seeds, sizes and device: what a reader needs to trust the numbers."""
     results = [result for row in rows for result in row.results]
     seeds = sorted({seed for row in rows for seed in row.seeds})
-    images = sorted({int(result.scores["images"]) for result in results if "images" in result.scores})
+    images = sorted({int(result.scores["images"]) for result in results if result.scores.get("images")})
     devices = sorted({str(result.scores["device"]) for result in results if "device" in result.scores})
     many = len(seeds) > 1
     parts = ["recorded"] if _all_recorded(rows) else []

@@ -12,6 +12,7 @@ from app.names import dataset_title, run_label
 from app.palette import loss_color
 from core import report
 from core.data import DATASETS, default_root
+from core.errors import MaclError
 from core.metrics import METRICS
 from core.runs import Run
 
@@ -32,7 +33,7 @@ def scenes() -> None:
 
 def glance() -> None:
     """What the recorded losses score, as bars between chance and what is possible; nothing without them."""
-    results = [result for result in cache.results() if result.recorded]
+    results = [result for result in cache.results()[0] if result.recorded]
     if not results:
         return
     rows = report.blocks(report.summary(results))[0]
@@ -96,5 +97,8 @@ def datasets() -> None:
 def _outcome(run: Run, word: str) -> str:
     if word not in ("finished", "recorded"):
         return word
-    medium = cache.scores(run)["metrics"][GLANCE]
+    try:
+        medium = cache.scores(run)["metrics"][GLANCE]
+    except MaclError:
+        return f"{word} · its scores are damaged: copy the run again"
     return f"{word} · {100 * medium:.1f} %" if medium is not None else word

@@ -80,7 +80,11 @@ def _steps(runs: list[Run]) -> None:
             st.page_link("../pages/compare.py", label="Compare their scores", query_params=ids)
             st.page_link("../pages/train.py", label="Open them on the Train page", query_params=ids)
         for run, column in zip(runs, st.columns(len(runs)), strict=True):
-            score = cache.scores(run)
+            try:
+                score = cache.scores(run)
+            except MaclError as error:
+                column.error(str(error))
+                continue
             with column.container(border=True):
                 st.markdown(f"**{run_label(run)}**")
                 cells = st.columns(len(SHOWN))

@@ -4,14 +4,16 @@ import streamlit as st
 
 from app import cache, compare_table
 from app.compare import blocks, figures, filters, view
+from app.words import plain
 from core import report
 
 st.title("Compare")
 st.caption("Retrieval quality of the losses on the test split, between chance and what is possible.")
+results, damaged = cache.results()
 benchmarks, wrong = cache.benchmarks()
-if wrong:
-    st.warning("\n\n".join(wrong))
-results = cache.results() + [result for found in benchmarks for result in found.results]
+if damaged or wrong:
+    st.warning("\n\n".join(map(plain, damaged + wrong)))
+results = results + [result for found in benchmarks for result in found.results]
 if not results:
     st.info("No finished run yet. Train two losses, then see here how they differ.")
     st.page_link("../pages/train.py", label="Open the Train page")

@@ -127,7 +127,7 @@ def test_the_table_is_what_the_runs_scored() -> None:
 @pytest.mark.usefixtures("two")
 def test_csv_and_latex_say_the_same_numbers() -> None:
     page = compare()
-    rows = report.summary(cache.results())
+    rows = report.summary(cache.results()[0])
     assert page.code[0].value == report.to_latex(rows).strip()
     frame = pd.read_csv(io.StringIO(report.to_csv(rows)))
     for line, row in zip(frame.itertuples(), table(page)[1:], strict=True):
@@ -192,7 +192,8 @@ def test_tables_by_data_set_and_protocol_and_names_of_folders_are_escaped(
 def test_own_data_sets_come_before_the_demo_set_and_the_recorded() -> None:
     def changed(recorded: bool = False, **fields: object) -> list[report.Result]:
         return [
-            replace(r, recorded=recorded, config=r.config.model_copy(update=fields)) for r in cache.results()
+            replace(r, recorded=recorded, config=r.config.model_copy(update=fields))
+            for r in cache.results()[0]
         ]
 
     rows = report.summary(
@@ -237,7 +238,7 @@ def test_links_name_runs_of_one_seed(another: Callable[..., None]) -> None:
 def test_the_figure_holds_every_seed_and_both_lines(another: Callable[..., None]) -> None:
     another("z1", seed=1)
     another("z2", dataset="demo", data_root=None)
-    rows = report.summary(cache.results())
+    rows = report.summary(cache.results()[0])
     blocks = report.blocks(rows)
     figure = scores.dots(blocks, "wap", ["a", "b"], compare_table.label, compare_table.color)
     means = [trace for trace in figure.data if trace.marker.size > 10]
@@ -477,6 +478,46 @@ def test_a_damaged_benchmark_is_named_and_takes_nothing_else_away(two: Path) -> 
     page = compare()
     assert "summary.json" in page.warning[0].value
     assert table(page) == whole
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("scores.json", '{"metrics": {', "damaged"),
+        ("scores.json", '{"metrics": {}, "chance": {}, "oracle": {}}', "no map_sim in metrics"),
+        ("splits.json", '{"train": [', "splits.json is damaged"),
+    ],
+)
+def test_a_damaged_run_is_named_and_takes_nothing_else_away(
+    another: Callable[..., None], two: Path, file: str, content: str, said: str
+) -> None:
+    whole = table(compare())
+    another("z1", seed=1)
+    scores = json.loads((two / "z1" / "scores.json").read_text())
+    scores.pop("train_images", None)  # then they are counted in the split
+    (two / "z1" / "scores.json").write_text(json.dumps(scores))
+    (two / "z1" / file).write_text(content)
+    page = compare()
+    warning = page.warning[0].value.replace("\\", "")
+    assert re.search(f"Left out: .*z1/{file} ", warning)
+    assert said in warning
+    assert table(page) == whole
+
+
+@pytest.mark.usefixtures("two")
+def test_a_benchmark_that_lacks_numbers_is_named_and_takes_nothing_else_away(
+    recorded: Path, two: Path
+) -> None:
+    whole = table(compare())
+    folder = two / "benchmarks" / "mine"
+    folder.mkdir(parents=True)
+    for part in ("chance", "metrics"):
+        held = json.loads((recorded / "small.json").read_text())
+        held["runs"][0]["scores"][part].pop("wap")
+        (folder / "summary.json").write_text(json.dumps(held))
+        page = compare()
+        assert f"no wap in {part} of dlrsd-macl-0" in page.warning[0].value.replace("\\", "")
+        assert table(page) == whole
 
 
 def in_benchmark(name: str, about: dict[str, Any], recorded: bool = False) -> Benchmark:

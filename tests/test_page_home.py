@@ -131,6 +131,15 @@ def test_a_place_that_may_not_be_looked_at_takes_nothing_down(
     assert not home().exception
 
 
+@pytest.mark.parametrize("content", ['{"metrics": {', '{"metrics": {}, "chance": {}, "oracle": {}}'])
+def test_a_run_whose_scores_are_damaged_takes_nothing_down(pair: list[Run], content: str) -> None:
+    pair[1].mark("scores.json", content)
+    page = home(quick=[run.id for run in pair])
+    assert not page.exception
+    assert "copy the run again" in page.error[0].value
+    assert any("its scores are damaged" in caption.value for caption in page.caption)
+
+
 def test_a_failed_quick_start_says_why(pair: list[Run]) -> None:
     (pair[1].path / "scores.json").unlink()
     pair[1].mark("error.txt", "no space left on the device")

@@ -391,3 +391,17 @@ def compiled(tables: str, folder: Path) -> str:
     assert (folder / "table.pdf").stat().st_size > 1000
     assert "Missing character" not in (folder / "table.log").read_text(errors="replace")
     return log
+
+
+def test_scores_are_whole_or_it_is_said_what_is_wrong() -> None:
+    whole = result("macl", metrics={"map_hard": None}).scores | {"images": 9, "training_s": None}
+    assert report.flaw(whole) == ""
+    part = whole["metrics"]
+    for changed, said in (
+        ({"chance": None}, "no chance"),
+        ({"metrics": {key: part[key] for key in part if key != "wap"}}, "no wap in metrics"),
+        ({"metrics": part | {"wap": "0.5"}}, "wap in metrics is '0.5', no number"),
+        ({"oracle": whole["oracle"] | {"ndcg": float("nan")}}, "ndcg in oracle is nan, no number"),
+        ({"images": "many"}, "images is 'many', no number"),
+    ):
+        assert report.flaw(whole | changed) == said

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MaclError
-from core.report import Result
+from core.report import Result, flaw
 from core.runs import RunConfig
 
 FILE = "summary.json"
@@ -94,9 +94,11 @@ def config_of(row: Mapping[str, Any], place: str | None = None) -> RunConfig:
 
 def _check(row: Mapping[str, Any], splits: Mapping[str, Any], sources: int) -> None:
     config_of(row)
-    if not isinstance(row["run"], str) or not isinstance(row["scores"]["metrics"], dict):
-        raise TypeError("need the run's name and its metrics")
+    if not isinstance(row["run"], str) or not isinstance(row["scores"], dict):
+        raise TypeError("need the run's name and its scores")
     if not isinstance(splits[row["split"]], dict):
         raise TypeError(f"need what {row['split']} is")
+    if wrong := flaw(splits[row["split"]] | row["scores"]):
+        raise MaclError(f"{wrong} of {row['run']}")
     if "source" in row and row["source"] not in range(sources):
         raise MaclError(f"need a source below {sources}, got {row['source']!r}")

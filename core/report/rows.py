@@ -1,8 +1,9 @@
 """Rows of the comparison: mean ± std over seeds, best and second, chance and oracle."""
 
+import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,11 +44,33 @@ def read(run: Run) -> Result:
         MaclError: If its configuration or its scores cannot be read.
     """
     scores = run.scores()
-    if lacking := [part for part in ("metrics", "chance", "oracle") if part not in scores]:
-        raise MaclError(f"{run.path / 'scores.json'} is damaged (no {lacking[0]}): copy the run again")
+    if wrong := flaw(scores):
+        raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again")
     if "train_images" not in scores:
         scores["train_images"] = len(run.splits().get("train", ()))
     return Result(run.id, run.config, scores, run.recorded)
+
+
+def flaw(scores: Mapping[str, Any]) -> str:
+    """What is wrong with the scores of a run; empty if nothing.
+
+    Needed are metrics, chance and oracle, the seven keys each, and numbers or None wherever numbers belong.
+    """
+    for part in ("metrics", "chance", "oracle"):
+        values = scores.get(part)
+        if not isinstance(values, Mapping):
+            return f"no {part}"
+        for key in METRICS:
+            if key not in values:
+                return f"no {key} in {part}"
+            if not _is_number(values[key]):
+                return f"{key} in {part} is {values[key]!r}, no number"
+    sizes = [name for name in ("images", "train_images", "training_s") if not _is_number(scores.get(name))]
+    return f"{sizes[0]} is {scores[sizes[0]]!r}, no number" if sizes else ""
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))
 
 
 @dataclass
