@@ -405,3 +405,39 @@ def test_scores_are_whole_or_it_is_said_what_is_wrong() -> None:
         ({"images": "many"}, "images is 'many', no number"),
     ):
         assert report.flaw(whole | changed) == said
+
+
+def of_seeds(loss: str, seeds: range, **fields: Any) -> list[Result]:
+    """Results whose scores are those of their seed alone, whatever other tests have drawn."""
+    return [paired(loss, seed, 0.5, **fields) for seed in seeds]
+
+
+def test_files_say_of_how_many_seeds_a_row_is_where_rows_differ() -> None:
+    rows = report.summary(of_seeds("macl", range(2)) + of_seeds("oml", range(10)))
+    latex, markdown = report.to_latex(rows), report.to_markdown(rows)
+    for text in (latex, markdown):
+        assert "over the seeds given" in text
+        assert "Rows differ in their seeds and so in their test images." in text
+        assert all(text.count(name) == 1 for name in ("MACL (n = 2)", "OML (n = 10)", "chance (n = 10)"))
+    alike = report.summary(of_seeds("macl", range(2)) + of_seeds("oml", range(2)))
+    assert "mean and standard deviation over seeds 0, 1." in report.to_latex(alike)
+    assert "n =" not in report.to_latex(alike) + report.to_markdown(alike)
+
+
+def test_recorded_rows_are_marked_in_every_file_that_holds_own_rows_beside_them() -> None:
+    came = of_seeds("oml", range(2), recorded=True, folder=False)
+    rows = report.summary(of_seeds("macl", range(2)) + came)
+    for text in (report.to_csv(rows), report.to_latex(rows), report.to_markdown(rows), report.to_text(rows)):
+        assert "OML, recorded" in text
+        assert "MACL, recorded" not in text
+    assert "recorded" not in report.to_markdown(report.summary(came))
+
+
+def test_files_with_published_values_say_what_to_keep_in_mind() -> None:
+    rows = report.summary(of_seeds("macl", range(2)) + of_seeds("macl", range(2), dataset="ucm"))
+    for text in (report.to_latex(rows, paper=True), report.to_markdown(rows, paper=True)):
+        assert text.count("Table 4 of the MACL paper, there with ResNet-18") == 1
+        assert "a reference, no target." in text
+    assert "no target" not in report.to_latex(rows) + report.to_markdown(rows)
+    variant = report.summary(of_seeds("macl", range(2), params={"alpha": 2.0}))
+    assert "no target" not in report.to_markdown(variant, paper=True)

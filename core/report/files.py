@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from core import spreadsheet
 from core.metrics import METRICS
-from core.report.paper import published
+from core.report.paper import published, warning
 from core.report.rows import Row, blocks
 
 LONG = 24  # characters of a method
+OTHERS = "Rows differ in their seeds and so in their test images."
 TEST = "corrected resampled t-test over seeds, Holm, 5 %"
 
 
@@ -58,14 +59,16 @@ def _latex(block: list[Row], paper: bool) -> str:
     seeds = sorted({seed for row in block for seed in row.seeds})
     over = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     name, base = f"{' '.join(block[0].dataset.split())}, {block[0].protocol}", _baseline(block)
+    given = "the seeds given ($n$)" if _differ(block) else over
     caption = f"{_tex(name)}: percent, " + (
-        f"mean and standard deviation over {over}." if len(seeds) > 1 else f"{over}."
+        f"mean and standard deviation over {given}." if len(seeds) > 1 else f"{over}."
     )
+    caption += f" {OTHERS}" if _differ(block) else ""
     caption += r" Best mean bold, second underlined."
     if base:
         caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)})."
     # long names take a second line, so that the table fits between the margins
-    first = "l" if max(len(row.name) for row in block) <= LONG else "p{31mm}"
+    first = "l" if max(len(_method(row, block)) for row in block) <= LONG else "p{31mm}"
     lines = [
         f"% {name}, {over}; needs \\usepackage{{booktabs}}",
         r"\begin{table*}",
@@ -77,7 +80,7 @@ def _latex(block: list[Row], paper: bool) -> str:
         r"\midrule",
     ]
     for row in block:
-        cells = [_tex(row.name)]
+        cells = [_tex(_method(row, block))]
         for key in METRICS:
             mean, _, spread = cell(row, key).replace("–", "--").partition(" ± ")
             marks = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}
@@ -89,7 +92,10 @@ def _latex(block: list[Row], paper: bool) -> str:
             lines.append(
                 " & ".join([r"\quad published", *(_decimals(known[key]) for key in METRICS)]) + r" \\"
             )
-    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table*}"]
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if note := _caution(block, paper):
+        lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{{_tex(note)}}}")
+    lines.append(r"\end{table*}")
     return "\n".join(lines) + "\n"
 
 
@@ -143,13 +149,19 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
         lines.append("|---" + "|---:" * len(METRICS) + "|")
         for row in block:
             lines.append(
-                "| " + " | ".join([_line(row.name), *(_markdown(row, key) for key in METRICS)]) + " |"
+                "| "
+                + " | ".join([_line(_method(row, block)), *(_markdown(row, key) for key in METRICS)])
+                + " |"
             )
             if paper and (known := published(row)):
                 values = [_decimals(known[key]) for key in METRICS]
                 lines.append("| " + " | ".join(["– published", *values]) + " |")
+        if _differ(block):
+            lines += ["", f"Mean ± standard deviation over the seeds given (n). {OTHERS}"]
         if base := _baseline(block):
             lines += ["", f"Superscript + better, − worse than {_line(base)} ({TEST})."]
+        if note := _caution(block, paper):
+            lines += ["", note]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
@@ -170,6 +182,20 @@ def _markdown(row: Row, key: str) -> str:
 
 def _baseline(block: list[Row]) -> str:
     return next((row.name for row in block if row.baseline), "")
+
+
+def _differ(block: list[Row]) -> bool:
+    return len({row.seeds for row in block}) > 1
+
+
+def _method(row: Row, block: list[Row]) -> str:
+    """Name of a row, with its number of seeds where the rows of its block differ in them."""
+    return f"{row.name} (n = {len(row.seeds)})" if _differ(block) else row.name
+
+
+def _caution(block: list[Row], paper: bool) -> str:
+    """What to keep in mind of the published values of a table; empty where it shows none."""
+    return warning(block) if paper and any(published(row) for row in block) else ""
 
 
 def _verdict(row: Row, key: str) -> str:

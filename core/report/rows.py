@@ -86,7 +86,7 @@ class Row:
         values: Metric to mean and standard deviation in percent; a metric that no run has is left out.
         rank: Metric to 1 (best of the block) or 2 (second); reference rows have none.
         results: The runs behind the row, in the order of `seeds`; for a reference row one run per seed.
-        name: The method, with "recorded" where the block holds a person's own row of it too.
+        name: The method, with "recorded" where the block holds a person's own rows too.
         baseline: The others of its block are compared with this row.
         against: Metric to the comparison with the baseline; empty without one.
     """
@@ -184,9 +184,9 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         ]
         order = list(LOSSES)
         block.sort(key=lambda row: (order.index(row.loss), row.method, row.recorded))
-        own = {row.method for row in block if not row.recorded}
+        mixed = any(not row.recorded for row in block)
         for row in block:
-            if row.recorded and row.method in own:
+            if row.recorded and mixed:
                 row.name = f"{row.method}, recorded"
         _rank(block)
         by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
