@@ -11,7 +11,7 @@ from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
 from core.losses import LOSSES
 from core.metrics import METRICS
-from core.report import Row, blocks, pin, published
+from core.report import Row, blocks, moved, pin, published
 from core.runs import PRESETS
 from core.significance import Comparison, p_value
 
@@ -162,13 +162,15 @@ def protocol(rows: Sequence[Row]) -> str:
     devices = sorted({str(result.scores["device"]) for result in results if "device" in result.scores})
     many = len(seeds) > 1
     parts = ["recorded"] if _all_recorded(rows) else []
-    parts += [rows[0].protocol, f"seeds {_span(seeds)}: mean ± std" if many else f"seed {seeds[0]}"]
+    parts += [rows[0].protocol, f"{_seeds(seeds)}: mean ± std" if many else _seeds(seeds)]
     if images:
         parts.append(f"{'–'.join(str(n) for n in sorted({images[0], images[-1]}))} test images")
     if devices:
         parts.append("; ".join(devices))
     if len({row.seeds for row in rows}) > 1:
         parts.append("rows differ in their seeds and so in their test images")
+    if changed := moved(rows):
+        parts.append(f"the data changed between the rows: other test images at {_seeds(changed)}")
     return " · ".join(parts)
 
 
@@ -249,7 +251,7 @@ def _against(found: Comparison) -> str:
     """The difference with its mark; interval and p-value for those who point at it."""
     sign, words = SIGNS[found.verdict]
     if not found.seeds:
-        return '<span class="against unknown" title="no seed in common">–</span>'
+        return f'<span class="against unknown" title="{found.lack}">–</span>'
     about = f"{words}; seeds in common: {len(found.seeds)}"
     if found.verdict != "unknown":
         interval = f"{found.test.low:+.2f} to {found.test.high:+.2f}"
@@ -263,6 +265,10 @@ def _against(found: Comparison) -> str:
 
 def _published(known: dict[str, float], key: str) -> str:
     return f'<span class="published">paper {known[key]:.2f}</span>' if known else ""
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seeds {_span(seeds)}" if len(seeds) > 1 else f"seed {seeds[0]}"
 
 
 def _span(seeds: Sequence[int]) -> str:

@@ -90,11 +90,22 @@ class Comparison:
         seeds: Those that both have, with the same test images.
         test: Of the differences, method − baseline.
         holm: Its p-value adjusted for all comparisons of the table in this metric; nan without a test.
+        moved: Seeds that both have, but with other test images.
+        empty: Seeds that both have with the same test images, of which none counts as a query.
     """
 
     seeds: tuple[int, ...]
     test: Estimate
     holm: float
+    moved: tuple[int, ...] = ()
+    empty: tuple[int, ...] = ()
+
+    @property
+    def lack(self) -> str:
+        """Why there is no seed to compare, in words."""
+        if self.moved:
+            return "the same seeds, but other test images"
+        return "no value on the common seeds" if self.empty else "no seed in common"
 
     @property
     def verdict(self) -> Verdict:
@@ -128,14 +139,12 @@ def sentence(name: str, baseline: str, found: Comparison) -> str:
     """What may be concluded about one method, in plain words with the numbers."""
     n, test = len(found.seeds), found.test
     if n == 0:
-        return (
-            f"{name} and {baseline} have no seed in common: nothing may be concluded. "
-            "Train both with the same seeds."
-        )
+        return f"{name} and {baseline} have {found.lack}: nothing may be concluded.{_advice([found])}"
     if found.verdict == "unknown":
         return (
             f"Nothing may be concluded about {name} and {baseline}: {_seeds(n)} in common, and "
             f"a spread needs at least {ENOUGH}. Two seeds of one and the same loss can differ as much."
+            + (_advice([found]) if found.moved or found.empty else "")
         )
     numbers = f"95 % interval {_signed(test.low)} to {_signed(test.high)}, {p_value(found.holm)} after Holm"
     if found.verdict == "same":
@@ -163,9 +172,16 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
     known = [comparison for _, comparison in found if comparison.verdict != "unknown"]
     if not known:
         most = max((len(comparison.seeds) for _, comparison in found), default=0)
+        lacking = [comparison for _, comparison in found if comparison.moved or comparison.empty]
+        if lacking and not most:
+            return (
+                f"{metric}: nothing may be concluded about {baseline} and the others, which have "
+                f"{lacking[0].lack}.{_advice(lacking)}"
+            )
         return (
             f"{metric}: nothing may be concluded about {baseline} and the others from {_seeds(most)} in "
             f"common. At least {ENOUGH} are needed to see how much a difference varies; 10 are a good number."
+            + _advice(lacking)
         )
     counts = sorted({len(comparison.seeds) for comparison in known})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
@@ -177,7 +193,22 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
         parts.append(f"{_listed(names)} cannot be told from {baseline}")
     if names := groups["unknown"]:
         parts.append(f"about {_listed(names)} nothing may be concluded (fewer than {ENOUGH} seeds in common)")
-    return f"{metric}, on these {seeds} seeds: " + "; ".join(parts) + "."
+    lacking = [comparison for _, comparison in found if comparison.verdict == "unknown"]
+    advice = _advice([comparison for comparison in lacking if comparison.moved or comparison.empty])
+    return f"{metric}, on these {seeds} seeds: " + "; ".join(parts) + "." + advice
+
+
+def _advice(found: Sequence[Comparison]) -> str:
+    """What to do about comparisons that lack seeds; empty without any."""
+    if not found:
+        return ""
+    if any(comparison.moved for comparison in found):
+        seeds = sorted({seed for comparison in found for seed in comparison.moved})
+        word = "seed" if len(seeds) == 1 else "seeds"
+        return f" At {word} {_listed([*map(str, seeds)])} the data changed between them: train again."
+    if any(comparison.empty for comparison in found):
+        return " Of the test images of these seeds none counts as a query of this metric."
+    return " Train both with the same seeds."
 
 
 def p_value(p: float) -> str:

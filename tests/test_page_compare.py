@@ -279,6 +279,16 @@ def test_a_baseline_shows_differences_marks_and_what_they_mean() -> None:
     assert html.count('<span class="unseen"> better</span>') == len(METRICS)
 
 
+def test_the_table_says_where_the_data_changed_between_its_rows() -> None:
+    changed = [replace(result, scores={**result.scores, "images": 400}) for result in HIGH]
+    (rows,) = compare_table.arranged(report.summary(LOW + changed), View(baseline="MACL"))
+    html = compare_table.block(rows, View(baseline="MACL"), "DLRSD")
+    assert "the data changed between the rows: other test images at seeds 0–3" in html
+    assert html.count('title="the same seeds, but other test images"') == len(METRICS)
+    (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(baseline="MACL"))
+    assert "changed" not in compare_table.block(rows, View(baseline="MACL"), "DLRSD")
+
+
 def test_the_best_stand_first_between_oracle_and_chance() -> None:
     (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(metric="wap", best_first=True))
     assert [row.loss for row in rows] == ["oracle", "oml", "macl", "chance"]

@@ -17,8 +17,9 @@ from core import report
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Result, Row
+from core.report.labels import label_table
 from core.runs import RunConfig
-from core.significance import corrected_t, holm
+from core.significance import conclusion, corrected_t, holm, sentence
 
 RNG = np.random.default_rng(0)
 
@@ -441,3 +442,45 @@ def test_files_with_published_values_say_what_to_keep_in_mind() -> None:
     assert "no target" not in report.to_latex(rows) + report.to_markdown(rows)
     variant = report.summary(of_seeds("macl", range(2), params={"alpha": 2.0}))
     assert "no target" not in report.to_markdown(variant, paper=True)
+
+
+def test_the_same_seeds_on_other_test_images_are_told_from_no_common_seed() -> None:
+    """Labels or archive have changed between two losses: the way out is no other seed."""
+    runs = of_seeds("macl", range(4)) + of_seeds("oml", range(4)) + of_seeds("lmsc", range(4, 8))
+    for found in runs[4:8]:
+        found.scores["images"] = 400
+    rows = by_method(pinned(runs, "MACL"))
+    oml, lmsc = (rows[name].against["wap"] for name in ("OML", "LMsc"))
+    assert (oml.seeds, oml.moved) == ((), (0, 1, 2, 3))
+    assert sentence("OML", "MACL", oml) == (
+        "OML and MACL have the same seeds, but other test images: nothing may be concluded. "
+        "At seeds 0, 1, 2 and 3 the data changed between them: train again."
+    )
+    assert (lmsc.seeds, lmsc.moved) == ((), ())
+    assert "no seed in common: nothing may be concluded. Train both" in sentence("LMsc", "MACL", lmsc)
+    assert conclusion("MACL", "wAP@100", [("OML", oml)]) == (
+        "wAP@100: nothing may be concluded about MACL and the others, which have the same seeds, but other "
+        "test images. At seeds 0, 1, 2 and 3 the data changed between them: train again."
+    )
+    assert report.moved(list(rows.values())) == [0, 1, 2, 3]
+
+
+def test_a_metric_without_queries_is_told_from_no_common_seed() -> None:
+    runs = of_seeds("macl", range(3)) + of_seeds("oml", range(3))
+    for found in runs:
+        found.scores["metrics"]["map_hard"] = None
+    found = by_method(pinned(runs, "MACL"))["OML"].against["map_hard"]
+    assert found.empty == (0, 1, 2)
+    said = sentence("OML", "MACL", found)
+    assert "no value on the common seeds" in said
+    assert "none counts as a query" in said
+    assert "Train both" not in said
+
+
+def test_labels_are_compared_on_the_same_test_images_only() -> None:
+    runs = of_seeds("macl", range(2)) + of_seeds("oml", range(2))
+    runs[2].scores["images"] = 400
+    quality = {run.id: {"tree": 0.9 - run.config.seed / 2} for run in runs[:2]}
+    quality |= {run.id: {"tree": 0.8} for run in runs[2:]}
+    table = label_table(pinned(runs, "MACL"), quality, {"tree": 10})
+    np.testing.assert_allclose(table.values, [[40]])  # of seed 1 alone

@@ -1,6 +1,6 @@
 """The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
 
-from core.report.baseline import named, pin
+from core.report.baseline import moved, named, pin
 from core.report.files import aligned, cell, to_csv, to_latex, to_markdown, to_text
 from core.report.paper import published, warning
 from core.report.rows import (
@@ -26,6 +26,7 @@ __all__ = [
     "dataset_name",
     "flaw",
     "method_name",
+    "moved",
     "named",
     "pin",
     "protocol_name",

@@ -1,7 +1,7 @@
 """A block of the comparison against one of its rows."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from core.losses import LOSSES
 from core.metrics import METRICS
@@ -32,12 +32,12 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
     for key in METRICS:
         pairs = [_pairs(baseline, row, key) for row in others]
         found = compare(
-            [[_difference(pair, key) for pair in row] for row in pairs],
-            [_ratio(row) for row in pairs],
-            [[ours.config.seed for ours, _ in row] for row in pairs],
+            [[_difference(pair, key) for pair in row.kept] for row in pairs],
+            [_ratio(row.kept) for row in pairs],
+            [[ours.config.seed for ours, _ in row.kept] for row in pairs],
         )
-        for comparisons, comparison in zip(against, found, strict=True):
-            comparisons[key] = comparison
+        for comparisons, comparison, row in zip(against, found, pairs, strict=True):
+            comparisons[key] = replace(comparison, moved=tuple(row.moved), empty=tuple(row.empty))
     filled = iter(against)
     return [
         replace(row, baseline=row is baseline)
@@ -62,19 +62,44 @@ def named(block: Sequence[Row], name: str) -> Row | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _pairs(baseline: Row, row: Row, key: str) -> list[Pair]:
+def common(baseline: Row, row: Row) -> list[Pair]:
+    """The results of two rows by the seeds that both have, whatever their test images."""
     theirs = {result.config.seed: result for result in row.results}
-    pairs = [
+    return [
         (result, theirs[result.config.seed]) for result in baseline.results if result.config.seed in theirs
     ]
-    return [
-        (a, b)
-        for a, b in pairs
-        if a.scores["metrics"][key] is not None and b.scores["metrics"][key] is not None and _one_split(a, b)
-    ]
 
 
-def _one_split(a: Result, b: Result) -> bool:
+def moved(block: Sequence[Row]) -> list[int]:
+    """The seeds of a block at which its rows have different test images: the data changed between them."""
+    first: dict[int, Result] = {}
+    results = [result for row in block if not row.reference for result in row.results]
+    pairs = [(first.setdefault(result.config.seed, result), result) for result in results]
+    return sorted({a.config.seed for a, b in pairs if a is not b and not one_split(a, b)})
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """The pairs of two rows that count for a metric, and the common seeds that do not."""
+
+    kept: list[Pair]
+    moved: list[int]
+    empty: list[int]
+
+
+def _pairs(baseline: Row, row: Row, key: str) -> _Pairs:
+    found = _Pairs([], [], [])
+    for ours, theirs in common(baseline, row):
+        if not one_split(ours, theirs):
+            found.moved.append(ours.config.seed)
+        elif any(result.scores["metrics"][key] is None for result in (ours, theirs)):
+            found.empty.append(ours.config.seed)
+        else:
+            found.kept.append((ours, theirs))
+    return found
+
+
+def one_split(a: Result, b: Result) -> bool:
     """Whether two results stand on the same test images: as many, and as hard for a random order."""
     if a.scores.get("images") != b.scores.get("images"):
         return False

@@ -148,11 +148,8 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
         lines.append("| " + " | ".join(["method", *METRICS.values()]) + " |")
         lines.append("|---" + "|---:" * len(METRICS) + "|")
         for row in block:
-            lines.append(
-                "| "
-                + " | ".join([_line(_method(row, block)), *(_markdown(row, key) for key in METRICS)])
-                + " |"
-            )
+            cells = [_line(_method(row, block)), *(_markdown(row, key) for key in METRICS)]
+            lines.append("| " + " | ".join(cells) + " |")
             if paper and (known := published(row)):
                 values = [_decimals(known[key]) for key in METRICS]
                 lines.append("| " + " | ".join(["– published", *values]) + " |")

@@ -8,6 +8,7 @@ import numpy as np
 
 from core.metrics import by_rarity
 from core.metrics.ranking import Floats
+from core.report.baseline import common, one_split
 from core.report.rows import Row
 
 Key = TypeVar("Key", bound=Hashable)  # of a column: a label, or a number of labels
@@ -94,7 +95,8 @@ def _compared(
         mine = _by_seed(row, quality, keys)
         if base is not None:
             theirs = _by_seed(base, quality, keys)
-            mine = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys()}
+            same = {ours.config.seed for ours, other in common(base, row) if one_split(ours, other)}
+            mine = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys() & same}
         if mine:
             values[i] = _mean(np.stack([mine[seed] for seed in sorted(mine)]))
     return shown, values, base is not None
