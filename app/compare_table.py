@@ -9,9 +9,8 @@ from pathlib import Path
 from app import names
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
-from core.losses import LOSSES
 from core.metrics import METRICS
-from core.report import Row, blocks, moved, pin, published
+from core.report import Row, blocks, moved, named, pin, published
 from core.runs import PRESETS
 from core.significance import Comparison, p_value
 
@@ -85,7 +84,7 @@ def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:
     """Blocks in the order of the page, with their rows in the order of the view and the baseline pinned."""
     found = []
     for block in ordered(rows):
-        base = _baseline(block, view.baseline)
+        base = named(block, view.baseline)
         block = pin(block, base) if base else block
         if view.best_first:
             place = {"chance": 2, "oracle": 0}  # falling, the two references included
@@ -95,15 +94,6 @@ def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:
             )
         found.append(block)
     return found
-
-
-def _baseline(block: Sequence[Row], name: str) -> Row | None:
-    """The row of that label; else the only one of its loss, such as its tuned variant in another study."""
-    methods = [row for row in block if not row.reference]
-    title = name.removesuffix(", recorded").partition(" (")[0]
-    alike = [row for row in methods if LOSSES[row.loss].title == title]
-    exact = [row for row in alike if label(row) == name]
-    return exact[0] if exact else alike[0] if len(alike) == 1 else None
 
 
 def by_method(found: Sequence[Sequence[Row]]) -> dict[str, list[Row]]:

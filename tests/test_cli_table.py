@@ -115,6 +115,12 @@ def test_own_benchmarks_are_in_the_table(root: Path, capsys: pytest.CaptureFixtu
 def test_what_is_not_there_is_named(root: Path) -> None:
     with pytest.raises(MaclError, match="need one of LBase, OML, MACL or a key"):
         table(root, "--recorded", "--baseline", "LMsc")
+    for name in ("OML (temperature=0.5)", "MACL (typo", "MACL (alpha=9)"):
+        with pytest.raises(
+            MaclError, match=r"--baseline: need one of LBase, OML, MACL or .*, got 'M?O?"
+        ) as said:
+            table(root, "--recorded", "--baseline", name)
+        assert str(said.value).endswith(f"got {name!r}")
     with pytest.raises(MaclError, match="--metric: need one of map_sim"):
         table(root, "--metric", "accuracy")
     with pytest.raises(MaclError, match=r"--dataset: need one of demo, dlrsd, .*, got 'dlrds'"):

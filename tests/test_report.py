@@ -484,3 +484,33 @@ def test_labels_are_compared_on_the_same_test_images_only() -> None:
     quality |= {run.id: {"tree": 0.8} for run in runs[2:]}
     table = label_table(pinned(runs, "MACL"), quality, {"tree": 10})
     np.testing.assert_allclose(table.values, [[40]])  # of seed 1 alone
+
+
+def test_only_another_temperature_stands_for_a_baseline_that_is_not_there() -> None:
+    def found(name: str, *losses: str, **params: Any) -> str:
+        runs = [run for loss in losses for run in of_seeds(loss, range(2), params=params)]
+        row = report.named(report.summary(runs), name)
+        return row.name if row else ""
+
+    assert found("OML (temperature=0.5)", "oml") == "OML"
+    assert found("oml", "oml", temperature=0.5) == found("OML", "oml", temperature=0.5) != ""
+    assert found("MACL (tau_scale=0.5)", "macl", tau_scale=2.0) == "MACL (tau_scale=2)"
+    assert found("MACL (τ=0.5, α=2)", "macl", tau_scale=2.0) == ""
+    for name in ("MACL (typo", "MACL (typo)", "MACL (alpha=9)", "MACL (denominator=own)", "LMsc", ""):
+        assert found(name, "macl") == "", name
+    assert found("macl", "macl", denominator="own") == ""
+    assert found("MACL (α=2)", "macl", alpha=2.0) == "MACL (alpha=2)"
+
+
+def test_a_recorded_baseline_is_a_recorded_one() -> None:
+    own, came = of_seeds("oml", range(2)), of_seeds("oml", range(2), recorded=True)
+    for runs, name, wanted in (
+        (own + came, "OML", "OML"),
+        (own + came, "OML, recorded", "OML, recorded"),
+        (came, "OML, recorded", "OML"),
+        (came + of_seeds("macl", range(2)), "OML", "OML, recorded"),
+    ):
+        row = report.named(report.summary(runs), name)
+        assert row is not None
+        assert row.name == wanted
+    assert report.named(report.summary(own), "OML, recorded") is None

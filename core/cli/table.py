@@ -96,7 +96,8 @@ def table(
 def pinned(rows: list[Row], name: str) -> list[Row]:
     """The rows with every block that has it compared with the baseline; MaclError if no block has it."""
     found = [(block, report.named(block, name)) for block in report.blocks(rows)]
-    if all(base is None for _, base in found):
+    whole = "(" in name  # a name with parameters has to be one of the table, to the letter
+    if all(report.named(block, name, variant=not whole) is None for block, _ in found):
         if several := ambiguous(rows, name):
             raise MaclError(f"--baseline: {several}")
         names = first_of(row.name for row in rows if not row.reference)

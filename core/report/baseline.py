@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from core.losses import LOSSES
 from core.metrics import METRICS
-from core.report.rows import Result, Row
+from core.report.rows import RECORDED, Result, Row
 from core.significance import Comparison, compare
 
 SAME = 2e-6  # chance of one and the same test split agrees to this: recorded results are rounded
@@ -47,19 +47,43 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
     ]
 
 
-def named(block: Sequence[Row], name: str) -> Row | None:
-    """The row of that name, or of that key of a loss with default parameters.
+def named(block: Sequence[Row], name: str, variant: bool = True) -> Row | None:
+    """The row of that name, its parameters by name or symbol; or of that key of a loss, with its defaults.
 
-    Else the only one of its loss, such as its tuned variant in another study; None if the block has none.
+    Else the only one of its loss, if nothing but the temperature differs, such as its tuned variant in
+    another study; None if the block has none.
+
+    Args:
+        block: Rows of one data set and protocol.
+        name: As the table or the page names it, or the key of a loss.
+        variant: Take one of another temperature too.
     """
-    methods = [row for row in block if not row.reference]
-    title = name.removesuffix(", recorded").partition(" (")[0]
-    alike = [row for row in methods if name == row.loss or title == LOSSES[row.loss].title]
-    exact = [row for row in alike if row.name == name]
-    plain = [row for row in alike if name == row.loss and row.method == LOSSES[name].title]
-    if found := exact or sorted(plain, key=lambda row: row.recorded):
-        return found[0]
-    return alike[0] if len(alike) == 1 else None
+    loss, changed = _parsed(name)
+    alike = [row for row in block if row.loss == loss and (row.recorded or not name.endswith(RECORDED))]
+    exact = [row for row in alike if _parsed(row.method)[1] == changed]
+    if exact:
+        return min(exact, key=lambda row: row.recorded)
+    if not variant or len(alike) != 1:
+        return None
+    from core.benchmark.plan import Method  # it imports this package
+
+    tuned = Method(alike[0].loss, alike[0].results[0].config.params).temperature
+    both = [dict(parameters) for parameters in (changed, _parsed(alike[0].method)[1])]
+    for parameters in both:
+        parameters.pop(tuned, None)
+    return alike[0] if both[0] == both[1] else None
+
+
+def _parsed(name: str) -> tuple[str, dict[str, str]]:
+    """Key of the loss and its changed parameters, as text; the key is empty where there is no such loss."""
+    title, bracket, changed = name.removesuffix(RECORDED).partition(" (")
+    keys = [key for key, spec in LOSSES.items() if title == spec.title or name == key]
+    loss = keys[0] if keys else ""
+    if not loss or (bracket and not changed.endswith(")")):
+        return "", {}
+    names = {parameter.symbol: parameter.name for parameter in LOSSES[loss].parameters if parameter.symbol}
+    parts = [part.partition("=") for part in changed.removesuffix(")").split(", ") if part]
+    return loss, {names.get(key, key): value for key, _, value in parts}
 
 
 def common(baseline: Row, row: Row) -> list[Pair]:

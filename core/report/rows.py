@@ -14,6 +14,7 @@ from core.runs import PRESETS, Run, RunConfig
 from core.significance import Comparison
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
+RECORDED = ", recorded"  # behind the name of a row that came with the product, beside a person's own
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         mixed = any(not row.recorded for row in block)
         for row in block:
             if row.recorded and mixed:
-                row.name = f"{row.method}, recorded"
+                row.name = f"{row.method}{RECORDED}"
         _rank(block)
         by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
         rows.append(_row(name, protocol, "chance", "chance", by_seed, "chance"))
