@@ -464,6 +464,20 @@ def test_recorded_tables_stand_there_with_their_origin() -> None:
 
 
 @pytest.mark.usefixtures("recorded")
+def test_a_table_per_method_keeps_conclusions_cautions_and_origin() -> None:
+    page = compare(published="true", group="method", baseline="MACL")
+    assert len(table(page)) == 4 * 3  # each with its head and a row of either data set
+    said = [text.value.replace("\\", "") for text in (*page.markdown, *page.caption)]
+    for name in ("DLRSD", "ML-AID"):
+        assert sum(text.startswith(f"**{name}, recorded · instant") for text in said) == 1
+    assert sum("nothing may be concluded about MACL and the others" in text for text in said) == 2
+    assert sum("a reference, no target" in text for text in said) == 2
+    assert sum("Recorded on 2026-01-02" in text for text in said) == 2
+    (legend,) = (text for text in said if text.startswith("Bold: "))
+    assert legend.startswith("Bold: best mean of its data set and protocol;")
+
+
+@pytest.mark.usefixtures("recorded")
 def test_labels_of_recorded_tables() -> None:
     page = compare(figure="Labels", datasets="DLRSD")
     (chart,) = page.get("plotly_chart")

@@ -23,33 +23,32 @@ def show(found: Blocks, view: View) -> None:
     """All tables, the first ones open."""
     if view.by_method:
         st.html(compare_table.methods(found, view))
+        for rows in found:
+            _below(rows, view, f"{compare_table.title(rows)}, {compare_table.protocol(rows)}")
     for place, rows in enumerate([] if view.by_method else found):
         if len(found) <= OPEN + 1 or place < OPEN:
             _one(rows, found, view, compare_table.title(rows))
         else:
             with st.expander(f"{compare_table.title(rows)} · {rows[0].protocol}"):
+                st.caption(plain(compare_table.protocol(rows)))
                 _one(rows, found, view, "")
+    best = "best mean of its data set and protocol" if view.by_method else "best mean of its table"
     legend = (
-        "Bold: best mean of its table; underlined: second. Grey: what a random order and a ranking by the "
+        f"Bold: {best}; underlined: second. Grey: what a random order and a ranking by the "
         "Jaccard index itself reach."
     )
     if view.baseline:
         legend += (
             " Below each mean the difference to the baseline on common seeds, in points: ▲ better, ▼ worse "
-            "(5 % level, Holm over the table), ≈ cannot be told apart, ? too few seeds in common."
+            "(5 % level, Holm over the methods shown of its data set and protocol), ≈ cannot be told apart, "
+            "? too few seeds in common."
         )
     st.caption(legend)
 
 
 def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
     st.html(compare_table.block(rows, view, caption))
-    if view.baseline:
-        _words(rows, view)
-    notes = provenance(rows, cache.benchmarks()[0])
-    if view.paper:
-        notes = [note for note in (report.warning(list(rows)), *notes) if note]
-    if notes:
-        st.caption("  \n".join(notes))
+    _below(rows, view)
     if runs := compare_table.of_one_seed(rows):
         name = compare_table.link(rows, found)
         with st.container(horizontal=True, gap="medium"):
@@ -57,6 +56,25 @@ def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
                 "../pages/retrieval.py", label=f"Images retrieved: {name}", query_params={"runs": runs}
             )
             st.page_link("../pages/train.py", label=f"Curves: {name}", query_params={"runs": runs})
+
+
+def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
+    """What may be concluded from one block, what to keep in mind, and where it comes from.
+
+    Args:
+        rows: One block.
+        view: With its baseline and metric.
+        heading: Which block it is, where no table of its own stands above.
+    """
+    if heading:
+        st.markdown(f"**{plain(heading)}**")
+    if view.baseline:
+        _words(rows, view)
+    notes = provenance(rows, cache.benchmarks()[0])
+    if view.paper:
+        notes = [note for note in (report.warning(list(rows)), *notes) if note]
+    if notes:
+        st.caption("  \n".join(notes))
 
 
 def _words(rows: Sequence[Row], view: View) -> None:
@@ -123,7 +141,7 @@ def _runs(command: str, row: Row) -> bool:
 
 
 def downloads(found: Blocks, view: View) -> None:
-    """The tables as they are shown, as files."""
+    """The numbers that are shown, as files: a table per data set and protocol, however they are grouped."""
     rows = [row for block in found for row in block]
     latex = report.to_latex(rows, view.paper)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -132,7 +150,8 @@ def downloads(found: Blocks, view: View) -> None:
             ("LaTeX", latex, "macl-lab-scores.tex", "application/x-tex"),
             ("Markdown", report.to_markdown(rows, view.paper), "macl-lab-scores.md", "text/markdown"),
         ):
-            st.download_button(title, text, name, kind, on_click="ignore")
+            help = "A table per data set and protocol." if view.by_method and title != "CSV" else None
+            st.download_button(title, text, name, kind, on_click="ignore", help=help)
     with st.expander("What the metrics mean"):
         st.html(compare_table.definitions())
     with st.expander("LaTeX to copy"):
