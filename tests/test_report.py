@@ -514,3 +514,18 @@ def test_a_recorded_baseline_is_a_recorded_one() -> None:
         assert row is not None
         assert row.name == wanted
     assert report.named(report.summary(own), "OML, recorded") is None
+
+
+def test_close_values_of_a_parameter_are_two_rows() -> None:
+    values = (0.12345671, 0.12345674, 2.0)
+    runs = [run for value in values for run in of_seeds("macl", range(1), params={"alpha": value})]
+    rows = [row for row in report.summary(runs) if not row.reference]
+    assert [row.method for row in rows] == [
+        "MACL (alpha=0.12345671)", "MACL (alpha=0.12345674)", "MACL (alpha=2)"
+    ]  # fmt: skip
+
+
+def test_variants_stand_in_the_order_of_their_values() -> None:
+    runs = [run for a in (2.0, 10.0, 1.0, 1.5) for run in of_seeds("macl", range(1), params={"alpha": a})]
+    rows = [row for row in report.summary(runs) if not row.reference]
+    assert [row.method for row in rows] == ["MACL", *(f"MACL (alpha={a})" for a in (1, 2, 10))]

@@ -120,13 +120,28 @@ class Row:
 
 def method_name(config: RunConfig) -> str:
     """Title of the loss, with the parameters that differ from its defaults."""
-    spec = LOSSES[config.loss]
-    changed = [
-        f"{parameter.name}={_short(config.params[parameter.name])}"
-        for parameter in spec.parameters
+    title = LOSSES[config.loss].title
+    changed = [f"{name}={_short(value)}" for name, value in _changed(config)]
+    return f"{title} ({', '.join(changed)})" if changed else title
+
+
+_Changed = tuple[tuple[str, float | bool | str], ...]
+
+
+def _changed(config: RunConfig) -> _Changed:
+    """Name and value of the parameters that differ from the defaults of the loss."""
+    return tuple(
+        (parameter.name, config.params[parameter.name])
+        for parameter in LOSSES[config.loss].parameters
         if config.params.get(parameter.name, parameter.default) != parameter.default
+    )
+
+
+def _place(changed: _Changed) -> list[tuple[str, float, str]]:
+    """Where a method stands among those of its loss: numbers by value, not as text."""
+    return [
+        (name, value, "") if isinstance(value, int | float) else (name, 0.0, value) for name, value in changed
     ]
-    return f"{spec.title} ({', '.join(changed)})" if changed else spec.title
 
 
 def protocol_name(config: RunConfig) -> str:
@@ -166,7 +181,7 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         dataset: Only this key.
         preset: Only this preset.
     """
-    groups: dict[tuple[str, str], dict[tuple[str, str, bool], dict[int, Result]]] = defaultdict(
+    groups: dict[tuple[str, str], dict[tuple[str, _Changed, bool], dict[int, Result]]] = defaultdict(
         lambda: defaultdict(dict)
     )
     # the name of a run begins with its time, also at the end of the id of a benchmark's row
@@ -174,17 +189,19 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         config = result.config
         if (dataset and config.dataset != dataset) or (preset and config.preset != preset):
             continue
-        key = (config.loss, method_name(config), result.recorded)
+        key = (config.loss, _changed(config), result.recorded)
         protocol = ", ".join(part for part in (protocol_name(config), result.study) if part)
         groups[dataset_name(config), protocol][key][config.seed] = result
     rows = []
     for (name, protocol), methods in sorted(groups.items()):
-        block = [
-            _row(name, protocol, method, loss, found, "metrics")
-            for (loss, method, _), found in methods.items()
-        ]
         order = list(LOSSES)
-        block.sort(key=lambda row: (order.index(row.loss), row.method, row.recorded))
+        block = []
+        for loss, changed, came in sorted(
+            methods, key=lambda key: (order.index(key[0]), _place(key[1]), key[2])
+        ):
+            found = methods[loss, changed, came]
+            method = method_name(next(iter(found.values())).config)
+            block.append(_row(name, protocol, method, loss, found, "metrics"))
         mixed = any(not row.recorded for row in block)
         for row in block:
             if row.recorded and mixed:
@@ -232,4 +249,7 @@ def _rank(block: list[Row]) -> None:
 
 
 def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """As short as it can be, so that no two values read alike."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
