@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache, compare_table
 from app.compare import blocks as tables
 from app.compare import filters
+from app.compare import labels as per_label
 from app.compare_table import View
 from app.figures import label_quality, scores
 from app.words import plain
@@ -377,6 +378,11 @@ def test_queries_that_two_runs_answer_differently_lead_to_the_retrieval_page() -
     first, second = page.selectbox(key="first"), page.selectbox(key="second")
     assert first.value.startswith("MulSupCon")
     assert second.value.startswith("MACL")
+    bodies = " ".join(html.proto.body for html in page.get("html"))
+    values = re.findall(r"(\d+) % against (\d+) %", bodies)
+    assert values
+    assert all(int(own) >= int(other) for own, other in values)  # below the heading of the better one
+    assert any("MACL is better" in text.value for text in page.markdown)
     wanted = r"mAP\(sim\)@5000 of each of \d+ queries: MulSupCon is better on \d+, MACL on \d+"
     assert any(re.match(wanted, caption.value) for caption in page.caption)
 
@@ -623,6 +629,20 @@ def test_quality_against_time() -> None:
     figure = scores.time(found, "wap", ["DLRSD"], compare_table.label, compare_table.color)
     drawn = {trace.name: (trace.x[0], trace.y[0]) for trace in figure.data}
     assert drawn == {"MACL": (1.5, pytest.approx(50.15)), "OML": (1.5, pytest.approx(80.05))}
+
+
+@pytest.mark.parametrize(
+    ("oml", "said"),
+    [
+        (0.8, "Highest on the rare third: OML, +30.0 points."),
+        (0.2, "Highest on the rare third: the baseline; OML is next."),
+    ],
+)
+def test_who_is_highest_on_rare_labels_may_be_the_baseline(oml: float, said: str) -> None:
+    counts = {"tree": 100, "court": 50, "ship": 9}
+    quality = {r.id: dict.fromkeys(counts, 0.5 if r.config.loss == "macl" else oml) for r in LOW + HIGH}
+    (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(baseline="MACL"))
+    assert per_label._rare(label_table(rows, quality, counts)) == said
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -91,6 +91,8 @@ def _rare(table: LabelTable) -> str:
     if np.isnan(tail).all():
         return ""
     best = int(np.nanargmax(tail))
+    if table.difference and tail[best] < 0:
+        return f"Highest on the rare third: the baseline; {compare_table.label(table.rows[best])} is next."
     value = f"{tail[best]:+.1f} points" if table.difference else f"{tail[best]:.1f} %"
     return f"Highest on the rare third: {compare_table.label(table.rows[best])}, {value}."
 

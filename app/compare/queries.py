@@ -81,13 +81,16 @@ def _difference(first: Run, second: Run, key: str) -> None:
     )
     images = pictures(cache.config(first), [cache.config(second)])
     classes, y = class_names(first, images), cache.embeddings(first)[1]
-    for title, rows, side in ((titles[0], result.first, "first"), (titles[1], result.second, "second")):
+    for title, rows, side, own, other in (
+        (titles[0], result.first, "first", mine, theirs),
+        (titles[1], result.second, "second", theirs, mine),
+    ):
         if not len(rows):
             continue
         st.markdown(f"**{title} is better**")
         with st.container(key=f"queries_{side}"):
             for row in rows.tolist():
-                facts = f"{100 * mine[row]:.0f} % against {100 * theirs[row]:.0f} %"
+                facts = f"{100 * own[row]:.0f} % against {100 * other[row]:.0f} %"
                 with st.container(gap="xsmall"):
                     st.html(_card(names[row], ", ".join(held(y[row], classes)), facts, images))
                     st.page_link(
