@@ -425,6 +425,19 @@ def test_runs_of_different_seeds_have_no_common_queries(another: Callable[..., N
     another("z1", seed=1)
     page = compare(figure="Queries", seeds="1")
     assert any("Two finished runs" in info.value for info in page.info)
+    first = compare(figure="Queries").selectbox(key="first")
+    (other,) = (text for text in first.options if "seed 1" in text)
+    page = compare(figure="Queries", first=other)
+    assert any("No other run has the same test images" in info.value for info in page.info)
+
+
+def test_queries_of_runs_whose_images_have_changed_are_not_compared(two: Path) -> None:
+    run = next(run for run in runs.list_runs(two) if run.config.loss == "macl")
+    splits = run.splits()
+    splits["test"] = splits["test"][::-1]
+    (run.path / "splits.json").write_text(json.dumps(splits))
+    page = compare(figure="Queries")
+    assert any("the data have changed between them" in info.value for info in page.info)
 
 
 @pytest.fixture
@@ -497,7 +510,16 @@ def test_own_runs_stand_beside_recorded_ones() -> None:
     page = compare()
     assert len(table(page)) == 3 * 4 + 3
     assert table(page)[1][0] == "chance"
-    assert "your" in "".join(html.proto.body for html in page.get("html")).lower()
+
+
+@pytest.mark.usefixtures("recorded")
+def test_own_and_recorded_rows_of_one_table_are_told_apart(another: Callable[..., None]) -> None:
+    config = runs.RunConfig.build("instant", dataset="dlrsd", loss="macl")
+    another("z1", **{name: getattr(config, name) for name in runs.RunConfig.model_fields})
+    page = compare(datasets="DLRSD")
+    names = [row[0] for row in table(page)]
+    assert names == ["Method", "chance", "OML recorded", "MACL", "MACL recorded", "oracle"]
+    assert page.selectbox(key="baseline").options == ["OML, recorded", "MACL", "MACL, recorded"]
 
 
 def test_a_damaged_benchmark_is_named_and_takes_nothing_else_away(two: Path) -> None:
