@@ -92,6 +92,7 @@ class Comparison:
         holm: Its p-value adjusted for all comparisons of the table in this metric; nan without a test.
         moved: Seeds that both have, but with other test images.
         empty: Seeds that both have with the same test images, of which none counts as a query.
+        family: Number of comparisons that Holm counts; 0 where it is not known.
     """
 
     seeds: tuple[int, ...]
@@ -99,6 +100,7 @@ class Comparison:
     holm: float
     moved: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
+    family: int = 0
 
     @property
     def lack(self) -> str:
@@ -130,7 +132,7 @@ def compare(
     tests = [corrected_t(row, ratio) for row, ratio in zip(differences, ratios, strict=True)]
     adjusted = holm([test.p for test in tests])
     return [
-        Comparison(tuple(common), test, float(p))
+        Comparison(tuple(common), test, float(p), family=int(np.isfinite(adjusted).sum()))
         for common, test, p in zip(seeds, tests, adjusted, strict=True)
     ]
 
@@ -147,6 +149,8 @@ def sentence(name: str, baseline: str, found: Comparison) -> str:
             + (_advice([found]) if found.moved or found.empty else "")
         )
     numbers = f"95 % interval {_signed(test.low)} to {_signed(test.high)}, {p_value(found.holm)} after Holm"
+    if found.family:
+        numbers += f" over {found.family} comparison{'s' if found.family > 1 else ''}"
     if found.verdict == "same":
         if test.low == test.high == 0:
             return f"On these {n} seeds {name} equals {baseline}."

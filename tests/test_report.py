@@ -529,3 +529,16 @@ def test_variants_stand_in_the_order_of_their_values() -> None:
     runs = [run for a in (2.0, 10.0, 1.0, 1.5) for run in of_seeds("macl", range(1), params={"alpha": a})]
     rows = [row for row in report.summary(runs) if not row.reference]
     assert [row.method for row in rows] == ["MACL", *(f"MACL (alpha={a})" for a in (1, 2, 10))]
+
+
+def test_it_is_said_over_how_many_comparisons_holm_corrects() -> None:
+    """A filter takes rows away, and with them comparisons: the p-values change."""
+    easy = {"macl": 0.1, "oml": 0.8, "lmsc": 0.3}
+    runs = [paired(loss, s, easy[loss] + s * s / 900) for loss in easy for s in range(4)]
+    for kept, n, word in ((("macl", "oml", "lmsc"), 2, "comparisons"), (("macl", "oml"), 1, "comparison")):
+        rows = pinned([run for run in runs if run.config.loss in kept], "MACL")
+        found = by_method(rows)["OML"].against["map_easy"]
+        assert found.family == n
+        assert f"after Holm over {n} {word}" in sentence("OML", "MACL", found)
+        for text in (report.to_latex(rows), report.to_markdown(rows)):
+            assert f"Holm over {n} {word} a metric." in text

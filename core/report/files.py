@@ -66,7 +66,7 @@ def _latex(block: list[Row], paper: bool) -> str:
     caption += f" {OTHERS}" if _differ(block) else ""
     caption += r" Best mean bold, second underlined."
     if base:
-        caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)})."
+        caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)}).{_family(block)}"
     # long names take a second line, so that the table fits between the margins
     first = "l" if max(len(_method(row, block)) for row in block) <= LONG else "p{31mm}"
     lines = [
@@ -156,7 +156,7 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
         if _differ(block):
             lines += ["", f"Mean ± standard deviation over the seeds given (n). {OTHERS}"]
         if base := _baseline(block):
-            lines += ["", f"Superscript + better, − worse than {_line(base)} ({TEST})."]
+            lines += ["", f"Superscript + better, − worse than {_line(base)} ({TEST}).{_family(block)}"]
         if note := _caution(block, paper):
             lines += ["", note]
         parts.append("\n".join(lines) + "\n")
@@ -193,6 +193,15 @@ def _method(row: Row, block: list[Row]) -> str:
 def _caution(block: list[Row], paper: bool) -> str:
     """What to keep in mind of the published values of a table; empty where it shows none."""
     return warning(block) if paper and any(published(row) for row in block) else ""
+
+
+def _family(block: list[Row]) -> str:
+    """Over how many comparisons Holm corrects: those of the rows of the table."""
+    counts = sorted({found.family for row in block for found in row.against.values() if found.family})
+    if not counts:
+        return ""
+    span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return f" Holm over {span} comparison{'s' if counts[-1] > 1 else ''} a metric."
 
 
 def _verdict(row: Row, key: str) -> str:
