@@ -119,29 +119,42 @@ def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
 
 def methods(found: Sequence[Sequence[Row]], view: View) -> str:
     """A table per method, with a row per data set and protocol."""
-    return _page(*(_of_method(name, rows, view) for name, rows in by_method(found).items()))
+    return _page(*(_of_method(name, rows, view, found) for name, rows in by_method(found).items()))
 
 
-def _of_method(name: str, rows: Sequence[Row], view: View) -> str:
+def _of_method(name: str, rows: Sequence[Row], view: View, found: Sequence[Sequence[Row]]) -> str:
     lines = []
     for row in rows:
         notes = [row.protocol, *_notes(row)]
-        first = f'{escape(title([row]))} <span class="note">{escape(", ".join(notes))}</span>'
+        first = f'{escape(title([row], found))} <span class="note">{escape(", ".join(notes))}</span>'
         lines.append(_line(row, first, view))
     return table(name, _heads("Data set", view), lines, range(1, 9), "", WIDTHS)
 
 
 def link(rows: Sequence[Row], found: Sequence[Sequence[Row]]) -> str:
     """A short name of a block: its data set, and its protocol where that alone is not enough."""
-    titles = [title(other) for other in found]
-    return title(rows) if titles.count(title(rows)) == 1 else f"{title(rows)}, {rows[0].protocol}"
+    titles, own = [title(other, found) for other in found], title(rows, found)
+    return own if titles.count(own) == 1 else f"{own}, {rows[0].protocol}"
 
 
-def title(rows: Sequence[Row]) -> str:
-    """Data set of a block; the folder's name where it is the person's own."""
+def title(rows: Sequence[Row], found: Sequence[Sequence[Row]] = ()) -> str:
+    """Data set of a block; the folder's name where it is the person's own.
+
+    Args:
+        rows: The block.
+        found: The others beside it: of folders of one name, as much of the place as tells them apart.
+    """
     config = rows[0].results[0].config
-    own = f" {Path(config.data_root).name}" if config.dataset == "folder" and config.data_root else ""
-    return names.dataset_title(config.dataset) + own
+    if config.dataset != "folder" or not config.data_root:
+        return names.dataset_title(config.dataset)
+    every = [block[0].results[0].config for block in found]
+    others = [Path(c.data_root).parts for c in every if c.dataset == "folder" and c.data_root]
+    parts = Path(config.data_root).parts
+    others = [other for other in others if other != parts]
+    length = 1
+    while length < len(parts) and any(other[-length:] == parts[-length:] for other in others):
+        length += 1
+    return f"{names.dataset_title(config.dataset)} {Path(*parts[-length:])}"
 
 
 def protocol(rows: Sequence[Row]) -> str:

@@ -207,6 +207,19 @@ def test_own_data_sets_come_before_the_demo_set_and_the_recorded() -> None:
     assert len(set(names)) == len(names) == 3
 
 
+def test_folders_of_one_name_are_told_apart() -> None:
+    def at(place: str, epochs: int = 3) -> report.Result:
+        fields = {"dataset": "folder", "data_root": place, "loss": "macl", "epochs": epochs}
+        return replace(LOW[0], id=f"{place}{epochs}", config=runs.RunConfig.build("instant", **fields))
+
+    places = ("/a/x/tiles", "/b/x/tiles", "/a/other")
+    found = report.blocks(report.summary([*map(at, places), at(places[0], 4)]))
+    titles = [compare_table.title(block, found).split(" ")[-1] for block in found]
+    assert titles == ["other", "a/x/tiles", "a/x/tiles", "b/x/tiles"]
+    assert len({compare_table.link(block, found) for block in found}) == 4
+    assert compare_table.methods(found, View()).count("b/x/tiles") == 3  # chance, MACL, oracle
+
+
 def test_marks_can_be_heard_and_seen() -> None:
     values = [{key: (mean, 1.0) for key in METRICS} for mean in (90.0, 80.0, 70.0)]
     config = runs.RunConfig.build("instant", dataset="dlrsd")

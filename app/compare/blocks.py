@@ -24,12 +24,12 @@ def show(found: Blocks, view: View) -> None:
     if view.by_method:
         st.html(compare_table.methods(found, view))
         for rows in found:
-            _below(rows, view, f"{compare_table.title(rows)}, {compare_table.protocol(rows)}")
+            _below(rows, view, f"{compare_table.title(rows, found)}, {compare_table.protocol(rows)}")
     for place, rows in enumerate([] if view.by_method else found):
         if len(found) <= OPEN + 1 or place < OPEN:
-            _one(rows, found, view, compare_table.title(rows))
+            _one(rows, found, view, compare_table.title(rows, found))
         else:
-            with st.expander(f"{compare_table.title(rows)} · {rows[0].protocol}"):
+            with st.expander(f"{compare_table.title(rows, found)} · {rows[0].protocol}"):
                 st.caption(plain(compare_table.protocol(rows)))
                 _one(rows, found, view, "")
     best = "best mean of its data set and protocol" if view.by_method else "best mean of its table"
@@ -92,7 +92,7 @@ def _words(rows: Sequence[Row], view: View) -> None:
             st.markdown("\n".join(f"- {text}" for text in sentences))
             st.caption(
                 "Cannot be told apart does not mean equal: more seeds may tell. The intervals are those of "
-                "each comparison alone; the p-values count all methods of the table."
+                "each comparison alone; the p-values count the methods shown in the table."
             )
 
 

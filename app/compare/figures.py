@@ -32,7 +32,7 @@ def show(found: Blocks, view: View) -> None:
 
 
 def _titles(found: Blocks) -> list[str]:
-    return [compare_table.title(rows) for rows in found]
+    return [compare_table.title(rows, found) for rows in found]
 
 
 def _one(found: Blocks, view: View) -> None:
@@ -66,7 +66,7 @@ def _wide(figure: go.Figure, alt: str, name: str = "") -> None:
 
 def _labels(found: Blocks, view: View) -> None:
     for place, rows in enumerate(found):
-        labels.show(rows, view.metric, partial(_wide, name=str(place)))
+        labels.show(rows, found, view.metric, partial(_wide, name=str(place)))
 
 
 def _queries(found: Blocks, view: View) -> None:

@@ -19,15 +19,21 @@ from core.report import Result, Row
 from core.report.labels import LabelTable, Quality, count_table, label_table
 
 
-def show(rows: Sequence[Row], metric: str, draw: Callable[[go.Figure, str], None]) -> None:
+def show(
+    rows: Sequence[Row],
+    every: Sequence[Sequence[Row]],
+    metric: str,
+    draw: Callable[[go.Figure, str], None],
+) -> None:
     """The heat map of one block with a sentence, its table by number of labels; what is missing, in words.
 
     Args:
         rows: One block.
+        every: All blocks that are drawn.
         metric: Key of that of the table.
         draw: Puts a figure with its description on the page.
     """
-    title = compare_table.title(rows)
+    title = compare_table.title(rows, every)
     st.subheader(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
