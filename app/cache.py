@@ -172,6 +172,11 @@ def label_quality(run: Run) -> dict[str, float | None]:
     return _label_quality(str(run.path))
 
 
+def label_numbers(run: Run) -> dict[int, dict[str, float]]:
+    """The 7 metrics of a finished run by the number of labels of the query."""
+    return _label_numbers(str(run.path))
+
+
 def query_quality(run: Run) -> dict[str, np.ndarray]:
     """Each metric of each test image of a finished run (Q,), in the row order of its embeddings."""
     return _query_quality(str(run.path))
@@ -371,7 +376,12 @@ def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
         raise MaclError(f"its test embeddings are damaged ({error}); train it again") from None
 
 
-@st.cache_resource(show_spinner=False, max_entries=1000)
+@st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
+def _label_numbers(path: str) -> dict[int, dict[str, float]]:
+    return metrics.by_label_count(*_embeddings(path))
+
+
+@st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
 def _label_quality(path: str) -> dict[str, float | None]:
     z, y = _embeddings(path)
     names = Run(Path(path)).classes() or [f"label {i + 1}" for i in range(y.shape[1])]

@@ -425,6 +425,15 @@ def test_quality_by_the_number_of_labels_stands_below_the_labels() -> None:
     assert any("difference to the baseline in points, mean" in html.proto.body for html in pinned.get("html"))
 
 
+@pytest.mark.usefixtures("two")
+def test_the_runs_of_the_labels_are_looked_for_once_per_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    real = cache.by_id
+    monkeypatch.setattr(cache, "by_id", lambda ids: asked.append(ids) or real(ids))
+    assert len(compare(figure="Labels").get("plotly_chart")) == 1
+    assert [len(ids) for ids in asked] == [2]
+
+
 def test_a_run_whose_embeddings_are_gone_is_left_out_of_the_labels(two: Path) -> None:
     for run in cache.finished_runs():
         (run.path / "embeddings.safetensors").unlink()

@@ -13,10 +13,11 @@ from app.figures import label_quality
 from app.tables import Line, marked, page
 from app.tables import table as html_table
 from core.errors import MaclError
-from core.metrics import METRICS, by_label_count
+from core.metrics import METRICS
 from core.metrics.ranking import Floats
 from core.report import Result, Row
 from core.report.labels import LabelTable, Quality, count_table, label_table
+from core.runs import Run
 
 
 def show(
@@ -37,8 +38,9 @@ def show(
     st.subheader(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
-        quality = {result.id: found for result in results if (found := _quality(result))}
-    counts, of = _counts(results, quality)
+        known = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}
+        quality = {result.id: found for result in results if (found := _quality(result, known))}
+    counts, of = _counts(results, quality, known)
     table = label_table(rows, quality, counts)
     if not table.rows:
         st.info("No run with test embeddings is left in this table.")
@@ -55,14 +57,15 @@ def show(
         f"mean over seeds. Labels from frequent to rare; in brackets the {of} that hold them. "
         f"{_rare(table)}{pinned}"
     )
-    _by_number(rows, metric)
+    _by_number(rows, metric, known)
 
 
-def _by_number(rows: Sequence[Row], metric: str) -> None:
+def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> None:
     """The metric by the number of labels of the query, of the runs whose embeddings are at hand."""
     results = [result for row in rows if not row.reference for result in row.results if result.folder]
     with st.spinner("Looking at every query …"):
-        quality = {result.id: found for result in results if (found := _numbers(result, metric))}
+        runs = [known[result.id] for result in results if result.id in known]
+        quality = {run.id: found for run in runs if (found := _numbers(run, metric))}
     table = count_table(rows, quality)
     if not table.rows:
         return
@@ -81,11 +84,10 @@ def _cells(values: Floats, digits: str) -> list[str]:
     return ["–" if np.isnan(value) else f"{value:{digits}}".replace("-", "−") for value in values]
 
 
-def _numbers(result: Result, metric: str) -> dict[int, float] | None:
+def _numbers(run: Run, metric: str) -> dict[int, float] | None:
     """A metric of a run by the number of labels of the query."""
     try:
-        (run,) = cache.by_id([result.id])
-        found = cache.remembered(f"numbers {run.path}", lambda: by_label_count(*cache.embeddings(run)))
+        found = cache.label_numbers(run)
     except (MaclError, OSError, ValueError):  # embeddings are gone, or the run
         return None
     return {number: values[metric] for number, values in found.items()}
@@ -103,33 +105,33 @@ def _rare(table: LabelTable) -> str:
     return f"Highest on the rare third: {compare_table.label(table.rows[best])}, {value}."
 
 
-def _quality(result: Result) -> Quality | None:
+def _quality(result: Result, known: Mapping[str, Run]) -> Quality | None:
     """Labels of a result: noted in a benchmark, else computed from the embeddings."""
     noted: Quality | None = result.scores.get("label_ap")
-    if noted or not result.folder:
+    if noted or result.id not in known:
         return noted
     try:
-        (run,) = cache.by_id([result.id])
-        return cache.label_quality(run)
+        return cache.label_quality(known[result.id])
     except (MaclError, OSError, ValueError):  # embeddings are gone, or the run
         return None
 
 
-def _counts(results: Sequence[Result], quality: Mapping[str, Quality]) -> tuple[dict[str, float], str]:
+def _counts(
+    results: Sequence[Result], quality: Mapping[str, Quality], known: Mapping[str, Run]
+) -> tuple[dict[str, float], str]:
     """Images per label, and what they are."""
     for result in results:
         if counts := result.scores.get("label_counts"):
             return dict(counts), "training images"
     for result in results:
-        if result.id not in quality:
+        if result.id not in quality or result.id not in known:
             continue
-        (run,) = cache.by_id([result.id])
         config = result.config
         with suppress(MaclError):  # the images may be gone; how often each label was asked for is known
             if cache.is_prepared(config.dataset, config.data_root, config.image_size):
                 data = cache.dataset(config)
                 held = data.labels[data.splits["train"]].sum(axis=0).tolist()
                 return dict(zip(data.classes, held, strict=True)), "training images"
-        held = cache.embeddings(run)[1].sum(axis=0).tolist()
+        held = cache.embeddings(known[result.id])[1].sum(axis=0).tolist()
         return dict(zip(quality[result.id], held, strict=True)), "test images"
     return {}, "images"
