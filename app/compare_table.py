@@ -10,7 +10,7 @@ from app import names
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
 from core.metrics import METRICS
-from core.report import Row, blocks, moved, named, pin, published
+from core.report import Row, blocks, fewer, moved, named, pin, published
 from core.runs import PRESETS
 from core.significance import Comparison, p_value
 
@@ -247,7 +247,9 @@ def _value(row: Row, key: str) -> str:
         text = f'<strong>{text}<span class="unseen"> best</span></strong>'
     elif row.rank.get(key) == 2:
         text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
-    return text if spread is None else f'{text} <span class="spread">± {spread:.2f}</span>'
+    n = fewer(row, key)
+    notes = ([] if spread is None else [f"± {spread:.2f}"]) + ([f"(n = {n})"] if n else [])
+    return f'{text} <span class="spread">{" ".join(notes)}</span>' if notes else text
 
 
 def _against(found: Comparison) -> str:

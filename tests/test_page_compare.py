@@ -220,6 +220,12 @@ def test_folders_of_one_name_are_told_apart() -> None:
     assert compare_table.methods(found, View()).count("b/x/tiles") == 3  # chance, MACL, oracle
 
 
+def test_a_cell_of_fewer_seeds_than_its_row_says_of_how_many() -> None:
+    scores = {**LOW[0].scores, "metrics": {**LOW[0].scores["metrics"], "map_hard": None}}
+    (rows,) = compare_table.arranged(report.summary([replace(LOW[0], scores=scores), *LOW[1:]]), View())
+    assert compare_table.block(rows, View()).count("(n = 3)") == 1
+
+
 def test_marks_can_be_heard_and_seen() -> None:
     values = [{key: (mean, 1.0) for key in METRICS} for mean in (90.0, 80.0, 70.0)]
     config = runs.RunConfig.build("instant", dataset="dlrsd")

@@ -542,3 +542,13 @@ def test_it_is_said_over_how_many_comparisons_holm_corrects() -> None:
         assert f"after Holm over {n} {word}" in sentence("OML", "MACL", found)
         for text in (report.to_latex(rows), report.to_markdown(rows)):
             assert f"Holm over {n} {word} a metric." in text
+
+
+def test_a_metric_of_fewer_seeds_than_its_row_says_of_how_many() -> None:
+    runs = of_seeds("macl", range(3))
+    runs[0].scores["metrics"]["map_hard"] = None
+    macl = by_method(report.summary(runs))["MACL"]
+    assert report.cell(macl, "map_hard").endswith(" (n = 2)")
+    assert "n =" not in report.cell(macl, "map_easy")
+    for text in (report.to_latex([macl]), report.to_markdown([macl]), report.to_text([macl])):
+        assert text.count("(n = 2)") == 1

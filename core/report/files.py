@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from core import spreadsheet
 from core.metrics import METRICS
 from core.report.paper import published, warning
-from core.report.rows import Row, blocks
+from core.report.rows import Row, blocks, fewer
 
 LONG = 24  # characters of a method
 OTHERS = "Rows differ in their seeds and so in their test images."
@@ -164,11 +164,15 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
 
 
 def cell(row: Row, key: str) -> str:
-    """What a table shows: mean ± standard deviation in percent, two decimals; the mean alone for one seed."""
+    """What a table shows: mean ± standard deviation in percent, two decimals; the mean alone for one seed.
+
+    With the number of seeds, where the metric has fewer than the row.
+    """
     if key not in row.values:
         return "–"
     mean, spread = row.values[key]
-    return f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
+    n = fewer(row, key)
+    return (f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}") + (f" (n = {n})" if n else "")
 
 
 def _markdown(row: Row, key: str) -> str:

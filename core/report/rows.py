@@ -118,6 +118,14 @@ class Row:
         return not self.reference and all(result.recorded for result in self.results)
 
 
+def fewer(row: Row, key: str) -> int | None:
+    """Number of seeds behind a value where it is smaller than that of the row: no image could query there."""
+    part = row.loss if row.reference else "metrics"
+    found = [result.scores[part][key] for result in row.results if part in result.scores]
+    empty = sum(value is None for value in found)
+    return len(row.results) - empty if empty else None
+
+
 def method_name(config: RunConfig) -> str:
     """Title of the loss, with the parameters that differ from its defaults."""
     title = LOSSES[config.loss].title
