@@ -177,11 +177,6 @@ def label_numbers(run: Run) -> dict[int, dict[str, float]]:
     return _label_numbers(str(run.path))
 
 
-def query_quality(run: Run) -> dict[str, np.ndarray]:
-    """Each metric of each test image of a finished run (Q,), in the row order of its embeddings."""
-    return _query_quality(str(run.path))
-
-
 def steps_per_epoch(run: Run) -> int:
     """Optimiser steps in an epoch; 0 while the split is not known yet."""
     if not (run.path / "splits.json").exists():
@@ -387,11 +382,6 @@ def _label_quality(path: str) -> dict[str, float | None]:
     names = Run(Path(path)).classes() or [f"label {i + 1}" for i in range(y.shape[1])]
     quality = metrics.per_label(z, y).tolist()
     return {name: None if np.isnan(value) else value for name, value in zip(names, quality, strict=True)}
-
-
-@st.cache_resource(show_spinner=False, max_entries=20)
-def _query_quality(path: str) -> dict[str, np.ndarray]:
-    return dict(metrics.per_query(*_embeddings(path)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=100)

@@ -95,7 +95,10 @@ def table(selected: list[Run]) -> None:
 def _row(run: Run, place: int | None) -> dict[str, object]:
     config = cache.config(run)
     word = live.state(run)
-    scores = cache.scores(run) if word in ("finished", "recorded") else {}
+    try:
+        scores = cache.scores(run) if word in ("finished", "recorded") else {}
+    except MaclError:
+        scores, word = {}, f"{word}, damaged"
     seconds = scores.get("training_s")
     if not scores and (history := cache.history(run)):  # of finished runs no curve is read for this
         seconds = history[-1].get("seconds")

@@ -414,6 +414,15 @@ def test_a_sweep_that_is_gone_is_said(run_root: Path, swept: sweep.Sweep) -> Non
     assert app.query_params["sweep"] in (swept.id, [swept.id])
 
 
+def test_a_damaged_run_is_left_out_of_its_sweep(run_root: Path, swept: sweep.Sweep) -> None:
+    damaged = next(run for _, run in sweep.found(swept, sweep.known(run_root)) if run is not None)
+    (damaged.path / "scores.json").write_text('{"metrics": {')
+    cache._scores.cache_clear()
+    app = page(s_view="Sweeps", sweep=swept.id)
+    assert not app.exception
+    assert any("Left out" in text.value and "scores" in text.value for text in app.warning)
+
+
 def test_csv_equals_the_runs(run_root: Path, swept: sweep.Sweep) -> None:
     pairs = sweep.found(swept, sweep.known(run_root))
     scores = {run.id: run.scores()["metrics"] for _, run in pairs if run and run.state == "finished"}

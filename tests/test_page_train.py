@@ -386,6 +386,14 @@ def test_labels_leave_out_what_runs_share(tmp_path: Path) -> None:
     assert names.run_label(changed) == "MACL (α=2) · Demo scenes · instant · seed 0"
 
 
+def test_a_damaged_run_keeps_its_line(two: list[Run]) -> None:
+    (two[0].path / "scores.json").write_text('{"metrics": {')
+    cache._scores.cache_clear()
+    shown = train_page(runs=[two[0].id])
+    assert not shown.exception
+    assert "finished, damaged" in shown.dataframe[0].value["State"].tolist()
+
+
 def test_no_two_entries_of_a_list_are_alike(tmp_path: Path) -> None:
     first = runs.create(RunConfig.build("instant"), tmp_path)
     copy = runs.Run(tmp_path / f"{first.id}-copy")

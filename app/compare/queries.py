@@ -68,7 +68,7 @@ def _difference(first: Run, second: Run, key: str) -> None:
     if names != cache.test_names(second):
         st.info("These runs have other test images: the data have changed between them.")
         return
-    mine, theirs = cache.query_quality(first)[key], cache.query_quality(second)[key]
+    mine, theirs = cache.query_scores(first)[key], cache.query_scores(second)[key]
     result = disagreement(mine, theirs, SHOWN)
     titles = [method(cache.config(run)) for run in (first, second)]
     if titles[0] == titles[1]:

@@ -15,6 +15,7 @@ from app.palette import loss_color
 from app.pictures import pictures
 from app.sensitivity import maps
 from app.steady import steady_chart
+from app.words import plain
 from core.errors import MaclError
 from core.losses import LOSSES, Value
 from core.mechanism import table_csv
@@ -46,11 +47,19 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         pairs: Its points with their runs.
         metric: Key of the metric.
     """
-    done = [(point, run) for point, run in pairs if run is not None and cache.state(run) == "finished"]
+    done, scores, damaged = [], {}, []
+    for point, run in pairs:
+        if run is not None and cache.state(run) == "finished":
+            try:
+                scores[run.id] = cache.scores(run)["metrics"]
+                done.append((point, run))
+            except MaclError as error:
+                damaged.append(str(error))
+    if damaged:
+        st.warning(plain("\n\n".join(f"Left out: {why}" for why in dict.fromkeys(damaged))))
     if not done:
         st.info("Its first run has not finished yet.")
         return
-    scores = {run.id: cache.scores(run)["metrics"] for _, run in done}
     every = cells(done, scores, metric)
     found, shown = _cut(sweep, every)
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
