@@ -6,22 +6,14 @@ from html import escape
 
 import streamlit as st
 
-from app import cache, tables
+from app import cache, shared, tables
 from app.words import plain
-from core.data import DATASETS, Dataset, default_root, examination, job, source
+from core.data import DATASETS, Dataset, default_root, examination, job
 from core.errors import MaclError
 
 _HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
 EVERY = 0.5  # seconds between two looks at a process
 FEW = 10  # images of a label: a tenth of them, the validation split, is hardly one
-
-
-def place(name: str) -> str | None:
-    """Where a data set was found last: in its usual place (None), else where the newest run took it from."""
-    if name == "demo" or os.path.exists(default_root(name)):
-        return None
-    roots = (cache.config(run).data_root for run in cache.all_runs() if cache.config(run).dataset == name)
-    return next((root for root in roots if root and os.path.exists(root)), None)
 
 
 def overview(size: int, chosen: str, root: str | None) -> str:
@@ -41,7 +33,7 @@ def overview(size: int, chosen: str, root: str | None) -> str:
             f"{info.images:,}" if info.images else "any",
             str(info.labels or "any"),
             parts,
-            _state(name, (root if name == chosen else None) or place(name), size),
+            _state(name, (root if name == chosen else None) or shared.place(name), size),
             _HOW.get(name) or _code(info.where),
         ]
         lines.append(tables.Line(cells))
@@ -67,27 +59,6 @@ def _state(name: str, root: str | None, size: int) -> str:
 
 def _where(name: str, root: str | None) -> str:
     return root or str(default_root(name))
-
-
-def root_input(name: str) -> str | None:
-    """Where the person says the data set is; None for its usual place. In the permalink."""
-    if name == "demo":
-        return None
-    given = st.text_input(
-        "Its folder or archive",
-        place(name) or "",
-        key=f"{name}_root",
-        bind="query-params",
-        placeholder=str(default_root(name)),
-        help="A folder or a .zip on this machine; empty: the usual place, shown in grey",
-    )
-    return typed(given)
-
-
-def typed(text: str | None) -> str | None:
-    """The absolute path that a person has typed; None for nothing, which means the usual place."""
-    text = (text or "").strip()
-    return str(source.place(text).absolute()) if text else None
 
 
 def findings(name: str, root: str | None) -> bool:
@@ -145,12 +116,12 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     """The prepared data set; until it is, the page says how far that is and offers to start it."""
     about = job.status(name, root, size)
     # after a reload only the finished job knows that broken images were to be left out
-    skip = about.skipped or (name != "demo" and bool(st.session_state.get(f"{name}_skip")))
+    skip = about.skipped or shared.skips(name)
     if about.state == "done" or cache.is_prepared(name, root, size):
         try:
             data = cache.prepared(name, root, size, seed, skip)
-            st.session_state[f"root.{name}"] = root or ""  # the train page begins with both
-            st.session_state["skip_broken"] = bool(data.skipped)
+            if data.skipped:  # a run on these images has to leave them out as well
+                st.session_state[shared.skip_key(name)] = True
             return data
         except MaclError as error:
             about = job.Preparation("failed", error=str(error))
@@ -173,7 +144,7 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
         if told.state == "failed":
             st.error(_fault(told.error))
     if name != "demo":
-        st.toggle("Leave out images that cannot be read", key=f"{name}_skip", persist_state="session")
+        shared.choose_skip(name)
     label = "Draw the scenes" if name == "demo" else "Prepare the images"
     with st.container(horizontal=True):
         prepare = st.button(label, type="primary", help="Once for each training size; kept in the cache")

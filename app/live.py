@@ -7,10 +7,12 @@ import streamlit as st
 from app import cache
 from app.figures import curves
 from app.names import run_label, short_labels, state_word
+from app.permalink import Between, Switch, note_unknown
 from app.steady import steady_chart
 from core import duration, launch
 from core.runs import Run
 
+MOST_SMOOTH = 0.95
 ACTIVE = ("queued", "running", "stopping")
 EVERY = 1.0  # seconds between refreshes while something runs
 WAITING = 6  # of the runs that wait, so many are shown; each is drawn anew with every refresh
@@ -30,6 +32,10 @@ def watch(
         controls: Let the person choose what is drawn over what.
         every: Seconds between refreshes while something runs.
     """
+    if controls:
+        note_unknown(
+            y=list(curves.Y_AXES.values()), x=curves.X_AXES, smooth=Between(0, MOST_SMOOTH), log=Switch()
+        )
     st.session_state[f"{key}_states"] = words
     active = any(word in ACTIVE for word in words.values())
     st.fragment(run_every=every if active else IDLE_EVERY)(_watch)([run.id for run in chosen], key, controls)
@@ -117,7 +123,9 @@ def _controls() -> tuple[str, str, float, bool]:
         x = st.segmented_control(
             "Over", curves.X_AXES, default="step", required=True, key="x", bind="query-params"
         )
-        smooth = st.slider("Smoothing", 0.0, 0.95, 0.0, 0.05, key="smooth", bind="query-params", width=190)
+        smooth = st.slider(
+            "Smoothing", 0.0, MOST_SMOOTH, 0.0, 0.05, key="smooth", bind="query-params", width=190
+        )
         log = st.toggle("Log axis", key="log", bind="query-params")
     return x or "step", y or "loss", smooth, log
 

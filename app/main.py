@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from app import shared, tab
 from app.pages import keep_clicks
 
 ASSETS = Path(__file__).parent.parent / "assets"
@@ -12,7 +13,8 @@ st.set_page_config(page_title="MACL Lab", page_icon=str(ASSETS / "icon.png"), la
 st.html(Path(__file__).parent / "style.css")
 st.logo(str(ASSETS / "logo.svg"), icon_image=str(ASSETS / "icon.svg"))
 keep_clicks()
-st.navigation(
+tab.keep()
+page = st.navigation(
     [
         st.Page("../pages/home.py", title="Home", default=True),
         st.Page("../pages/data.py", title="Data"),
@@ -24,4 +26,6 @@ st.navigation(
         st.Page("../pages/sensitivity.py", title="Sensitivity"),
     ],
     position="top",  # the width belongs to images and curves
-).run()
+)
+shared.arrive(page.url_path)
+page.run()

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from app import cache, live
+from app import cache, live, permalink
 from app.names import run_label
 from core import launch
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.runs import Run, RunConfig
 
+QUICK = "quick"  # the two runs
 LOSSES = ("macl", "mulsupcon")
 SHOWN = ("map_sim", "map_easy", "map_medium", "map_hard")
 
@@ -22,7 +23,11 @@ def quick_start() -> None:
     """The button; and once it was pressed, what has come of it. The runs are in the permalink."""
     states = live.states()
     known = {run.id: run for run in cache.all_runs()}
-    runs = [known[name] for name in st.query_params.get_all("quick") if name in known]
+    wanted = permalink.news(QUICK, QUICK) or st.session_state.get(QUICK, [])
+    permalink.note_gone([name for name in wanted if name not in known])
+    st.session_state[QUICK] = [name for name in wanted if name in known]
+    permalink.say(QUICK, QUICK, st.session_state[QUICK])
+    runs = [known[name] for name in st.session_state[QUICK]]
     going = any(live.state(run) in live.ACTIVE for run in runs)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -59,7 +64,7 @@ def finished() -> list[Run]:
 
 def _start() -> None:
     try:
-        st.query_params["quick"] = [launch.submit(config).id for config in configs()]
+        st.session_state[QUICK] = [launch.submit(config).id for config in configs()]
     except (MaclError, OSError) as error:
         st.session_state["quick_error"] = str(error)
 

@@ -5,17 +5,16 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from app import cache, live
+from app import cache, live, permalink
 from app.names import created, dataset_title, method, run_label, short_labels, started
 from app.palette import loss_color
 from app.query import default_runs
-from app.train_form import fill
+from app.train_form import CHOSEN, fill
 from core import launch, runs
 from core.errors import MaclError
 from core.runs import Run
 
 TABLE = "run_table"
-CHOSEN = "train_runs"
 SWATCH = "\u2501\u2501"
 LOG_LINES = 200
 SHOWN_TRASH = 20
@@ -23,26 +22,23 @@ MOST_CHOSEN = 8  # by default; a person may tick more
 
 
 def chosen() -> list[Run]:
-    """The runs of the permalink, else those chosen before, else what is active, else the newest.
+    """The runs of a link, else those chosen before, else what is active, else the newest.
 
-    Runs that no longer exist are dropped from the permalink, with a note.
+    What is not here any more is left out, with a note.
     """
     found = cache.all_runs()
     known = {run.id: run for run in found}
-    asked = st.query_params.get_all("runs")
-    if not asked and CHOSEN not in st.session_state:
+    if asked := permalink.news("runs", CHOSEN):
+        wanted = asked
+    elif CHOSEN in st.session_state:
+        wanted = st.session_state[CHOSEN]
+    else:
         active = [run.id for run in found if live.state(run) in live.ACTIVE]
         own = [run.id for run in found if not run.recorded]
         running = [name for name in active if live.state(Run(launch.run_root() / name)) != "queued"]
-        choose((running or active)[:MOST_CHOSEN] or own[:1] or default_runs(cache.finished_runs()))
-    elif not asked:
-        choose([name for name in st.session_state[CHOSEN] if name in known])
-    elif set(asked) - set(known):
-        gone = len(set(asked) - set(known))
-        st.info(f"{gone} of the runs in this link {'is' if gone == 1 else 'are'} not here any more.")
-        choose([name for name in asked if name in known])
-    else:
-        st.session_state[CHOSEN] = asked
+        wanted = (running or active)[:MOST_CHOSEN] or own[:1] or default_runs(cache.finished_runs())
+    permalink.note_gone([name for name in wanted if name not in known])
+    choose([name for name in wanted if name in known])
     return [known[name] for name in st.session_state[CHOSEN]]
 
 
@@ -56,9 +52,9 @@ def paused() -> None:
 
 
 def choose(ids: list[str]) -> None:
-    """Choose these runs, in the page and in its permalink."""
+    """Choose these runs, in the page and, the first ones of very many, in its permalink."""
     st.session_state[CHOSEN] = ids
-    st.query_params["runs"] = ids
+    permalink.say("runs", CHOSEN, ids[: permalink.MOST_RUNS])
 
 
 def table(selected: list[Run]) -> None:
@@ -248,6 +244,16 @@ def _count(number: int) -> str:
     return "1 run" if number == 1 else f"{number} runs"
 
 
+def drawn(selected: list[Run]) -> list[Run]:
+    """Those of the chosen runs whose curves and logs are on the page: hundreds of curves tell nothing."""
+    if len(selected) > permalink.MOST_RUNS:
+        st.caption(
+            f"The curves, the logs and the link are of the first {permalink.MOST_RUNS} of "
+            f"{len(selected)} chosen runs; the buttons act on all."
+        )
+    return selected[: permalink.MOST_RUNS]
+
+
 def outcomes(selected: list[Run]) -> None:
     """What happened to chosen runs that did not finish, and what to do about it."""
     for run in selected:
@@ -273,15 +279,15 @@ def outcomes(selected: list[Run]) -> None:
 
 
 def details(selected: list[Run]) -> None:
-    """Log and saved configuration of the chosen runs."""
+    """Log and saved configuration of the chosen runs, read once somebody wants to see them."""
     if not selected:
         return
     labels = short_labels(selected)
-    with st.expander("Log", key="log_open"):
-        for tab, run in zip(st.tabs(labels), selected, strict=True):
+    with st.expander("Log", key="log_open", on_change="rerun") as place:
+        for tab, run in zip(st.tabs(labels), selected, strict=True) if place.open else ():
             lines = run.log.splitlines()
             tab.code("\n".join(lines[-LOG_LINES:]) or "nothing said yet", language=None, height=240)
-    with st.expander("Saved configuration", key="config_open"):
-        for tab, run in zip(st.tabs(labels), selected, strict=True):
+    with st.expander("Saved configuration", key="config_open", on_change="rerun") as place:
+        for tab, run in zip(st.tabs(labels), selected, strict=True) if place.open else ():
             tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
             tab.json(cache.config(run).model_dump())

@@ -6,11 +6,11 @@ from typing import Any, Literal, get_args
 
 import streamlit as st
 
-from app import data_view
+from app import permalink, shared
 from app.command import FLAGS, command, preset_value
 from app.names import PRESET_TITLES, dataset_title
 from core import launch
-from core.data import DATASETS, default_root
+from core.data import default_root
 from core.errors import MaclError
 from core.losses import LOSSES, Parameter
 from core.runs import PRESETS, RunConfig
@@ -19,6 +19,7 @@ from core.runs import PRESETS, RunConfig
 FIRST = ("tau", "alpha", "beta", "use_w", "use_T", "denominator", "temperature", "position")
 FOLDED = {"macl": ("tau",), "wg_macl": ("tau",)}
 MAX_SEEDS = 50
+CHOSEN = "train_runs"  # whose curves the page shows
 LABELS = {
     "lr": "Learning rate",
     "clip": "Gradient clipping",
@@ -29,7 +30,11 @@ LABELS = {
 
 def form() -> None:
     """Everything that a run is started with; starts one for every loss and seed."""
-    name = _dataset()
+    permalink.note_unknown(
+        dataset=shared.titles(), loss=[spec.title for spec in LOSSES.values()], preset=list(PRESETS)
+    )
+    name = shared.choose_dataset()
+    root = shared.choose_place(name)
     losses = st.multiselect(
         "Losses",
         list(LOSSES),
@@ -46,14 +51,14 @@ def form() -> None:
     seeds = st.text_input("Seeds", "0", key="seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4")
     with st.expander("Settings of the preset", key="fields_open"):
         fields = {field: _field(preset, field) for field in (*FLAGS, "device")}
-        skip = st.toggle("Leave out images that cannot be read", key="skip_broken", persist_state="session")
+        skip = name != "demo" and shared.choose_skip(name)
     params = {key: _parameters(key) for key in losses}
     try:
         configs = [
             RunConfig.build(
                 preset,
                 dataset=name,
-                data_root=_root(name),
+                data_root=root,
                 skip_broken=skip,
                 loss=loss,
                 params=params[loss],
@@ -68,7 +73,7 @@ def form() -> None:
     if configs:
         with st.expander("The same on the command line", key="command_open"):
             st.code("\n".join(command(config) for config in configs), language="bash", wrap_lines=True)
-    missing = _missing(name)
+    missing = _missing(name, root)
     if missing:
         st.warning(missing)
         st.page_link("../pages/data.py", label="How to get the data sets")
@@ -81,8 +86,7 @@ def form() -> None:
         except (MaclError, OSError) as error:
             st.error(f"{len(started)} of {len(configs)} runs have been started: {error}")
             return
-        st.session_state["train_runs"] = started
-        st.query_params["runs"] = started
+        st.session_state[CHOSEN] = started
         st.toast("Started: the runs are at the top of the list.")  # which may be out of sight
         st.rerun()
 
@@ -113,39 +117,19 @@ def parse_seeds(text: str) -> list[int]:
 def fill(config: RunConfig) -> None:
     """Put a run's settings into the form; call it from a callback, before the form is drawn."""
     state = st.session_state
-    state["dataset"], state["loss"], state["preset"] = config.dataset, [config.loss], config.preset
-    state["seeds"], state["skip_broken"] = str(config.seed), config.skip_broken
-    state[f"root.{config.dataset}"] = config.data_root or ""
+    shared.set_dataset(config.dataset, config.data_root, config.skip_broken)
+    state["loss"], state["preset"], state["seeds"] = [config.loss], config.preset, str(config.seed)
     for name in (*FLAGS, "device"):
         state[f"{config.preset}.{name}"] = getattr(config, name)
     for name, value in config.params.items():
         state[f"{config.loss}.{name}"] = value
 
 
-def _dataset() -> str:
-    name = st.selectbox(
-        "Data set", list(DATASETS), format_func=dataset_title, key="dataset", bind="query-params"
-    )
-    if name != "demo":
-        st.text_input(
-            "Its folder or archive",
-            key=f"root.{name}",
-            persist_state="session",
-            placeholder=str(default_root(name)),
-            help="Empty: the usual place, shown in grey",
-        )
-    return name
-
-
-def _root(name: str) -> str | None:
-    return data_view.typed(st.session_state.get(f"root.{name}"))
-
-
-def _missing(name: str) -> str:
+def _missing(name: str, root: str | None) -> str:
     """Why the data set cannot be read, as far as a look at its path tells; empty if it can."""
     if name == "demo":
         return ""
-    where = _root(name) or default_root(name)
+    where = root or default_root(name)
     if os.path.exists(where):  # Path.exists raises where a folder above cannot be read
         return ""
     return f"{dataset_title(name)} is not at {where}."

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from app import cache, compare_table
+from app import cache, compare_table, permalink
 from app.compare import blocks, figures, filters, view
 from app.words import plain
 from core import report
 
 st.title("Compare")
 st.caption("Retrieval quality of the losses on the test split, between chance and what is possible.")
+permalink.told_here()
 results, damaged = cache.results()
 benchmarks, wrong = cache.benchmarks()
 if damaged or wrong:

@@ -2,22 +2,23 @@
 
 import streamlit as st
 
-from app import data_view, names, permalink, words
+from app import data_view, names, permalink, shared, words
 from app.data import duplicates, images, labels, paper, together
-from core.data import DATASETS
 from core.errors import MaclError
+
+VIEWS = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]
+SEEDS = permalink.Between(0, 2**31 - 1, whole=True)
 
 st.title("Data")
 st.caption(
     "What the losses learn from: labels with a long tail, several to an image, and some always together."
 )
-titles = {names.dataset_title(name): name for name in DATASETS}
 sizes = ["96", "128", "256"]
-permalink.note_unknown(dataset=list(titles), size=sizes)
+permalink.told_here()
+permalink.note_unknown(dataset=shared.titles(), size=sizes, seed=SEEDS, view=VIEWS)
 which, side, split, where = st.columns([3, 3, 2, 6], vertical_alignment="bottom")
 with which:
-    title = st.selectbox("Data set", titles, key="dataset", bind="query-params")
-    name = titles[title]
+    name = shared.choose_dataset()
 with side:
     size = int(
         st.segmented_control(
@@ -31,9 +32,9 @@ with side:
         )
     )
 with split:
-    seed = int(st.number_input("Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params"))
+    seed = int(st.number_input("Seed", 0, int(SEEDS.high), 0, key="seed", bind="query-params"))
 with where:
-    root = data_view.root_input(name)
+    root = shared.choose_place(name)
 table = st.container()
 try:
     data = data_view.prepared(name, root, size, seed)
@@ -45,11 +46,10 @@ with table.expander("All data sets, and how to get them", expanded=data is None 
 if data is None:
     st.stop()
 
-st.subheader(f"{title}: {len(data):,} images, {len(data.classes)} labels")
+st.subheader(f"{names.dataset_title(name)}: {len(data):,} images, {len(data.classes)} labels")
 data_view.facts(data)
-views = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]
-tabs = st.tabs(views, key="view", on_change="rerun", bind="query-params")
-for tab, view in zip(tabs, views, strict=True):
+tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
+for tab, view in zip(tabs, VIEWS, strict=True):
     if not tab.open:  # only what is looked at is computed
         continue
     with tab:
@@ -63,4 +63,4 @@ for tab, view in zip(tabs, views, strict=True):
             duplicates.show(name, root, data, size)
         else:
             paper.show(name, root, data)
-st.page_link("../pages/train.py", label="Train on this data set", query_params={"dataset": title})
+st.page_link("../pages/train.py", label="Train on this data set", query_params=shared.link(name))

@@ -2,7 +2,7 @@ from functools import cache as once
 
 import streamlit as st
 
-from app import cache, gallery, query
+from app import cache, gallery, permalink, query
 from app.embeddings import settings, view
 from app.pictures import opened, pictures
 from app.thumbnails import Thumbnails
@@ -12,6 +12,7 @@ st.title("Embeddings")
 st.caption(
     "Every image is a point, near to those that a run takes to be similar. The runs share colours and lassos."
 )
+permalink.told_here()
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here how they arrange the images.")

@@ -1,6 +1,6 @@
 import streamlit as st
 
-from app import overview, quick_start
+from app import overview, permalink, quick_start
 from app.component import fetch_ahead
 from app.warm import keep_workers
 
@@ -9,6 +9,7 @@ st.markdown(
     "Train multi-label contrastive losses on aerial images side by side and see what each of them retrieves. "
     "Thirteen losses, seven metrics with chance and oracle beside them, and every run kept as a folder."
 )
+permalink.told_here()
 overview.scenes()
 keep_workers()
 

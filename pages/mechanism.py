@@ -2,11 +2,13 @@
 
 import streamlit as st
 
+from app import permalink
 from app.mechanism import batch, view
 from core.errors import MaclError
 
 st.title("Mechanism")
 st.caption("What a loss does with one batch: how it weighs each pair, and whether it pulls or pushes.")
+permalink.told_here()
 options = batch.sources()
 if not options:
     st.info(

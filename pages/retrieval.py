@@ -1,6 +1,6 @@
 import streamlit as st
 
-from app import cache, gallery, query
+from app import cache, gallery, permalink, query
 from app.names import short_labels
 from app.pictures import pictures
 from app.retrieval import find, rows, upload, view, waiting, why
@@ -10,6 +10,7 @@ from core.errors import MaclError
 
 st.title("Retrieval")
 st.caption("One image asks, each run answers with the images it takes to be most similar.")
+permalink.told_here()
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here what they retrieve.")

@@ -2,12 +2,15 @@
 
 import streamlit as st
 
+from app import permalink
 from app.sensitivity import lab, sweeps
 
 VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}
 
 st.title("Sensitivity")
 st.caption("What a parameter does to the retrieval: move a slider and the head is trained anew, at once.")
+permalink.told_here()
+permalink.note_unknown(s_view=list(VIEWS))
 tabs = st.tabs(list(VIEWS), key="s_view", on_change="rerun", bind="query-params")
 for tab, view in zip(tabs, VIEWS.values(), strict=True):
     if tab.open:  # the other costs nothing

@@ -1,10 +1,11 @@
 import streamlit as st
 
-from app import cache, live, run_list, train_form
+from app import cache, live, permalink, run_list, train_form
 from app.warm import keep_workers
 
 st.title("Train")
 st.caption("Start runs with one or several losses and watch them; they go on when this page is closed.")
+permalink.told_here()
 keep_workers()
 states = live.states()
 
@@ -25,10 +26,11 @@ with results:
     with st.container():
         run_list.actions(chosen)
     with st.container():
-        run_list.outcomes(chosen)
-    live.watch(chosen, "train", states)
+        drawn = run_list.drawn(chosen)
+        run_list.outcomes(drawn)
+    live.watch(drawn, "train", states)
     with st.container():
-        run_list.details(chosen)
+        run_list.details(drawn)
     if not chosen:
         st.caption("Tick runs in the list to see their curves, log and configuration.")
     for run in cache.unreadable_runs():

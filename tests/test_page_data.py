@@ -217,10 +217,10 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     page = own(mine)
     assert "159 images" in page.subheader[0].value
     page.switch_page("../pages/train.py").run()
-    page.selectbox(key="dataset").set_value("folder").run()
+    assert page.selectbox(key="dataset").value == "folder"
     assert not page.exception
-    assert page.text_input(key="root.folder").value == str(mine)
-    assert page.toggle(key="skip_broken").value
+    assert page.text_input(key="folder_root").value == str(mine)
+    assert page.toggle(key="folder_skip").value
 
     monkeypatch.setenv("MACL_DATA_ROOT", str(tmp_path / "usual"))
     zipped(tiny, tmp_path / "mine.zip")
@@ -228,14 +228,13 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     shutil.copy(tmp_path / "mine.zip", tmp_path / "usual" / "folder")
     data.load("folder", image_size=SIZE)
     page = AppTest.from_file(MAIN, default_timeout=60)
-    page.session_state["root.folder"], page.session_state["skip_broken"] = str(mine), True
     page.query_params["dataset"], page.query_params["size"] = "Your own images", str(SIZE)
     page.switch_page("../pages/data.py").run()
     assert "160 images" in page.subheader[0].value
     page.switch_page("../pages/train.py").run()
-    page.selectbox(key="dataset").set_value("folder").run()
-    assert page.text_input(key="root.folder").value == ""
-    assert not page.toggle(key="skip_broken").value
+    assert page.selectbox(key="dataset").value == "folder"
+    assert page.text_input(key="folder_root").value == ""
+    assert not page.toggle(key="folder_skip").value
 
 
 def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
 import core.mechanism.batch
-from app import cache, data_view, heatmaps
+from app import cache, heatmaps, shared
 from app.mechanism import batch
 from app.mechanism.batch import Chosen, Source
 from app.mechanism.view import VIEWS
@@ -181,7 +181,7 @@ def test_a_data_set_without_runs_shows_what_labels_give(
     load("folder", tiny, image_size=96)
     st.cache_resource.clear()
     st.cache_data.clear()
-    monkeypatch.setattr(data_view, "place", lambda name: str(tiny) if name == "folder" else None)
+    monkeypatch.setattr(shared, "place", lambda name: str(tiny) if name == "folder" else None)
     app = page(run="folder", m_b="16")
     assert not app.exception
     assert list(drawn(app)) == ["T", "w"]

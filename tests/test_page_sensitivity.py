@@ -80,7 +80,7 @@ def test_the_lab_trains_what_the_sliders_say_and_shows_nothing_stale(run_root: P
     assert len(component_data(app, "macl_gallery")[0]["rows"]) == 1
     assert len(component_data(app, "macl_heatmaps")[0]["maps"]) == 2
 
-    app.slider(key="m_alpha").set_value(3.0).run()
+    app.slider(key="lab_alpha").set_value(3.0).run()
     assert not app.exception
     assert {config.params["alpha"] for config in asked(run_root)} == {3.0}
     assert [metric.value for metric in app.metric] == ["…"] * 7
@@ -130,7 +130,7 @@ def test_other_images_are_trained_anew_with_their_baseline(
     (own / "labels.csv").write_text(table)
     prepare(own)
     cache._files.clear()  # it looks again after some seconds
-    app.slider(key="m_alpha").set_value(3.0).run()
+    app.slider(key="lab_alpha").set_value(3.0).run()
     assert not app.exception
     assert sorted(config.params["alpha"] for config in asked(run_root)) == [1.5, 3.0]
     done = work(run_root)
@@ -142,7 +142,7 @@ def test_other_images_are_trained_anew_with_their_baseline(
 
 
 def test_a_baseline_without_the_query_says_so(run_root: Path) -> None:
-    app = page(m_alpha="3")
+    app = page(lab_alpha="3")
     done = work(run_root)
     before = next(run for run in done if run.config.params["alpha"] == 1.5)
     names = before.splits()
@@ -177,7 +177,7 @@ def test_images_that_cannot_be_read_are_left_out_as_the_finished_run_did(
 def test_a_newer_move_cancels_the_older_and_keeps_the_baseline(run_root: Path) -> None:
     app = page()
     for alpha in (0.5, 1.0, 2.0):
-        app.slider(key="m_alpha").set_value(alpha).run()
+        app.slider(key="lab_alpha").set_value(alpha).run()
     assert [config.params["alpha"] for config in asked(run_root)] == [1.5, 2.0]
 
 
@@ -194,22 +194,22 @@ def test_what_a_script_queued_that_a_newer_move_has_ended_is_cancelled(
         return run
 
     monkeypatch.setattr(lab, "want", ended)
-    app.slider(key="m_alpha").set_value(0.5).run()
+    app.slider(key="lab_alpha").set_value(0.5).run()
     assert app.exception
-    app.slider(key="m_alpha").set_value(2.0).run()
+    app.slider(key="lab_alpha").set_value(2.0).run()
     assert not app.exception
     assert [config.params["alpha"] for config in asked(run_root)] == [1.5, 2.0]
 
 
 def test_more_seeds_follow_a_pause_and_colour_the_change(run_root: Path) -> None:
-    app = page(m_alpha="3")
+    app = page(lab_alpha="3")
     work(run_root)
     app.run()
     repeats = asked(run_root)
     assert sorted((c.seed, c.params["alpha"]) for c in repeats) == [(1, 1.5), (1, 3.0), (2, 1.5), (2, 3.0)]
-    app.slider(key="m_alpha").set_value(2.0).run()
+    app.slider(key="lab_alpha").set_value(2.0).run()
     assert [(c.seed, c.params["alpha"]) for c in asked(run_root)] == [(0, 2.0)]
-    app.slider(key="m_alpha").set_value(3.0).run()
+    app.slider(key="lab_alpha").set_value(3.0).run()
     work(run_root)
     app.run()
     assert not app.exception
@@ -235,22 +235,22 @@ def button(app: AppTest, label: str) -> Any:
 
 
 def test_pin_strip_and_keep(run_root: Path) -> None:
-    app = page(m_alpha="3")
+    app = page(lab_alpha="3")
     work(run_root)
     app.run()
     button(app, "Pin").click().run()
     assert "against" not in texts(app)
-    app.slider(key="m_alpha").set_value(1.0).run()
+    app.slider(key="lab_alpha").set_value(1.0).run()
     assert "against the baseline MACL (α=3" in texts(app)
     work(run_root)
     app.run()
     link = app.query_params["lab_base"]
-    again = page(lab_base=link, m_alpha="1")  # a reload
+    again = page(lab_base=link, lab_alpha="1")  # a reload
     assert "against the baseline MACL (α=3" in texts(again)
     assert not page(lab_base="[1,2").exception
     past = next(one for one in app.button if one.label.startswith("MACL (α=3"))
     past.click().run()
-    assert app.slider(key="m_alpha").value == 3.0
+    assert app.slider(key="lab_alpha").value == 3.0
     before = len(runs.list_runs(run_root))
     button(app, "Keep as a run").click().run()
     assert not app.exception
@@ -260,7 +260,7 @@ def test_pin_strip_and_keep(run_root: Path) -> None:
 
 
 def test_every_open_point_and_loss_can_be_moved(run_root: Path) -> None:
-    app = page(m_loss="LProto")
+    app = page(lab_loss="LProto")
     app.run()
     assert not app.exception
     assert [config.loss for config in asked(run_root)] == ["lproto", "macl"]
@@ -291,7 +291,7 @@ def fail(run: Run) -> None:
 
 
 def test_a_failed_baseline_or_repetition_is_said_and_tried_again(run_root: Path) -> None:
-    app = page(m_alpha="3")
+    app = page(lab_alpha="3")
     assert button(app, "Pin").disabled
     _, before = launch.queue(lab.folder(run_root))
     fail(before)

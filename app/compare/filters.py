@@ -11,6 +11,8 @@ from core.losses import LOSSES
 from core.report import Result
 from core.runs import PRESETS, RunConfig
 
+RUNS = "compare_runs"  # those of a link
+FILTERS = ("datasets", "presets", "losses", "only_seeds", "where")
 # fields that have a filter of their own, or change nothing of the outcome
 _ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken", "embed_every"}
 _FIELDS = [field for field in RunConfig.model_fields if field not in _ELSEWHERE]
@@ -18,26 +20,21 @@ _FIELDS = [field for field in RunConfig.model_fields if field not in _ELSEWHERE]
 
 def choose(results: Sequence[Result]) -> list[Result]:
     """The results that the link names and the filters leave."""
-    linked = {result.id for result in results} & set(st.query_params.get_all("runs"))
-    permalink.note_unknown(runs=[result.id for result in results])
-    if linked:
-        every, results = len(results), [result for result in results if result.id in linked]
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"{len(linked)} of {every} runs, those of the link.", width="content")
-            st.page_link("../pages/compare.py", label="Show all runs", query_params={})
+    results = _linked(results)
     sets = sorted({names.dataset_title(result.config.dataset) for result in results})
     presets = [key for key in PRESETS if any(result.config.preset == key for result in results)]
     losses = [spec.title for key, spec in LOSSES.items() if any(r.config.loss == key for r in results)]
     seeds = [str(seed) for seed in sorted({result.config.seed for result in results})]
     facts = {result.id: set(facets(result)) for result in results}
     options = differing(results)
-    permalink.note_unknown(datasets=sets, presets=presets, losses=losses, seeds=seeds, where=options)
+    permalink.renamed("seeds", "only_seeds", seeds, list)
+    permalink.note_unknown(datasets=sets, presets=presets, losses=losses, only_seeds=seeds, where=options)
     left, middle, right, more = st.columns([3, 2, 4, 2], vertical_alignment="bottom")
     in_sets = _among(left, "Data sets", sets, "datasets")
     in_presets = _among(middle, "Presets", presets, "presets")
     in_losses = _among(right, "Losses", losses, "losses")
     with more.popover("More filters", width="stretch"):
-        in_seeds = _among(st, "Seeds", seeds, "seeds")
+        in_seeds = _among(st, "Seeds", seeds, "only_seeds")
         where = _among(
             st,
             "Parameters",
@@ -60,6 +57,25 @@ def choose(results: Sequence[Result]) -> list[Result]:
         and (not in_seeds or str(result.config.seed) in in_seeds)
         and all(_fits(facts[result.id], name, values) for name, values in wanted.items())
     ]
+
+
+def _linked(results: Sequence[Result]) -> Sequence[Result]:
+    """The results that a link names, until the person wants all; all of them without a link."""
+    asked = permalink.news("runs", RUNS)
+    for key in FILTERS if asked else ():  # what was left here must hide nothing of what the link shows
+        if key not in st.query_params:
+            st.session_state[key] = []
+    wanted = asked or st.session_state.get(RUNS, [])
+    known = {result.id for result in results}
+    permalink.note_gone([name for name in wanted if name not in known])
+    linked = st.session_state[RUNS] = [name for name in wanted if name in known]
+    permalink.say("runs", RUNS, linked)
+    if not linked:
+        return results
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{len(linked)} of {len(results)} runs, those of the link.", width="content")
+        st.button("Show all runs", type="tertiary", on_click=lambda: st.session_state.pop(RUNS))
+    return [result for result in results if result.id in linked]
 
 
 def facets(result: Result) -> Iterator[str]:

@@ -10,6 +10,7 @@ from app import cache, query
 from app.compare_table import View
 from app.gallery import class_names, held
 from app.names import method
+from app.permalink import note_unknown
 from app.pictures import pictures
 from app.thumbnails import Thumbnails
 from core.errors import MaclError
@@ -33,6 +34,7 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
         return
     labels = query.option_labels(runs)
     by_label = {labels[run.id]: run for run in runs}
+    note_unknown(first=list(by_label))
     left, right = st.columns(2)
     first = by_label[left.selectbox("First run", list(by_label), key="first", bind="query-params")]
     others = [
@@ -43,6 +45,7 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
     if not others:
         st.info("No other run has the same test images: one of the same data set and seed is needed.")
         return
+    note_unknown(second=others)
     base = next((text for text in others[::-1] if view.baseline and _is(by_label[text], ranked)), others[0])
     second = by_label[
         right.selectbox("Second run", others, index=others.index(base), key="second", bind="query-params")

@@ -22,7 +22,9 @@ def choose(rows: Sequence[Row]) -> View:
     """
     methods = list(dict.fromkeys(label(row) for row in rows if not row.reference))
     titles = list(METRICS.values())
-    permalink.note_unknown(metric=titles, order=ORDERS, group=GROUPS, baseline=methods)
+    permalink.note_unknown(
+        metric=titles, order=ORDERS, group=GROUPS, baseline=methods, published=permalink.Switch()
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         baseline = st.selectbox(
             "Compare with",

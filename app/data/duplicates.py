@@ -9,6 +9,7 @@ import streamlit as st
 from app import cache, tables, thumbnails
 from app.data_view import start
 from app.figures.labels import SPLITS
+from app.permalink import Between, note_unknown
 from app.words import plain
 from core.data import Dataset, duplicates
 from core.data.duplicates import Pair
@@ -88,6 +89,7 @@ def _found(data: Dataset) -> None:
     if not known:
         st.success(f"No two of the {len(data):,} images show the same place.")
         return
+    note_unknown(similarity=Between(duplicates.KEPT, 0.95), pairs=SCOPES)
     left, right = st.columns([2, 3], gap="large")
     with right:
         least = st.slider(
@@ -115,7 +117,9 @@ def _found(data: Dataset) -> None:
     pages = max(1, -(-len(shown) // PAGE))
     first = 0
     if pages > 1:
-        page = st.number_input(f"Page of {pages}", 1, pages, 1, key="pairs_page", width=160)
+        page = st.number_input(
+            f"Page of {pages}", 1, pages, 1, key="pairs_page", persist_state="session", width=160
+        )
         first = PAGE * (int(page) - 1)
     st.html(_side_by_side(data, shown[first : first + PAGE], held))
 

@@ -19,8 +19,10 @@ def show(name: str, root: str | None, data: Dataset, size: int, seed: int) -> No
     ordered = [
         data.classes[label] for label in labels.by_frequency(data.labels) if data.labels[:, label].any()
     ]
-    permalink.note_unknown(labels=ordered)
     titles = {EVERYWHERE: EVERYWHERE, **{title: split for split, (title, _) in labels.SPLITS.items()}}
+    permalink.note_unknown(
+        labels=ordered, exactly=permalink.Switch(), part=list(titles), shown=[str(n) for n in SHOWN]
+    )
     which, exact, part, many = st.columns([5, 2, 4, 2], vertical_alignment="bottom")
     with which:
         chosen = st.multiselect("Labels", ordered, key="labels", bind="query-params", placeholder="any label")
@@ -73,7 +75,9 @@ def _grid(data: Dataset, rows: np.ndarray) -> None:
 
 def _augmented(name: str, root: str | None, data: Dataset, size: int, seed: int, rows: np.ndarray) -> None:
     """One of the images as evaluated and as augmented in training; drawn by another process."""
-    chosen = st.selectbox("Image", [data.names[row] for row in rows], width=260)
+    chosen = st.selectbox(
+        "Image", [data.names[row] for row in rows], key="augmented", persist_state="session", width=260
+    )
     row = data.names.index(chosen)
     where = (data.key, size, seed, row)
     about = preview.status(*where)

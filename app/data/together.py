@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import tables
 from app.figures import labels as figures
+from app.permalink import note_unknown, renamed
 from core import labels
 from core.data import Dataset
 
@@ -19,6 +20,8 @@ ENDS = ("rarest", "most frequent")
 def show(data: Dataset) -> None:
     """The heat map and the table of combinations."""
     titles = {title: kind for kind, (title, _, _) in figures.KINDS.items()}
+    renamed("order", "labels_order", list(ORDERS), lambda asked: asked[-1])
+    note_unknown(together=list(titles), labels_order=list(ORDERS), combinations=ENDS)
     wide, narrow = st.columns([3, 2], gap="large")
     with wide:
         st.markdown("**Labels that appear together**")
@@ -31,7 +34,8 @@ def show(data: Dataset) -> None:
             )  # fmt: skip
         with right:
             order = st.segmented_control(
-                "Order", ORDERS, default=next(iter(ORDERS)), required=True, key="order", bind="query-params",
+                "Order", ORDERS, default=next(iter(ORDERS)), required=True, key="labels_order",
+                bind="query-params",
                 help="Clustered: labels that share images stand beside each other (average linkage of the "
                 "Jaccard distance)",
             )  # fmt: skip

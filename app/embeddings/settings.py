@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.embeddings.colors import MODES
-from app.permalink import note_unknown
+from app.permalink import Between, Fitting, Switch, news, note_gone, note_unknown, say
 from app.query import option_labels
 from core.project import Umap
 from core.runs import Run
@@ -15,12 +15,13 @@ RUNS = "embeddings_runs"
 MOST_RUNS = 14
 METHODS = {"UMAP": "umap", "PCA": "pca"}
 IMAGES = ("Test split", "All splits")
+DIMS = ("2-D", "3-D")
+MAX_SEED = 2**31 - 1
 KEYS = {
     "method": "projection", "dims": "dims", "neighbors": "n_neighbors", "dist": "min_dist",
     "seed": "umap_seed", "mode": "color", "label": "label", "only": "with", "images": "images",
     "training": "training",
 }  # fmt: skip
-_NOW = "embeddings_now"  # runs that the address named last
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,21 @@ class Settings:
 
 def choose_runs(finished: Sequence[Run], default: Sequence[str]) -> list[Run]:
     """The widget that chooses runs; the address names their folders."""
-    state, asked = st.session_state, st.query_params.get_all("runs")
+    state, asked = st.session_state, news("runs", RUNS)
     known, texts = {run.id: run for run in finished}, option_labels(finished)
     seen = list(texts.values())
     for name, text in texts.items():  # two of one second: a widget tells options apart by their text alone
         if seen.count(text) > 1:
             texts[name] = f"{text} · {name[-4:]}"
-    note_unknown(runs=list(known))
-    if RUNS not in state or (asked and asked != state.get(_NOW)):
-        state[RUNS] = [name for name in dict.fromkeys(asked) if name in known] or list(default)
-    state[RUNS] = [name for name in state[RUNS] if name in known][:MOST_RUNS]
+    wanted = asked or state.get(RUNS, default)
+    note_gone([name for name in wanted if name not in known])
+    kept = [name for name in wanted if name in known]
+    state[RUNS] = (kept or list(default) if asked else kept)[:MOST_RUNS]
     chosen: list[str] = st.multiselect(
-        "Runs", list(known), key=RUNS, format_func=texts.__getitem__, max_selections=MOST_RUNS
-    )
-    if chosen != asked and (asked or chosen != state.get(_NOW)):
-        st.query_params["runs"] = chosen
-    state[_NOW] = chosen
+        "Runs", list(known), key=RUNS, format_func=texts.__getitem__, max_selections=MOST_RUNS,
+        persist_state="session",
+    )  # fmt: skip
+    say("runs", RUNS, chosen)
     return [known[name] for name in chosen]
 
 
@@ -76,7 +76,12 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
         frames: Whether a run has saved its way through training.
     """
     titles = {title: key for key, title in MODES.items()}
-    note_unknown(**{KEYS["mode"]: list(titles), KEYS["label"]: list(classes), KEYS["only"]: list(classes)})
+    fitting: dict[str, Fitting] = {
+        "method": list(METHODS), "dims": DIMS, "neighbors": Between(2, 100, whole=True),
+        "dist": Between(0, 1), "seed": Between(0, MAX_SEED, whole=True), "mode": list(titles),
+        "label": list(classes), "only": list(classes), "images": IMAGES, "training": Switch(),
+    }  # fmt: skip
+    note_unknown(**{KEYS[name]: known for name, known in fitting.items()})
     for key, options in ((KEYS["label"], classes), (KEYS["mode"], titles)):
         if st.session_state.get(key) not in (None, *options):  # of another data set
             del st.session_state[key]
@@ -86,7 +91,7 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
         width="stretch",
     )  # fmt: skip
     dims = second.segmented_control(
-        "Dimensions", ["2-D", "3-D"], default="2-D", required=True, key=KEYS["dims"], bind="query-params",
+        "Dimensions", DIMS, default=DIMS[0], required=True, key=KEYS["dims"], bind="query-params",
         width="stretch",
     )  # fmt: skip
     mode = titles[third.selectbox("Colour", list(titles), key=KEYS["mode"], bind="query-params")]
@@ -107,7 +112,7 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
             help="Of UMAP: how close neighbours may lie in the picture.",
         )  # fmt: skip
         seed = st.number_input(
-            "Seed of UMAP", 0, 2**31 - 1, 0, key=KEYS["seed"], bind="query-params",
+            "Seed of UMAP", 0, MAX_SEED, 0, key=KEYS["seed"], bind="query-params",
             help="The same seed gives the same picture on this machine; another processor or library version "
             "may give another one.",
         )  # fmt: skip
@@ -122,7 +127,7 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
         help="The test images after every few epochs, as saved by the run",
     )  # fmt: skip
     return Settings(
-        Umap(2 if dims == "2-D" else 3, int(neighbors), float(dist), int(seed)),
+        Umap(2 if dims == DIMS[0] else 3, int(neighbors), float(dist), int(seed)),
         METHODS[str(method)],
         mode,
         list(classes).index(label),

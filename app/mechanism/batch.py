@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from app import cache, data_view, tiles
+from app import cache, permalink, shared, tiles
 from app.gallery import class_names
 from app.names import dataset_title
 from app.pictures import pictures
 from app.query import option_labels
+from app.words import plain
 from core.data import DATASETS, Dataset
 from core.errors import MaclError
 from core.mechanism import WITH_PROTOTYPES, Batch, centroids, draw, nearest
@@ -19,6 +20,7 @@ from core.mechanism import order as order_of
 from core.runs import PRESETS, Run
 
 SOURCE = "m_of"
+DRAWS = permalink.Between(0, 10**6, whole=True)
 SMALLEST, LARGEST, USUAL = 8, 256, 48
 BY_SEED, BY_LABEL, BY_IMAGE = "Random", "With chosen labels", "Neighbours of an image"
 INSTEAD = "f and h are counted on the test split instead."
@@ -88,21 +90,21 @@ def sources() -> dict[str, str]:
 
 def choose_source(options: dict[str, str]) -> str:
     """The widget; the permalink holds a run's folder name, which no other name hides."""
-    state, asked = st.session_state, st.query_params.get("run")
-    if state.get(SOURCE) not in options:
-        state[SOURCE] = asked if asked in options else _usual(options)
-        if asked and asked not in options:
-            st.warning(f"Run {asked} is not here (any more); another one is shown.")
+    state, asked = st.session_state, permalink.news("run", SOURCE)
+    wanted = asked[-1] if asked else state.get(SOURCE, "")
+    if wanted and wanted not in options:  # deleted in another tab, perhaps
+        permalink.note(f"{plain(wanted)} is not here (any more); another one is shown.")
+    state[SOURCE] = wanted if wanted in options else _usual(options)
     key: str = st.selectbox(
         "Embeddings of",
         options,
         key=SOURCE,
         format_func=options.__getitem__,
         filter_mode="contains",
+        persist_state="session",
         help="The batch comes from the run's test split; f, h and w count labels of its training split.",
     )
-    if asked != key:
-        st.query_params["run"] = key
+    permalink.say("run", SOURCE, [key])
     return key
 
 
@@ -110,7 +112,7 @@ def open_source(key: str) -> Source | None:
     """Images, labels and embeddings of a source; None while they are prepared, which the page says."""
     known = {run.id: run for run in cache.finished_runs()}
     if key not in known:
-        data = cache.prepared(key, data_view.place(key), _prepared_size(key), 0, False)
+        data = cache.prepared(key, shared.place(key), _prepared_size(key), 0, False)
         test, train = data.splits["test"], data.splits["train"]
         names = [data.names[row] for row in test]
         note = "Maps of s and of the force need the embeddings of a finished run."
@@ -141,6 +143,11 @@ def choose_images(source: Source) -> Chosen:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     size = len(source.names)
     limit = min(LARGEST, size // 8 * 8)
+    ways = [BY_SEED, BY_LABEL] + ([BY_IMAGE] if source.z is not None else [])
+    permalink.note_unknown(
+        m_b=permalink.Between(SMALLEST, limit, whole=True), m_how=ways, m_with=list(source.classes),
+        m_near=list(source.names), m_draw=DRAWS,
+    )  # fmt: skip
     if limit > SMALLEST:
         size = left.slider(
             "Images B", SMALLEST, limit, min(USUAL, limit), 8, key="m_b", bind="query-params"
@@ -148,7 +155,6 @@ def choose_images(source: Source) -> Chosen:
     else:
         left.caption(f"The test split holds {size} image{'s' if size > 1 else ''}: no choice of B.")
     with right.popover("Which images", width="stretch"):
-        ways = [BY_SEED, BY_LABEL] + ([BY_IMAGE] if source.z is not None else [])
         how = st.segmented_control(
             "Images", ways, default=BY_SEED, required=True, key="m_how", bind="query-params",
             label_visibility="collapsed",
@@ -164,7 +170,7 @@ def choose_images(source: Source) -> Chosen:
             )
             rows = nearest(source.z, source.names.index(name), size)
         else:
-            seed = int(st.number_input("Draw", 0, 10**6, 0, key="m_draw", bind="query-params"))
+            seed = int(st.number_input("Draw", 0, int(DRAWS.high), 0, key="m_draw", bind="query-params"))
             rows = draw(source.y, size, seed, [list(source.classes).index(label) for label in labels])
         if len(rows) < size:
             st.caption(f"Only {len(rows)} test images hold these labels.")
@@ -198,7 +204,7 @@ def about_prototypes(run: Run | None) -> str:
 
 def _prepared_size(name: str) -> int:
     """Smallest training size at which a data set is prepared; 0 if at none."""
-    sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), data_view.place(name)
+    sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
     return next((size for size in sizes if cache.is_prepared(name, place, size)), 0)
 
 

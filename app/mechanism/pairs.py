@@ -12,6 +12,7 @@ from app.heatmaps import HeatMap
 from app.mechanism import batch, pair, selection
 from app.mechanism.batch import Chosen, Order
 from app.palette import JACCARD_SCALE
+from app.permalink import note_unknown
 from core import mechanism
 from core.losses import Value
 from core.mechanism import LABELWISE, MACL, Maps
@@ -41,6 +42,7 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
         started: When the server began, `time.perf_counter`.
     """
     found = mechanism.maps(key, chosen.batch, params)
+    note_unknown(m_maps=list(SHOWN), m_rows=ORDERS, m_eq7=(CORRECTED, PRINTED, DIFFERENCE))
     left, middle, right = st.columns([4, 3, 4], vertical_alignment="bottom")
     with left:
         wanted = _choose_maps(found)

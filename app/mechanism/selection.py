@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import heatmaps
+from app import heatmaps, permalink
 from app.mechanism.batch import Chosen
 from core.labels import jaccard
 
@@ -16,17 +16,17 @@ ANCHOR_COLOR, OTHER_COLOR = "#d1453b", "#2a8fb0"
 def opened(chosen: Chosen) -> tuple[int, int]:
     """Rows of the open pair; by default the two images that overlap most without being alike."""
     names, state = list(chosen.names), st.session_state
-    if PAIR not in state:
-        state[PAIR] = tuple(st.query_params.get_all("pair"))
-    wanted: tuple[str, ...] = state[PAIR]
+    if asked := permalink.news("pair", PAIR):
+        state[PAIR] = tuple(asked)
+    wanted: tuple[str, ...] = state.get(PAIR, ())
     a, b, *_ = (*wanted, "", "")
     J = jaccard(chosen.batch.y, chosen.batch.y)  # (B, B)
     J[J == 1] = -0.5  # the same labels, and the image itself: nothing to explain
     np.fill_diagonal(J, -1)
     i = names.index(a) if a in names else int(J.max(1).argmax())
     p = names.index(b) if b in names and b != names[i] else int(J[i].argmax())
-    if a in names and st.query_params.get_all("pair") != [names[i], names[p]]:
-        st.query_params["pair"] = [names[i], names[p]]
+    if a in names:
+        permalink.say("pair", PAIR, [names[i], names[p]])
     return i, p
 
 

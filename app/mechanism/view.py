@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.mechanism import anchor, distributions, pairs, settings
 from app.mechanism.batch import Chosen
+from app.permalink import note_unknown
 
 VIEWS = {
     "Pairs": pairs.show,
@@ -19,6 +20,7 @@ VIEWS = {
 def show(chosen: Chosen) -> None:
     """Everything that a slider moves; the batch stays as it is."""
     started = time.perf_counter()
+    note_unknown(m_view=list(VIEWS))
     key, params = settings.choose(chosen.source.run)
     if chosen.source.note:
         st.caption(chosen.source.note)

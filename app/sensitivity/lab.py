@@ -5,10 +5,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache, data_view, live
+from app import cache, live, shared
 from app.figures import curves
 from app.mechanism import settings
 from app.names import dataset_title
+from app.permalink import Between, note_unknown
 from app.pictures import pictures
 from app.sensitivity import maps, result
 from app.sensitivity.result import SEEDS
@@ -22,6 +23,7 @@ from core.runs import INSTANT, Run, RunConfig
 
 SIZE = int(INSTANT["image_size"])
 TICK, SLOW_TICK = 0.35, 0.75  # seconds between looks while the head or its repetitions are trained
+SEEDS_OF_LAB = Between(0, 10**6, whole=True)
 ASKED = "lab_asked"
 ACTIVE = ("queued", "running")
 
@@ -36,7 +38,9 @@ def show() -> None:
         name = _dataset(list(places))
         key, params = settings.stack()
         with st.popover("Seed and query", width="stretch"):
-            seed = int(st.number_input("Seed", 0, 10**6, 0, key="lab_seed", bind="query-params"))
+            seed = int(
+                st.number_input("Seed", 0, int(SEEDS_OF_LAB.high), 0, key="lab_seed", bind="query-params")
+            )
             query_place = st.container()
     try:
         config = configured(name, places[name], key, params, seed)
@@ -82,11 +86,11 @@ def sources() -> dict[str, dict[str, Any]]:
         if config.dataset not in found and not run.recorded and _there(config.dataset, config.data_root):
             found[config.dataset] = {"data_root": config.data_root, "skip_broken": config.skip_broken}
     for name in DATASETS:
-        if name != "folder" and name not in found and _there(name, data_view.place(name)):
-            found[name] = {"data_root": data_view.place(name)}
+        if name != "folder" and name not in found and _there(name, shared.place(name)):
+            found[name] = {"data_root": shared.place(name)}
     for name in DATASETS:  # the page prepares these
-        if name not in ("demo", "folder", *found) and (data_view.place(name) or default_root(name).exists()):
-            found[name] = {"data_root": data_view.place(name)}
+        if name not in ("demo", "folder", *found) and (shared.place(name) or default_root(name).exists()):
+            found[name] = {"data_root": shared.place(name)}
     return {**found, "demo": {}} if "demo" not in found else found
 
 
@@ -99,6 +103,7 @@ def _there(name: str, place: str | None) -> bool:
 
 def _dataset(names: list[str]) -> str:
     titles = {dataset_title(name): name for name in names}
+    note_unknown(lab_dataset=list(titles), lab_seed=SEEDS_OF_LAB)
     title = st.selectbox("Data set", titles, key="lab_dataset", bind="query-params")
     return titles[title]
 

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.names import dataset_title
+from app.permalink import note_unknown
 from app.sensitivity.lab import sources
 from app.train_form import parse_seeds
 from core import duration, launch
@@ -37,6 +38,7 @@ def form(among: Known) -> None:
     """Widgets of a sweep, what it would cost, and its start."""
     titles = {study.title: key for key, study in STUDIES.items()}
     places = sources()
+    note_unknown(sw_what=[*titles, OWN], sw_dataset=[dataset_title(name) for name in places])
     what, where, how, seeds_place = st.columns([4, 3, 3, 2], vertical_alignment="bottom")
     title = what.selectbox("What", [*titles, OWN], key="sw_what", bind="query-params")
     sets = {dataset_title(name): name for name in places}
@@ -46,7 +48,7 @@ def form(among: Known) -> None:
     options = (
         [fixed_preset, *(key for key in PRESETS if key != fixed_preset)] if fixed_preset else list(PRESETS)
     )
-    preset = how.selectbox("Preset", options, key=f"sw_preset_{fixed_preset}")
+    preset = how.selectbox("Preset", options, key=f"sw_preset_{fixed_preset}", persist_state="session")
     seeds = seeds_place.text_input(
         "Seeds", "0", key="sw_seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4"
     )
@@ -125,7 +127,8 @@ def _shared(study: str) -> dict[str, Value]:
     """Settings of a person that all runs of a study share."""
     with st.popover("More settings"):
         text = st.text_input(
-            "The same in all runs", key="sw_same", placeholder="denominator=own, epochs=10",
+            "The same in all runs", key="sw_same", persist_state="session",
+            placeholder="denominator=own, epochs=10",
             help="Fields of a run and parameters of the loss; what the study varies has the last word",
         )  # fmt: skip
     return _pairs(text, "macl")
@@ -135,11 +138,17 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
     """Up to three axes, each a field or a parameter with its values."""
     top = st.columns([2, 3, 2, 3], vertical_alignment="bottom")
     titles = {spec.title: key for key, spec in LOSSES.items()}
+    note_unknown(sw_loss=list(titles))
     chosen = top[0].selectbox(
         "Loss", titles, index=list(titles).index("MACL"), key="sw_loss", bind="query-params"
     )
     loss = titles[chosen]
-    text = top[1].text_input("The same in all runs", key="sw_fixed", placeholder="denominator=own, epochs=10")
+    text = top[1].text_input(
+        "The same in all runs",
+        key="sw_fixed",
+        persist_state="session",
+        placeholder="denominator=own, epochs=10",
+    )
     names = [*(p.name for p in LOSSES[loss].parameters), *FIELDS]
     axes: dict[str, tuple[Value, ...]] = {}
     usual = {0: ("alpha", "0:3:7"), 1: ("beta", "0, 0.1, 0.25, 0.5, 1, 1.5, 2")}
@@ -153,6 +162,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
                 options,
                 index=options.index(wanted) if wanted else 0,
                 key=f"sw_axis_{n}_{loss}",
+                persist_state="session",
             )
             if name == "–":
                 continue
@@ -162,6 +172,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
                 "Values",
                 start,
                 key=f"sw_values_{n}_{name}",
+                persist_state="session",
                 help="0, 0.5, 1 or 0:3:7 (seven values from 0 to 3)",
             )
             axes[name] = parse_axis(f"{name}={given}", loss)[1]
@@ -189,4 +200,3 @@ def _start(planned: Sweep) -> None:
         st.session_state["sw_message"] = str(error)
         return
     st.session_state["sweep"] = started.id
-    st.query_params["sweep"] = started.id

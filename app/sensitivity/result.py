@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import cache, gallery
+from app import cache, gallery, permalink
 from app.names import config_label, method
 from app.palette import loss_color
 from app.sensitivity.state import QUERY, ask, go_to, pin
 from app.thumbnails import Thumbnails
+from app.words import plain
 from core import lab, launch
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -118,20 +119,21 @@ def rows(
         return
     names, (_, y) = cache.test_names(reference), cache.embeddings(reference)
     classes = gallery.class_names(reference, images)
-    if st.session_state.get(QUERY) not in names:
-        wanted = st.query_params.get("lab_query")
-        st.session_state[QUERY] = wanted if wanted in names else names[int(y.sum(1).argmax())]
+    asked = permalink.news(QUERY, QUERY)
+    wanted = asked[-1] if asked else st.session_state.get(QUERY, "")
+    if asked and wanted not in names:
+        permalink.note(f"{plain(wanted)} is not among the test images of this seed; another query is shown.")
+    st.session_state[QUERY] = wanted if wanted in names else names[int(y.sum(1).argmax())]
     with place:
-        st.selectbox("Query", names, key=QUERY, filter_mode="contains")
+        st.selectbox("Query", names, key=QUERY, filter_mode="contains", persist_state="session")
     query: str = st.session_state[QUERY]
-    if st.query_params.get("lab_query") != query:
-        st.query_params["lab_query"] = query
+    permalink.say(QUERY, QUERY, [query])
     shown_rows = [
         _row(run, before, query, classes) if words[run.id] == "finished" else _waiting(run, words[run.id])
         for run in shown
     ]
-    asked = gallery.query(query, gallery.held(y[names.index(query)], classes))
-    gallery.show(asked, shown_rows, images.uri, TOP, ask, key="lab_gallery")
+    shown_query = gallery.query(query, gallery.held(y[names.index(query)], classes))
+    gallery.show(shown_query, shown_rows, images.uri, TOP, ask, key="lab_gallery")
 
 
 def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str, object]:

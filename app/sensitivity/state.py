@@ -5,7 +5,9 @@ from collections.abc import Mapping
 
 import streamlit as st
 
+from app import permalink
 from app.mechanism import settings
+from app.words import plain
 from core.losses import LOSSES, Value, check_params
 from core.runs import RunConfig
 
@@ -15,11 +17,10 @@ USUAL: tuple[str, dict[str, Value]] = ("macl", {})
 
 def baseline() -> tuple[str, dict[str, Value]]:
     """Loss and parameters of the pinned baseline, else of the permalink, else MACL as printed."""
-    if BASE not in st.session_state:
-        st.session_state[BASE] = _unpacked(st.query_params.get(BASE, ""))
-    key, params = st.session_state[BASE]
-    if (key, params) != USUAL and BASE not in st.query_params:
-        st.query_params[BASE] = _packed(key, params)
+    if asked := permalink.news(BASE, BASE):
+        st.session_state[BASE] = _unpacked(asked[-1])
+    key, params = st.session_state.get(BASE, USUAL)
+    permalink.say(BASE, BASE, [] if (key, params) == USUAL else [_packed(key, params)])
     return key, dict(params)
 
 
@@ -28,10 +29,6 @@ def pin(config: RunConfig) -> None:
     defaults = {p.name: p.default for p in LOSSES[config.loss].parameters}
     changed = {name: value for name, value in config.params.items() if value != defaults[name]}
     st.session_state[BASE] = (config.loss, changed)
-    if (config.loss, changed) == USUAL:
-        st.query_params.pop(BASE, None)
-    else:
-        st.query_params[BASE] = _packed(config.loss, changed)
 
 
 def _packed(key: str, params: Mapping[str, Value]) -> str:
@@ -39,18 +36,19 @@ def _packed(key: str, params: Mapping[str, Value]) -> str:
 
 
 def _unpacked(text: str) -> tuple[str, dict[str, Value]]:
-    """What an address says; the usual baseline if it is nothing sensible."""
+    """What an address says; the usual baseline, and a note, if it is nothing sensible."""
     try:
         key, params = json.loads(text)
         check_params(key, params)
     except (ValueError, TypeError, AttributeError):
+        permalink.note(f"The link names no baseline that there is: {plain(text)}. The usual one is shown.")
         return USUAL
     return key, params
 
 
 def go_to(config: RunConfig) -> None:
     """Move the sliders to these settings."""
-    settings.put(config.loss, config.params)
+    settings.put(settings.LAB, config.loss, config.params)
     st.session_state["lab_seed"] = config.seed
 
 

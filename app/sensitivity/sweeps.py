@@ -4,10 +4,11 @@ from collections import Counter
 
 import streamlit as st
 
-from app import cache
+from app import cache, permalink
 from app.names import unique
 from app.sensitivity import plan, queue, views
 from app.warm import keep_workers
+from app.words import plain
 from core import launch
 from core import sweep as sweeps
 from core.errors import MaclError
@@ -16,6 +17,7 @@ from core.runs import Run
 from core.sweep import Point, Sweep
 
 EVERY = 2.0
+SWEEP = "sweep"  # the chosen one
 OPEN = ("queued", "running")
 
 
@@ -41,18 +43,20 @@ def show() -> None:
 
 
 def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
-    asked = st.query_params.get("sweep")
-    if st.session_state.get("sweep") not in kept:
-        if asked and asked not in kept:
-            st.warning(f"The sweep {asked} is not here (any more); another one is shown.")
-        st.session_state["sweep"] = asked if asked in kept else next(iter(kept))
+    state, titles = st.session_state, {title: key for key, title in METRICS.items()}
+    asked = permalink.news("sweep", SWEEP)
+    wanted = asked[-1] if asked else state.get(SWEEP, "")
+    if wanted and wanted not in kept:
+        permalink.note(f"The sweep {plain(wanted)} is not here (any more); another one is shown.")
+    state[SWEEP] = wanted if wanted in kept else next(iter(kept))
+    permalink.note_unknown(sw_metric=list(titles))
     left, right, last = st.columns([5, 3, 1], vertical_alignment="bottom")
     labels = unique([f"{sweep.title} · {_when(key)}" for key, sweep in kept.items()], list(kept))
     names = dict(zip(kept, labels, strict=True))
-    name = left.selectbox("Sweep", list(kept), key="sweep", format_func=names.__getitem__)
-    if asked != name:
-        st.query_params["sweep"] = name
-    titles = {title: key for key, title in METRICS.items()}
+    name = left.selectbox(
+        "Sweep", list(kept), key=SWEEP, format_func=names.__getitem__, persist_state="session"
+    )
+    permalink.say("sweep", SWEEP, [name])
     metric = right.selectbox(
         "Metric",
         titles,
@@ -69,8 +73,7 @@ def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
 
 def _forget(sweep: Sweep) -> None:
     sweeps.forget(sweep, launch.run_root())
-    st.session_state.pop("sweep", None)
-    st.query_params.pop("sweep", None)
+    st.session_state.pop(SWEEP, None)
 
 
 def _when(name: str) -> str:

@@ -88,7 +88,12 @@ def _cut(sweep: Sweep, found: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
     shown, kept = sweep.shown, list(found)
     for name in shown[2:]:
         value = st.selectbox(
-            title_of(name), sweep.axes[name], key=f"sw_cut_{name}", format_func=text_of, width=200
+            title_of(name),
+            sweep.axes[name],
+            key=f"sw_cut_{name}",
+            format_func=text_of,
+            width=200,
+            persist_state="session",
         )
         kept = [cell for cell in kept if cell.at[name] == value]
     return kept, shown[:2]
@@ -130,7 +135,9 @@ def _slider(place: Any, name: str, values: Sequence[float]) -> float:
     if key in st.session_state and not low <= st.session_state[key] <= high:
         del st.session_state[key]
     start = values[len(values) // 2]
-    return float(place.slider(title_of(name), low, high, start, step, key=key, format="%.3g"))
+    return float(
+        place.slider(title_of(name), low, high, start, step, key=key, format="%.3g", persist_state="session")
+    )
 
 
 def _told(height: float, metric: str, here: Cell | None, axes: tuple[str, str], trained: bool) -> None:

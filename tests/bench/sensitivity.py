@@ -79,7 +79,7 @@ def main() -> int:
 
 def moves(page: Page, server: Server) -> bool:
     """One slow move after the other, each to a value that was never trained."""
-    page.goto(f"{server.url}/sensitivity?lab_dataset=DLRSD&m_alpha=0.05")
+    page.goto(f"{server.url}/sensitivity?lab_dataset=DLRSD&lab_alpha=0.05")
     page.wait_for_function(READY, arg="MACL (α=0.05)", polling=20)
     slider = page.get_by_role("slider", name="α")
     taken, trained = [], []
