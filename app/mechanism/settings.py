@@ -82,7 +82,7 @@ def _loss(page: str) -> str:
 
 
 def _from_link(page: str, old: str, key: str, known: Fitting, read: Callable[[str], Any]) -> None:
-    """What a link says of a widget, told where it does not fit; the lab once had the keys of the other page."""
+    """What a link says of a widget, told where it does not fit; the lab once had the other page's keys."""
     if page == LAB:
         renamed(old, key, known, lambda asked: read(asked[-1]))
     note_unknown(**{key: known})
