@@ -2,7 +2,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: app install test lint bench demo screenshots clean
+# What rests on how a processor computes, once more as on one without AVX-512 and bf16.
+PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
+NUMBERS := $(addprefix tests/test_,augment.py device.py embedder.py explain.py export.py features.py losses.py \
+	model.py page_retrieval.py retrieve.py) $(wildcard tests/test_loss_*.py)
+
+.PHONY: app install test numbers lint bench demo screenshots clean
 
 app: $(READY)
 	$(BIN)/macl app
@@ -13,6 +18,9 @@ install: $(READY)
 test: $(READY) lint
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not timed"
 	$(BIN)/pytest -m timed
+
+numbers: $(READY)
+	$(PLAIN) $(BIN)/pytest --numprocesses auto --maxprocesses 4 $(NUMBERS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -178,10 +179,10 @@ def label_numbers(run: Run) -> dict[int, dict[str, float]]:
 
 
 def steps_per_epoch(run: Run) -> int:
-    """Optimiser steps in an epoch; 0 while the split is not known yet."""
-    if not (run.path / "splits.json").exists():
-        return 0
-    return max(1, len(_splits(str(run.path))["train"]) // config(run).batch_size)
+    """Optimiser steps in an epoch; 0 while the split is not known yet, or its file is damaged."""
+    with suppress(MaclError):
+        return max(1, len(_splits(str(run.path))["train"]) // config(run).batch_size)
+    return 0
 
 
 def test_names(run: Run) -> list[str]:

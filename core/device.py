@@ -146,7 +146,13 @@ def _cpu_has_bf16() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16")) and _onednn_has_bf16()
+
+
+def _onednn_has_bf16() -> bool:
+    """Whether the kernels may use the processor's instructions: ONEDNN_MAX_CPU_ISA=AVX2 forbids it."""
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @cache

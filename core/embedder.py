@@ -171,7 +171,7 @@ class Embedder:
     def _one(self, network: "Trained", run: Run, name: str) -> np.ndarray:
         """Embedding (1, D) of one image; runs that share a backbone share its features."""
         config = network.config
-        key = id(network.backbone), config.image_size, config.precision, name
+        key = id(network.backbone), config.image_size, network.precision, name
         if self.seen is None or self.seen[0] != key:
             self.seen = key, network.features(self._image(run, name)[None]), network.backbone
         return network.project(self.seen[1])
@@ -207,7 +207,7 @@ class Embedder:
 
         config = network.config
         where = config.backbone, config.weights, config.image_size
-        table = features(data, *where, "auto", self._step, config.precision)
+        table = features(data, *where, "auto", self._step, network.precision)
         return torch.from_numpy(np.array(table[rows])).to(network.device)
 
     def _embed(self, network: "Trained", data: Dataset, rows: np.ndarray) -> np.ndarray:

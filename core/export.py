@@ -7,12 +7,13 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from core.data.prepared import prepared_size
+from core.data.prepared import TAILS, prepared_size
 from core.errors import MaclError
 from core.files import write_atomic
-from core.model import Encoder, ProjectionHead, build_backbone
+from core.model import Backbone, Encoder, ProjectionHead, build_backbone
 from core.runs import Run
 from core.train import read_tensors
+from core.weights import TORCHVISION
 
 
 def encoder(run: Run) -> Encoder:
@@ -79,16 +80,66 @@ def write(run: Run, folder: Path, force: bool = False) -> None:
 
 
 def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, object]:
-    """What a program without this product has to know of the encoder."""
+    """What a program without this product has to know of the encoder, and do with an image, step by step."""
     config, backbone = run.config, whole.backbone
-    first = prepared_size(config.image_size)
     return {
         "backbone": config.backbone,
+        "network": _network(config.backbone, backbone),
         "classes": classes,
         "mean": [round(value, 6) for value in backbone.mean.flatten().tolist()],
         "std": [round(value, 6) for value in backbone.std.flatten().tolist()],
+        "prepared_size": prepared_size(config.image_size),
         "image_size": config.image_size,
-        "input": "RGB in 0..1, then (x - mean) / std",
-        "resize": "the whole image, not a crop, to image_size x image_size, bilinear with antialiasing; "
-        f"in training it was first brought to {first} x {first}, bicubic",
+        "precision": run.precision,
+        "recipe": _recipe(run),
     }
+
+
+def _network(name: str, backbone: Backbone) -> str:
+    """The call that makes the network of the backbone."""
+    if name in TORCHVISION:
+        return f"torchvision.models.get_model({name!r}), its fc replaced by torch.nn.Identity()"
+    any_size = ", dynamic_img_size=True" if getattr(backbone.network, "dynamic_img_size", False) else ""
+    return f"timm.create_model({name!r}, num_classes=0{any_size})"
+
+
+def _recipe(run: Run) -> list[str]:
+    """From an image file to its embedding: `decode`, `view` and the encoder in words."""
+    size, bf16 = run.config.image_size, run.precision == "bf16"
+    first = prepared_size(size)
+    low, high = TAILS
+    cast = ", under torch.autocast with torch.bfloat16, network and x in torch.channels_last" if bf16 else ""
+    same = ", under the same autocast" if bf16 and run.config.trainable == "all" else ""
+    steps = [
+        "image = PIL.Image.open(file), the first frame; of a JPEG, before any pixel is read, "
+        f"image.draft(None, ({2 * first}, {2 * first})); then PIL.ImageOps.exif_transpose(image)",
+        "deep images to 8 bits: grey of more than 8 bits and floats (modes I;16*, I, F) as float64 values v; "
+        "known = those that are finite and not the no-data value of a GeoTIFF (tag 42113), the rest becomes "
+        f"black; lo = numpy.percentile(known, {low}, method='lower'), hi = numpy.percentile(known, {high}, "
+        "method='higher'), or least and greatest where these two are equal; "
+        "numpy.rint(255 * (v.clip(lo, hi) - lo) / (hi - lo)). Colour of 16 bits per band (';16' in the "
+        "image.tile of the open file): the same with the 8 bits of image.convert('RGB'), lo and hi of all "
+        "bands together",
+        "transparency (a band A, or 'transparency' in image.info): image.convert('RGBA') over opaque black "
+        "by PIL.Image.alpha_composite; a TIFF's band A is left out instead where none of it is 255, or where "
+        "half of it or more lies in 1..254",
+        "image = image.convert('RGB')",
+        f"image = image.resize(({first}, {first}), PIL.Image.Resampling.BICUBIC, reducing_gap=3.0): the "
+        "whole image, not a crop",
+        f"x = its bytes as a torch.uint8 tensor (B, 3, {first}, {first}) on the CPU; "
+        f"torch.nn.functional.interpolate(x, ({size}, {size}), mode='bilinear', antialias=True): bytes "
+        "again",
+        "x = (x.float() / 255 - mean) / std, each per band",
+        f"h = network(x) with the tensors backbone.network.* of encoder.safetensors, in evaluation "
+        f"mode{cast}",
+        "z = linear(h.float(), head.layers.0.weight, head.layers.0.bias), relu, then likewise with "
+        f"head.layers.2{same}",
+        "z.float(), its rows divided by their length",
+    ]
+    if bf16:
+        steps.append(
+            "bf16 rounds in another way on another kind of processor or in float32, where a cosine to "
+            f"embeddings.csv, made on {run.scores()['device']}, can be as low as 0.99: train with "
+            "--precision float32 for an encoder that gives the same everywhere"
+        )
+    return steps

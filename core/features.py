@@ -17,7 +17,7 @@ from core.errors import MaclError
 from core.model import build_backbone
 from core.weights import weights_key
 
-VERSION = 1  # of the view and the normalisation: raise it when the same input gives other features
+VERSION = 2  # of the view and the normalisation: raise it when the same input gives other features
 BATCH = 64
 
 

@@ -262,6 +262,12 @@ class Run:
         """`metrics`, `chance`, `oracle`: the seven keys each, fractions; empty before the end."""
         return self._json("scores.json")
 
+    @property
+    def precision(self) -> str:
+        """What the network computed in, "bf16" or "float32", as the scores say; else what was asked for."""
+        said = str(self.scores().get("device", "")).rpartition(", ")[2]
+        return said if said in ("bf16", "float32") else self.config.precision
+
     def splits(self) -> dict[str, list[str]]:
         """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
         return self._json("splits.json")

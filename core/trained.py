@@ -29,6 +29,7 @@ class Trained:
     backbone: Backbone
     head: ProjectionHead
     device: torch.device
+    precision: str = "auto"  # of the backbone, as `core.device.precision_of` takes it
 
     def pixels(self, images: np.ndarray) -> Tensor:
         """What the backbone sees of prepared images (B, P, P, 3) uint8: (B, 3, S, S) floats in 0..1."""
@@ -38,7 +39,7 @@ class Trained:
 
     def features(self, images: np.ndarray) -> Tensor:
         """Features (B, F) float32 of prepared images (B, P, P, 3) uint8."""
-        with torch.inference_mode(), devices.autocast(self.device, self.config.precision):
+        with torch.inference_mode(), devices.autocast(self.device, self.precision):
             features: Tensor = self.backbone(self.pixels(images)).float()
         return features
 
@@ -47,7 +48,7 @@ class Trained:
         whole = self.config.trainable == "all"  # a head alone is trained and scored without autocast
         with (
             torch.inference_mode(),
-            devices.autocast(self.device, self.config.precision if whole else "float32"),
+            devices.autocast(self.device, self.precision if whole else "float32"),
         ):
             z: np.ndarray = self.head(features).float().cpu().numpy()
         return z
@@ -97,7 +98,9 @@ def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> 
     _fill(head, {k: v for k, v in tensors.items() if k.startswith((_HEAD, _WHOLE_HEAD))}, prefix, run)
     layout = devices.memory_format(device)
     backbone = backbone.to(device).to(memory_format=layout).eval()
-    return Trained(config, backbone, head.to(device).eval(), device)
+    # a run in float32 is embedded in float32 also where "auto" would now be bf16: it copies to any machine
+    precision = config.precision if run.precision == "bf16" else run.precision
+    return Trained(config, backbone, head.to(device).eval(), device, precision)
 
 
 def _fill(module: torch.nn.Module, tensors: dict[str, Tensor], prefix: str, run: Run) -> None:

@@ -1,13 +1,19 @@
 """Where tests find the real archives and the golden values."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import core  # noqa: F401  before torch: it tells OpenMP not to spin
+
+# How fast examples come says how busy the machine is, and nothing of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).resolve().parent / "goldens"
@@ -61,12 +67,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run root with two finished instant runs on `tiny`, MulSupCon and MACL; copy it before changing it."""
+def trained_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run root with two instant runs on `tiny`, MulSupCon and MACL, as they were trained."""
     from core import runs, train
 
     home = tmp_path_factory.getbasetemp() / "home"
-    root = tmp_path_factory.mktemp("finished") / "runs"
+    root = tmp_path_factory.mktemp("trained") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", str(home / "cache"))
         for loss in ("mulsupcon", "macl"):
@@ -84,16 +90,31 @@ def finished_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_seed(finished_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run as MulSupCon's, but for its seed and so its test split; it has saved its way."""
-    from core import runs, train
+def finished_runs(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same two with embeddings made by hand, MACL's the better ones; copy it before changing it."""
+    from core import runs
+    from tests.small_runs import by_hand
 
-    config = next(run.config for run in runs.list_runs(finished_runs) if run.config.loss == "mulsupcon")
+    root = tmp_path_factory.mktemp("finished") / "runs"
+    shutil.copytree(trained_runs, root)
+    for run in runs.list_runs(root):
+        by_hand(run, *((3.0, 1) if run.config.loss == "macl" else (5.0, 2)))
+    return root
+
+
+@pytest.fixture(scope="session")
+def other_seed(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run as MulSupCon's but for its seed, and so its test split; its way is saved. By hand too."""
+    from core import runs, train
+    from tests.small_runs import by_hand
+
+    config = next(run.config for run in runs.list_runs(trained_runs) if run.config.loss == "mulsupcon")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
         changed = config.model_copy(update={"seed": 1, "embed_every": 1, "epochs": 3})
         run = runs.create(changed, tmp_path_factory.mktemp("seed"))
         assert train.run(run.path) == "finished"
+    by_hand(run, 5.0)
     return run.path
 
 

@@ -1,20 +1,46 @@
 """Runs of a second, waiting for what other processes do with them, and comparing what came of them."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
-from core.runs import Run, RunConfig
+from core import metrics
+from core.runs import Run, RunConfig, without_nan
 
 
 def config(tiny: Path, preset: str = "instant", **fields: Any) -> RunConfig:
     """Two epochs on the folder of drawn scenes."""
     given = {"image_size": 32, "batch_size": 16, "epochs": 2, "loss": "mulsupcon"} | fields
     return RunConfig.build(preset, dataset="folder", data_root=str(tiny), **given)
+
+
+def by_hand(run: Run, noise: float, seed: int = 0) -> None:
+    """Put embeddings that follow from labels and seed alone in the place of trained ones, and their scores.
+
+    What a training ranks differs from processor to processor, and no test of what becomes of a ranking may
+    rest on it. The weights stay as they were trained, so that an image that is embedded anew lies elsewhere.
+    """
+    _, y = run.embeddings()
+    dice = np.random.default_rng(seed)
+    towards = y @ dice.standard_normal((y.shape[1], run.config.dim))  # (n, D)
+    away = noise * dice.standard_normal(towards.shape)
+    epochs = run.frames()
+    for epoch in epochs:
+        z = _unit(epoch / epochs[-1] * towards + away).astype(np.float16)
+        save_file({"z": z}, run.path / "frames" / f"{epoch:05d}.safetensors")
+    z = _unit(towards + away)
+    save_file({"z": z, "y": y}, run.path / "embeddings.safetensors")
+    scores = run.scores() | {"metrics": without_nan(metrics.evaluate(z, y))}
+    run.mark("scores.json", json.dumps(scores))
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
 def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:

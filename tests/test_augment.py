@@ -10,7 +10,7 @@ from torchvision.transforms import functional as tv
 from torchvision.transforms.functional import InterpolationMode
 
 from core.data import augment as module
-from core.data.augment import augment, colour_matrix, crop, recolour, sampling, view, warp
+from core.data.augment import augment, colour_matrix, crop, recolour, resize_bytes, sampling, view, warp
 
 WHOLE = [0.0, 0.0, 1.0, 1.0]  # centre and size of a window over all of the image
 
@@ -251,6 +251,15 @@ def test_the_view_is_the_whole_image():
     expected = tv.resize(images.permute(0, 3, 1, 2).float(), [16, 16], antialias=True) / 255
     torch.testing.assert_close(view(images, 16), expected, atol=1.01 / 255, rtol=0)  # bytes between
     assert torch.equal(view(images, 16), view(images.permute(0, 3, 1, 2).contiguous(), 16))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"), [(20, 20, 16), (160, 160, 128), (64, 97, 31), (9, 9, 8)]
+)
+def test_other_devices_see_the_very_bytes_of_the_cpu(height, width, size):
+    images = torch.randint(0, 256, (2, 3, height, width), dtype=torch.uint8, generator=seeded())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(resize_bytes(images, size) / 255, view(images, size))
 
 
 @pytest.mark.parametrize("function", [lambda x: augment(x, 16, seeded()), lambda x: view(x, 16)])

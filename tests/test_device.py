@@ -1,5 +1,6 @@
 """Devices and precisions: what is asked for, what is there, and what a log says about it."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -18,6 +19,7 @@ def capable(monkeypatch):
     def set_to(**able: bool) -> None:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
         monkeypatch.setattr("platform.machine", lambda: "x86_64")
+        monkeypatch.setattr(devices, "_onednn_has_bf16", lambda: True)
         devices._cpu_has_bf16.cache_clear()
 
     yield set_to
@@ -61,6 +63,15 @@ def test_auto_is_bf16_only_where_the_processor_computes_it(capable, able, expect
     with devices.autocast(cpu):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if expected == "bf16" else torch.float32)
+
+
+def test_auto_is_float32_where_the_kernels_may_not_use_what_the_processor_has():
+    asks = "import torch; from core import device; print(device.precision_of(torch.device('cpu')))"
+    limited = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run(
+        [sys.executable, "-c", asks], capture_output=True, text=True, env=limited, check=True
+    )
+    assert done.stdout == "float32\n"
 
 
 def test_bf16_on_a_gpu_without_it_is_refused(monkeypatch):

@@ -27,8 +27,8 @@ ENSURE = ask.ensure  # the tests start no process, but for two
 
 
 @pytest.fixture
-def two(finished_runs: Path, tmp_path: Path) -> list[Run]:
-    shutil.copytree(finished_runs, tmp_path / "runs")
+def two(trained_runs: Path, tmp_path: Path) -> list[Run]:
+    shutil.copytree(trained_runs, tmp_path / "runs")
     return runs.list_runs(tmp_path / "runs")
 
 

@@ -233,6 +233,13 @@ def test_the_list_reads_no_curves_of_finished_runs(two: list[Run], monkeypatch: 
     assert read == []
 
 
+def test_curves_are_drawn_beside_those_of_a_run_with_a_damaged_split(two: list[Run]) -> None:
+    (two[1].path / "splits.json").write_text('{"train": ["sce')
+    page = train_page(runs=[run.id for run in two], x="epoch")
+    assert not page.exception
+    assert len(json.loads(component_data(page)[0]["spec"])["data"]) == 2
+
+
 def test_rename_and_duplicate(two: list[Run]) -> None:
     page = train_page(runs=two[0].id)
     page.text_input(key=f"name.{two[0].id}").set_value("my   best").run()

@@ -86,7 +86,7 @@ def export(
     """Write what other programs need of a run to a folder.
 
     encoder.safetensors: weights of backbone and head.
-    encoder.json: backbone, classes, mean, std and size of its input.
+    encoder.json: backbone, classes, and the recipe from an image file to its embedding, step by step.
     embeddings.csv: labels and embedding of every test image.
     config.json, scores.json, splits.json: as in the run.
     """

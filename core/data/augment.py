@@ -6,6 +6,7 @@ its place in the batch and not on the images beside it. Who changes what is draw
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def view(images: Tensor, size: int) -> Tensor:
-    """The evaluation view: the whole image, resized with an antialiasing filter.
+    """The evaluation view: the whole image, resized with an antialiasing filter, the same bytes everywhere.
 
     Args:
         images: (B, H, W, 3) or (B, 3, H, W) uint8 on any device.
@@ -79,10 +80,44 @@ def view(images: Tensor, size: int) -> Tensor:
     """
     pixels = _channels_first(images)
     if pixels.shape[2:] != (size, size):
-        if pixels.device.type != "cpu":  # only the CPU resizes bytes, five times as fast as floats there
-            pixels = pixels.float()
-        pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        if pixels.device.type == "cpu":  # only there torch resizes bytes, five times as fast as floats
+            pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+        else:
+            pixels = resize_bytes(pixels, size)
     return pixels.float() / 255
+
+
+def resize_bytes(pixels: Tensor, size: int) -> Tensor:
+    """What torch makes of bytes (B, 3, H, W) on a CPU, bilinear with antialiasing, on any device.
+
+    Floats that are not rounded in between are other pixels, and a frozen backbone makes much of them: the
+    embedding of an image would depend on where it was computed.
+
+    Returns:
+        (B, 3, size, size) float32, whole numbers in 0..255.
+    """
+    with torch.autocast(pixels.device.type, enabled=False):
+        (wide, unit_x), (high, unit_y) = (_byte_weights(length, size) for length in pixels.shape[:1:-1])
+        across, down = (devices.send(torch.from_numpy(w), pixels.device) for w in (wide, high))
+        rows = ((pixels.float() @ across.T + unit_x // 2) / unit_x).floor()  # (B, 3, H, size)
+        return ((down @ rows + unit_y // 2) / unit_y).floor()
+
+
+@cache
+def _byte_weights(length: int, size: int) -> tuple[np.ndarray, int]:
+    """Weights (size, length) of a triangle filter as whole numbers, and how many of them make 1.
+
+    As torch and Pillow have them: as fine as 16 bits allow. Sums of products with bytes are exact in float32.
+    """
+    scale = length / size
+    support = max(scale, 1.0)
+    centre = scale * (np.arange(size) + 0.5)[:, None]  # (size, 1)
+    first, last = np.floor(centre - support + 0.5), np.floor(centre + support + 0.5)
+    place = np.arange(length)  # (length,)
+    weights = (1 - np.abs(place - centre + 0.5) / support).clip(0) * ((place >= first) & (place < last))
+    weights /= weights.sum(1, keepdims=True)
+    bits = max(n for n in range(23) if int(0.5 + weights.max() * (1 << n)) < 1 << 15)
+    return np.floor(weights * (1 << bits) + 0.5).astype(np.float32), 1 << bits
 
 
 def crop(area: Tensor, ratio: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -22,12 +22,13 @@ from core import launch, runs
 from core.data import load
 from core.metrics import METRICS
 from core.project import Step, Umap, layout
+from tests.bench import sized, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, Server, wait
 
 LASSO_BAR, REDRAW_BAR, FIRST_BAR = 0.6, 1.5, 0.5  # seconds
-IMAGES, MANY, SOME = 5000, 50_000, 3000
-TURNS = 7
-STARTS = 3  # of a server
+IMAGES, MANY, SOME = sized((5000, 50_000, 3000), (300, 600, 60))
+TURNS = sized(7, 1)
+STARTS = sized(3, 1)  # of a server
 LABELS = 8
 SIZE = 64  # of the training images
 PATIENCE_MS = 240_000
@@ -54,7 +55,7 @@ def main() -> int:
             browser.close()
             server.close()
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    return int(not all(held))
+    return verdict(not all(held))
 
 
 def made_up_images(folder: Path) -> Path:
@@ -159,7 +160,7 @@ WATCH = """() => {
   };
   tick();
 }"""
-SIDES = (0.055, 0.057, 0.059, 0.061)  # half the lasso's side, shares of the picture
+SIDES = sized((0.055, 0.057, 0.059, 0.061), (0.25, 0.3))  # half the lasso's side, shares of the picture
 
 
 def redraws(page: Page, server: Server, run: runs.Run) -> bool:

@@ -19,8 +19,10 @@ from torchmetrics.retrieval import RetrievalMAP, RetrievalNormalizedDCG
 
 from core.metrics import chance, evaluate, per_label
 from core.retrieve import rank
+from tests.bench import sized, verdict
 
 D = 128
+IMAGES = sized(4940, 150)
 RATIO_BAR, PEAK_BAR, LARGE_BAR = 10.0, 2.0, 4.0  # times as fast, GiB, GiB
 LABEL_BAR = 3.0  # times as long as all 7 metrics: a full order instead of a coarse one, and 17 labels
 SMALL_BAR, RANK_BAR = 10.0, 0.1  # milliseconds for 214 images, and for one query among 2,000
@@ -67,6 +69,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--full", action="store_true", help="torchmetrics on all 4,940 queries")
     parser.add_argument("--large", action="store_true", help="also the peak of 20,000 × 20,000")
+    parser.add_argument("--smoke", action="store_true", help="only go through it, small; no bar is judged")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
     missed = []
@@ -76,13 +79,13 @@ def main() -> int:
         if not within:
             missed.append(line)
 
-    inputs = {labels: batch(4940, labels, rng) for labels in (17, 6)}
+    inputs = {labels: batch(IMAGES, labels, rng) for labels in (17, 6)}
     for labels, (z, y) in inputs.items():
         used = peak(lambda z=z, y=y: evaluate(z, y))
-        report(f"evaluate, 4,940 images, {labels} labels: peak, GiB", used, PEAK_BAR, used < PEAK_BAR)
-    step, rounds = (1, 1) if args.full else (10, 5)
+        report(f"evaluate, {IMAGES:,} images, {labels} labels: peak, GiB", used, PEAK_BAR, used < PEAK_BAR)
+    step, rounds = (1, 1) if args.full else (10, sized(5, 1))
     for labels, (z, y) in inputs.items():
-        asked, every = np.arange(0, 4940, step), 4940 / len(np.arange(0, 4940, step))
+        asked, every = np.arange(0, IMAGES, step), IMAGES / len(np.arange(0, IMAGES, step))
         torchmetrics_seconds(z, y, asked[:20])  # its first call also loads code
         halves = [2 * every * torchmetrics_seconds(z, y, asked[::2]) for _ in range(rounds)]
         pairs = [
@@ -98,20 +101,22 @@ def main() -> int:
         line = f"{labels} labels: {ours:.2f} s, torchmetrics {theirs:.1f} s, times as fast"
         report(line, ratio, RATIO_BAR, ratio >= RATIO_BAR)
     z, y = inputs[17]
-    pairs = [(seconds(lambda: evaluate(z, y), 1), seconds(lambda: per_label(z, y), 1)) for _ in range(5)]
+    pairs = [
+        (seconds(lambda: evaluate(z, y), 1), seconds(lambda: per_label(z, y), 1)) for _ in range(sized(5, 1))
+    ]
     ratio = float(np.median([b / a for a, b in pairs]))
-    report("per_label, 4,940 images, 17 labels: times evaluate", ratio, LABEL_BAR, ratio <= LABEL_BAR)
+    report(f"per_label, {IMAGES:,} images, 17 labels: times evaluate", ratio, LABEL_BAR, ratio <= LABEL_BAR)
     for images in (214, 411):
         z, y = batch(images, 17, rng)
-        taken = 1e3 * seconds(lambda z=z, y=y: evaluate(z, y), 50)
+        taken = 1e3 * seconds(lambda z=z, y=y: evaluate(z, y), sized(50, 2))
         bar = SMALL_BAR * (images / 214) ** 2
         report(f"evaluate, {images} images, 17 labels: ms", taken, round(bar), taken < bar)
     z, y = batch(1000, 17, rng)
-    taken = seconds(lambda: chance(y), 5)
+    taken = seconds(lambda: chance(y), sized(5, 1))
     report("chance, 1,000 images: s", taken, 1.0, taken < 1.0)
     z, y = batch(2000, 17, rng)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
-    taken = 1e3 * seconds(lambda: rank(z[7], z, 6, exclude=7), 500)
+    taken = 1e3 * seconds(lambda: rank(z[7], z, 6, exclude=7), sized(500, 5))
     report("rank, one query among 2,000: ms", taken, RANK_BAR, taken < RANK_BAR)
     if args.large:
         z, y = batch(20_000, 17, rng)
@@ -121,7 +126,7 @@ def main() -> int:
         used = peak(lambda: evaluate(z, sets))
         report("the same, all label sets different: peak, GiB", used, LARGE_BAR, used < LARGE_BAR)
     print("all within their bars" if not missed else f"over the bar: {'; '.join(missed)}")
-    return bool(missed)
+    return verdict(missed)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from core.data import load
 from core.files import lock
 from core.losses import LOSSES
 from core.metrics import METRICS
+from tests.bench import sized, verdict
 from tests.components import component_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -37,7 +38,7 @@ PAGES = {  # with what shows that a page is more than its title
     "sensitivity": "bidi_component",
 }
 SWITCH_BAR, REFRESH_BAR = 400.0, 30.0  # milliseconds
-SWITCHES, REFRESHES = 12, 60
+SWITCHES, REFRESHES = sized((12, 60), (1, 2))
 TRACES = 10
 LINES = 300  # of a curve: the paper's 100 epochs on the largest of its data sets
 PER_EPOCH = 27  # steps
@@ -64,7 +65,7 @@ def main() -> int:
             write_curve(run, LINES, 20 * LINES)
         refreshes(lengthy, 20 * LINES, math.inf)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    return int(not all(held))
+    return verdict(not all(held))
 
 
 def long_run(root: Path, loss: str, lines: int) -> runs.Run:
@@ -72,7 +73,10 @@ def long_run(root: Path, loss: str, lines: int) -> runs.Run:
     config = runs.RunConfig.build("instant", dataset="demo", loss=loss, epochs=10_000)
     run = runs.create(config, root)
     run.mark("started")
-    run.mark("splits.json", json.dumps({"train": [str(i) for i in range(PER_EPOCH * 128)]}))
+    run.mark(
+        "splits.json",
+        json.dumps({"train": [str(i) for i in range(PER_EPOCH * 128)], "val": [], "test": ["0"]}),
+    )
     write_curve(run, 0, lines)
     return run
 

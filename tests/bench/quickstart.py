@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from core import launch
 from core.runs import Run, list_runs
+from tests.bench import verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
 FIRST_BAR, AGAIN_BAR = 30.0, 6.0  # seconds from the click to the grid
@@ -51,7 +52,7 @@ def main() -> int:
                 missed.report(f"{turn}: first page painted", time.perf_counter() - began, PAINT_BAR)
                 missed.report(f"{turn}: click to grid", click_to_grid(page, server), bar)
         browser.close()
-    return int(missed.any)
+    return verdict(missed.any)
 
 
 @contextlib.contextmanager

@@ -30,16 +30,17 @@ from core.files import locked_by
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.model import ProjectionHead
+from tests.bench import sized, verdict
 from tests.components import component_data
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
 MAIN = str(Path(__file__).resolve().parent.parent.parent / "app" / "main.py")
 BAR_MS = 150.0
-QUERIES = 60
+QUERIES = sized(60, 2)
 BROWSER_BAR_MS = 1000.0
-CLICKS = 20
+CLICKS = sized(20, 2)
 UPLOAD_BAR_MS = 1500.0
-UPLOADS = 8
+UPLOADS = sized(8, 1)
 FEATURES = 1280  # of tf_efficientnet_lite0
 
 # Click the nth picture; resolves with the milliseconds until it is the query and all pictures are there.
@@ -163,7 +164,7 @@ def main() -> int:
         embedder = locked_by(ask.home() / "lock")
         if embedder is not None:
             os.kill(embedder, signal.SIGTERM)
-    return int(missed)
+    return verdict(missed)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from core import device as devices
 from core.data.augment import augment
 from core.model import Encoder, ProjectionHead, build_backbone
+from tests.bench import sized, verdict
 
-BATCH = 128
+BATCH = sized(128, 8)
 PIPELINE_BAR = 0.85  # images/s with the pipeline over images/s on tensors in memory
 BF16_BAR = 2.0  # bf16 and channels-last over plain float32, where the processor has AMX
 
@@ -57,13 +58,13 @@ def medians(rounds: int, *steps: Callable[[], None]) -> list[float]:
     return [statistics.median(times) for times in seconds]
 
 
-def pipeline(device: torch.device, size: int = 96, rounds: int = 12) -> float:
+def pipeline(device: torch.device, size: int = sized(96, 32), rounds: int = sized(12, 1)) -> float:
     """Speed of gather, augment and step over that of the step alone."""
     step = Step(device, "auto", devices.memory_format(device))
     generator, rng, side = torch.Generator().manual_seed(0), np.random.default_rng(0), size * 5 // 4
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "images.npy"
-        np.save(path, rng.integers(0, 256, (1500, side, side, 3), dtype=np.uint8))
+        np.save(path, rng.integers(0, 256, (sized(1500, 16), side, side, 3), dtype=np.uint8))
         images = np.load(path, mmap_mode="r")
 
         def batch() -> Tensor:
@@ -79,7 +80,7 @@ def pipeline(device: torch.device, size: int = 96, rounds: int = 12) -> float:
     return alone / whole
 
 
-def bf16(device: torch.device, size: int, rounds: int = 5) -> float:
+def bf16(device: torch.device, size: int, rounds: int = sized(5, 1)) -> float:
     """Speed of bf16 with channels-last over plain float32, training."""
     images = torch.rand(BATCH // 2, 3, size, size, device=device)
     fast = Step(device, "bf16", torch.channels_last)
@@ -102,14 +103,14 @@ def main() -> int:
     print(f"  pipeline over memory: {ratio:.2f} (bar {PIPELINE_BAR})")
     if ratio < PIPELINE_BAR:
         missed.append("pipeline")
-    for size in (64, 128):
+    for size in sized((64, 128), (32,)):
         gain = bf16(device, size)
         print(f"  gain at {size} px: {gain:.2f} × (bar {BF16_BAR}{'' if amx else ', holds with AMX only'})")
         if amx and gain < BF16_BAR:
             missed.append(f"bf16 at {size} px")
     if missed:
         print(f"missed: {', '.join(missed)}")
-    return 1 if missed else 0
+    return verdict(missed)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Server:
         self.environment["STREAMLIT_SERVER_PORT"] = str(self.port)
         self.url = f"http://localhost:{self.port}"
         self.command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
+        self.cwd = ROOT
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -60,7 +61,7 @@ class Server:
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command,
-                cwd=ROOT,
+                cwd=self.cwd,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

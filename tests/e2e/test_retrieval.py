@@ -53,8 +53,9 @@ def focused(page: Page, key: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def two(server: Server, finished_runs: Path) -> list[Run]:
-    shutil.copytree(finished_runs, server.run_root, dirs_exist_ok=True)
+def two(server: Server, trained_runs: Path) -> list[Run]:
+    """As they were trained: an own image is embedded by their weights."""
+    shutil.copytree(trained_runs, server.run_root, dirs_exist_ok=True)
     return sorted(runs.list_runs(server.run_root), key=lambda run: run.config.loss)
 
 

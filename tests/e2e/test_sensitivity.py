@@ -40,8 +40,12 @@ def test_a_slider_trains_and_twenty_moves_leave_one_training(server: Server, pag
     expect(values.first).to_have_text(re.compile(r"\d"))
     expect(page.locator(".tile img")).to_have_count(12)
     expect(page.get_by_text(re.compile("3 seeds [+−-]")).first).to_be_visible()
-    run = next(r for r in lab.trail(server.run_root) if r.config.params["alpha"] == 3.0)
-    assert values.first.inner_text() == f"{100 * run.scores()['metrics']['map_sim']:.1f}"
+
+    def tried() -> list[Run]:
+        return [r for r in lab.trail(server.run_root) if r.config.params["alpha"] == 3.0]
+
+    wait(lambda: bool(tried()))
+    expect(values.first).to_have_text(f"{100 * tried()[0].scores()['metrics']['map_sim']:.1f}")
 
     beta = page.get_by_role("slider", name="β")
     beta.focus()

@@ -130,7 +130,7 @@ def on_retrieval(page: Page, tiny: Path) -> None:
 
 def on_embeddings(page: Page, tiny: Path) -> None:
     press(page, "PCA")
-    choose(page, "Colour", "number of labels")
+    choose(page, "Colour", "Number of labels")
 
 
 def on_mechanism(page: Page, tiny: Path) -> None:

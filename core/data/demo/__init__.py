@@ -4,6 +4,7 @@ An image is a function of (seed, index): numpy's PCG64 seeded by [seed, index] c
 scale and every detail. Labels are read off the material canvas that is drawn along with the picture.
 """
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -31,7 +32,7 @@ __all__ = [
     "template",
 ]
 
-COUNT = 2100
+COUNT = int(os.environ.get("MACL_DEMO_IMAGES", "2100"))  # fewer for a walk through the benchmarks
 VERSION = 4  # raise it with every change that moves a pixel: prepared arrays are kept by it
 
 # Template: relative frequency, shortest and longest side in metres.
