@@ -79,8 +79,8 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def fill(page: Page, label: str, text: str) -> None:
-    field(page, label).fill(text)
-    field(page, label).press("Enter")
+    field(page, label).first.fill(text)
+    field(page, label).first.press("Enter")
     quiet(page)
 
 
