@@ -178,10 +178,13 @@ def label_numbers(run: Run) -> dict[int, dict[str, float]]:
 
 
 def steps_per_epoch(run: Run) -> int:
-    """Optimiser steps in an epoch; 0 while the split is not known yet."""
+    """Optimiser steps in an epoch; 0 while the split is not known yet, or where its file is damaged."""
     if not (run.path / "splits.json").exists():
         return 0
-    return max(1, len(_splits(str(run.path))["train"]) // config(run).batch_size)
+    try:
+        return max(1, len(_splits(str(run.path)).get("train", ())) // config(run).batch_size)
+    except MaclError:
+        return 0
 
 
 def test_names(run: Run) -> list[str]:
