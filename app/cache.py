@@ -181,7 +181,7 @@ def label_numbers(run: Run) -> dict[int, dict[str, float]]:
 def steps_per_epoch(run: Run) -> int:
     """Optimiser steps in an epoch; 0 while the split is not known yet, or its file is damaged."""
     with suppress(MaclError):
-        return max(1, len(_splits(str(run.path))["train"]) // config(run).batch_size)
+        return max(1, len(_splits(str(run.path)).get("train", ())) // config(run).batch_size)
     return 0
 
 

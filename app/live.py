@@ -80,7 +80,7 @@ def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
     done, total = int(about["done"]), max(1, int(about["total"]))
     parts = [f"{about['what']} {done:,} of {total:,}"]
     rows = cache.history(run)
-    if about["what"] == "training" and rows:
+    if about["what"] == "training" and rows and rows[-1].keys() >= {"epoch", "images_per_s"}:
         parts[0] = f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs}, step {done:,} of {total:,}"
         parts.append(f"{rows[-1]['images_per_s']:,.0f} images/s")
     if about["eta_s"] is not None and done < total:

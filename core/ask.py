@@ -192,7 +192,7 @@ def ensure() -> None:
     make_folder(folder)
     starting = folder / "starting"
     with suppress(OSError):
-        if time.time() - starting.stat().st_mtime < START_SECONDS:
+        if 0 <= time.time() - starting.stat().st_mtime < START_SECONDS:  # a clock may be set back
             return
     try:
         starting.touch()

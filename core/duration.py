@@ -1,10 +1,12 @@
 """How long runs will take on this machine, from finished runs like them, and when queued ones begin."""
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from core import launch
+from core.errors import MaclError
 from core.runs import Run, RunConfig
 from core.sweep import ENDED, Known, Sweep, found
 
@@ -42,9 +44,9 @@ def seconds_of(config: RunConfig, among: Known) -> tuple[float, bool]:
     )
     taken = []
     for run in itertools.islice(alike, 5):
-        spent, epochs = run.scores().get("training_s"), run.config.epochs
-        if spent:
-            taken.append(float(spent) / epochs)
+        with suppress(MaclError, TypeError, ValueError):  # a damaged run says nothing of time
+            if spent := run.scores().get("training_s"):
+                taken.append(float(spent) / run.config.epochs)
     if taken:
         return sorted(taken)[len(taken) // 2] * config.epochs + OVERHEAD, True
     images = GUESS_IMAGES.get(config.dataset, 1500)

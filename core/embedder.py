@@ -306,7 +306,7 @@ class Embedder:
         """
         for path in (self.home / "pictures").glob("*.safetensors"):
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > seconds:
+                if not 0 <= time.time() - path.stat().st_mtime <= seconds:  # a clock may be set back
                     path.unlink()
         with suppress(OSError):
             answers = sorted((self.home / "answers").iterdir(), key=lambda path: -path.stat().st_mtime)

@@ -1,6 +1,7 @@
 """Features of a frozen backbone: computed once per data set, backbone, weights and size, and kept."""
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,8 @@ def _write(path: Path, table: np.ndarray) -> None:
     try:
         with temporary.open("xb") as file:
             np.save(file, table)
+            file.flush()
+            os.fsync(file.fileno())  # or a power loss may leave zeros of the right size
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from core.errors import MaclError
 from core.files import locked_by
-from core.runs import Run, RunConfig, create
+from core.runs import DEVICE, Run, RunConfig, create
 
 PROJECT = Path(__file__).resolve().parent.parent
 MOST_DEATHS = 3
@@ -64,7 +64,7 @@ def resume(run: Run) -> Run:
     # while it waits again is stopped, not failed
     run.unmark("error.txt", "stopped", "deaths")
     run.mark("submitted")
-    ensure_worker(run.config.device, run.path.parent)
+    ensure_worker(device_of(run), run.path.parent)
     return run
 
 
@@ -118,15 +118,22 @@ def paused(root: Path) -> bool:
     return (root / ".paused").exists()
 
 
-def dropped(root: Path) -> list[Run]:
-    """Runs that were in the hands of a worker when it died, and that nobody has taken up since."""
-    ids: set[str] = set()
+def dropped(root: Path, taken_over: Path | None = None) -> list[Run]:
+    """Runs that were in the hands of a worker when it died, and that nobody has taken up since.
+
+    Args:
+        root: Of the runs.
+        taken_over: A lock that the caller has just taken: the note beside it is still the dead worker's.
+    """
+    found: dict[str, Run] = {}
     for path in root.glob(".worker-*.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            name = json.loads(path.read_text()).get("run")
-            if name and locked_by(path.with_suffix(".lock")) is None:
-                ids.add(str(name))
-    return [run for run in (Run(root / name) for name in sorted(ids)) if run.state == "interrupted"]
+            name, held = json.loads(path.read_text()).get("run"), path.with_suffix(".lock")
+            if name and (held == taken_over or locked_by(held) is None):
+                run = Run(root / str(name))
+                if run.state == "interrupted":
+                    found[run.id] = run
+    return [found[name] for name in sorted(found)]
 
 
 def take_up(run: Run) -> None:
@@ -152,9 +159,10 @@ def take_up(run: Run) -> None:
 def device_of(run: Run) -> str:
     """Device of a waiting run, read without validation: a broken configuration must fail, not block."""
     try:
-        return str(json.loads((run.path / "config.json").read_bytes()).get("device", "auto"))
-    except (OSError, ValueError, AttributeError):
+        device = str(json.loads((run.path / "config.json").read_bytes()).get("device"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "auto"
+    return device if DEVICE.fullmatch(device) else "auto"  # one that no worker serves would wait for ever
 
 
 def workers(root: Path) -> dict[str, dict[str, object]]:
@@ -169,9 +177,9 @@ def workers(root: Path) -> dict[str, dict[str, object]]:
         try:
             said = json.loads(path.with_suffix(".json").read_text())
             if said.get("pid") == pid:
-                about = said
-        except (OSError, ValueError):
-            pass  # it has just started and said nothing yet
+                about |= said
+        except (OSError, ValueError, AttributeError):
+            pass  # it has just started and said nothing yet, or what it said is damaged
         found[device] = {**about, "pid": pid}
     return found
 

@@ -16,7 +16,7 @@ _kept: dict[Key, Dataset] = {}  # one entry; its key holds what the files looked
 def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
     """As `core.data.load`, from memory where the data set is the last one's and cannot have changed.
 
-    That can be said of drawn images and of an archive (by its time and size), not of a folder of images.
+    That can be said of drawn images and of an archive (by its times and size), not of a folder of images.
     """
     key = _key(config)
     found = _kept.get(key) if key else None
@@ -47,5 +47,5 @@ def _key(config: RunConfig) -> Key:
             return ()
         if not config.data_root or not Path(config.data_root).is_file():
             return ()
-        mark = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        mark = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
     return (config.dataset, config.data_root, config.image_size, config.skip_broken, *mark)

@@ -55,6 +55,7 @@ PAPER: dict[str, Any] = {
     "embed_every": 10,
 }
 PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 class RunConfig(BaseModel):
@@ -130,7 +131,7 @@ class RunConfig(BaseModel):
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        if not DEVICE.fullmatch(value):
             raise ValueError(f"need auto, cpu, cuda, cuda:N or mps, got {value!r}")
         return value
 
@@ -236,7 +237,7 @@ class Run:
         return self._text("log.txt")
 
     def history(self) -> list[dict[str, float]]:
-        """Lines of metrics.jsonl in order; a last line that is still being written is left out."""
+        """Lines of metrics.jsonl in order; what is damaged, or still being written, is left out."""
         return self.history_after(0)[0]
 
     def history_after(self, offset: int) -> tuple[list[dict[str, float]], int]:
@@ -248,15 +249,22 @@ class Run:
         except OSError:
             return [], 0
         complete, newline, _ = text.rpartition(b"\n")
-        rows = [
-            {key: math.nan if value is None else value for key, value in json.loads(line).items()}
-            for line in complete.splitlines()
-        ]
+        rows = [row for line in complete.splitlines() if (row := curve_row(line)) is not None]
         return rows, offset + len(complete) + len(newline)
 
     def progress(self) -> dict[str, Any]:
-        """What the run is doing now: `what`, `done`, `total`, `eta_s`; empty before the start."""
-        return self._json("progress.json")
+        """What the run is doing now: `what`, `done`, `total`, `eta_s`.
+
+        Empty before the start, and where a machine that went down has left a damaged file: the run writes it
+        anew within seconds.
+        """
+        try:
+            found = self._json("progress.json")
+        except MaclError:
+            return {}
+        numbers: list[Any] = [found.get("done"), found.get("total"), found.get("eta_s", "missing") or 0]
+        sound = all(_is_number(number) and number >= 0 for number in numbers)
+        return found if sound and isinstance(found.get("what"), str) else {}
 
     def scores(self) -> dict[str, Any]:
         """`metrics`, `chance`, `oracle`: the seven keys each, fractions; empty before the end."""
@@ -298,7 +306,8 @@ class Run:
 
     def frames(self) -> list[int]:
         """Epochs after which the test embeddings were saved, ascending; 0 is before the first step."""
-        return sorted(int(path.stem) for path in (self.path / "frames").glob("[0-9]*.safetensors"))
+        stems = (path.stem for path in (self.path / "frames").glob("*.safetensors"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
 
     def frame(self, epoch: int) -> np.ndarray:
         """Test embeddings (n, D) float32 after an epoch, unit rows, in the order of the final ones.
@@ -356,8 +365,33 @@ class Run:
         text = self._text(name)
         try:
             return json.loads(text) if text else empty
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
+
+
+def curve_row(line: bytes) -> dict[str, float] | None:
+    """A line of the curve, with NaN for null; None if it is damaged.
+
+    A machine that went down leaves zero bytes or half a line. A row has a step, and numbers in all columns;
+    NaN is one where a metric has no value.
+    """
+    try:
+        found = json.loads(line)
+        row = {key: math.nan if value is None else value for key, value in found.items()}
+        sound = all(_is_number(value, nan=key.startswith("val_")) for key, value in row.items())
+        sound = sound and row.get("step", -1) >= 0
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return row if sound else None
+
+
+def _is_number(value: object, *, nan: bool = False) -> bool:
+    """A number that can be counted with; infinity and what has hundreds of digits is none."""
+    try:
+        finite = isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+    return (finite and not isinstance(value, bool)) or (nan and value != value)
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:

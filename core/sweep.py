@@ -192,7 +192,7 @@ def load(root: Path) -> list[Sweep]:
     for path in sorted((root / FOLDER).glob("*.json"), reverse=True):
         try:
             found.append(_parse(path, path.stat().st_mtime_ns))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
 
@@ -204,7 +204,7 @@ def read(name: str, root: Path) -> Sweep:
         return _parse(path, path.stat().st_mtime_ns)
     except OSError:
         raise MaclError(f"there is no sweep {name!r} in {root}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = explain(error) if isinstance(error, ValidationError) else str(error)
         raise MaclError(f"the sweep {name!r} cannot be read: {message}") from None
 
@@ -242,7 +242,8 @@ def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
         if (run.path / "scores.json").exists():
             split = _split(str(run.path))
             place = config.data_root if config.dataset == "folder" else None
-            if newest.setdefault((config.dataset, place, config.skip_broken, config.seed), split) != split:
+            about = config.dataset, place, config.skip_broken, config.seed
+            if split and newest.setdefault(about, split) != split:  # a damaged one does not judge the others
                 continue
         by_key.setdefault(name, []).append(run)
     best = {
@@ -282,7 +283,7 @@ def _split(path: str) -> str:
     try:
         names = (Path(path) / "splits.json").read_bytes()
         chance = Run(Path(path)).scores().get("chance", {})
-    except (OSError, MaclError):
+        labels = [(key, None if value is None else f"{value:.6f}") for key, value in sorted(chance.items())]
+    except (OSError, MaclError, AttributeError, TypeError, ValueError):  # damaged
         return ""
-    labels = [(key, None if value is None else f"{value:.6f}") for key, value in sorted(chance.items())]
     return sha256(names + repr(labels).encode()).hexdigest()

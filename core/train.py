@@ -7,7 +7,6 @@ import errno
 import json
 import math
 import os
-import signal
 import sys
 import time
 import traceback
@@ -15,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 import numpy as np
@@ -25,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from core import device as devices
-from core import metrics, recent
+from core import metrics, origin, recent
 from core.batches import Frozen, Images, batches, learning_rate
 from core.errors import MaclError
 from core.features import features
@@ -34,6 +32,8 @@ from core.losses import make_loss
 from core.losses.batch import BatchLoss, unchecked
 from core.model import Encoder, ProjectionHead, build_backbone
 from core.runs import Run, State, without_nan
+from core.signals import on_stop
+from core.weights import weights_key
 
 CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
@@ -183,7 +183,8 @@ class Log:
             (self.run.path / "progress.json.new").write_text(json.dumps(about))
             (self.run.path / "progress.json.new").replace(self.run.path / "progress.json")
         if self.progress is not None:
-            self.progress(done, total, what)
+            with suppress(OSError):  # its terminal has been closed: that is no reason for a training to end
+                self.progress(done, total, what)
 
     def stop_asked(self) -> bool:
         """Somebody put the marker `stop` into the folder."""
@@ -209,6 +210,8 @@ class Trainer:
         """Prepare, train, score; everything that a page reads is in the run folder afterwards."""
         config, log = self.config, self.log
         tensors, meta = self._read_checkpoint()
+        if "config" in meta:  # not in a checkpoint of an earlier version
+            origin.check_config(config, meta["config"])
         self.threads = meta.get("threads", THREADS)
         torch.set_num_threads(self.threads)  # one and two threads differ in the last bits
         torch.backends.cudnn.deterministic = True
@@ -220,8 +223,8 @@ class Trainer:
         started = time.monotonic()
         self.data = recent.dataset(config, log.step)
         log.say(f"{len(self.data.names)} images ready after {time.monotonic() - started:.1f} s")
-        if meta:
-            self._check_unchanged()
+        self.began = self._check_unchanged(meta)
+        write_atomic(self.run.path / "data.json", json.dumps(self.began, indent=2) + "\n")
         write_atomic(self.run.path / "splits.json", json.dumps(self._split_names()))
         write_atomic(self.run.path / "classes.json", json.dumps(self.data.classes))
 
@@ -393,6 +396,16 @@ class Trainer:
             self._save_model("best.safetensors")
         return without_nan({f"val_{key}": round(value, 6) for key, value in scores.items()})
 
+    def _read_best(self) -> dict[str, Tensor]:
+        path = self.run.path / "best.safetensors"
+        try:
+            return read_tensors(path)[0]
+        except (SafetensorError, OSError) as error:
+            raise MaclError(
+                f"the best weights {path} are gone or damaged ({error}): delete resume.safetensors beside "
+                "them, and resume starts from the beginning"
+            ) from error
+
     def _save_frame(self, epoch: int) -> None:
         """Test embeddings after this epoch, if they are wanted; in half precision, enough for a picture."""
         epochs = self.config.epochs
@@ -405,7 +418,7 @@ class Trainer:
     def _finish(self) -> None:
         """Weights, test embeddings, then the scores: their file is what makes a run finished."""
         if self.best_epoch:
-            self._load_tensors(read_tensors(self.run.path / "best.safetensors")[0])
+            self._load_tensors(self._read_best())
             self.log.say(f"keeping epoch {self.best_epoch}, the best on validation")
         elif self.config.keep == "best":
             self.log.say("keeping the last epoch: the validation split is too small to tell which is best")
@@ -468,6 +481,8 @@ class Trainer:
             "best_epoch": self.best_epoch,
             "seconds": self.seconds,
             "threads": self.threads,
+            "config": self.config.model_dump(),
+            "data": self.began,
         }
         write_atomic(self.run.path / "resume.safetensors", save(tensors, {"meta": json.dumps(meta)}))
         self.saved = time.monotonic()
@@ -484,22 +499,48 @@ class Trainer:
         try:
             tensors, metadata = read_tensors(path)
             return tensors, dict(json.loads(metadata["meta"]))
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise MaclError(
                 f"the checkpoint {path} is damaged ({error}): delete it, and resume starts from the beginning"
             ) from error
 
-    def _check_unchanged(self) -> None:
-        """MaclError if the images or labels are not those the run began with: its test split would leak."""
-        if self.run.splits() != self._split_names() or self.run.classes() != list(self.data.classes):
+    def _check_unchanged(self, meta: dict[str, Any]) -> dict[str, str]:
+        """Digests of what the run is trained on; MaclError if they are not those of its checkpoint.
+
+        Its test split would leak, or its result would be that of two trainings.
+        """
+        config, data, began = self.config, self.data, meta.get("data", {})
+        # a checkpoint holds the weights of a network that is trained whole, and their file may be gone
+        named = meta.get("config", {}).get("weights", config.weights)
+        same = config.trainable == "all" and config.weights == named
+        weights = began.get("weights", "") if meta and same else weights_key(config.backbone, config.weights)
+        now = origin.digests(config, data, weights)
+        if began:
+            origin.check_data(now, began, data.name)
+            origin.check_weights(config, meta["config"], weights, began["weights"])
+        elif meta and (  # a checkpoint of an earlier version
+            self.run.splits() != self._split_names() or self.run.classes() != list(data.classes)
+        ):
             raise MaclError(
-                f"the images or labels of {self.data.name} have changed since this run began: put them back "
+                f"the images or labels of {data.name} have changed since this run began: put them back "
                 "as they were, or start a new run"
+            )
+        return now
+
+    def _check_fits(self, tensors: dict[str, Tensor]) -> None:
+        """MaclError if the checkpoint is of another network or loss: an earlier version's says no more."""
+        own = {key: tuple(value.shape) for key, value in self._tensors().items()}
+        saved = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith(("encoder.", "loss."))}
+        if wrong := [key for key in sorted({*own, *saved}) if own.get(key) != saved.get(key)]:
+            raise MaclError(
+                f"config.json does not fit the checkpoint of this run ({wrong[0]} is {own.get(wrong[0])} "
+                f"instead of {saved.get(wrong[0])}): put it back as it was, or start a new run"
             )
 
     def _restore(self, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
         """Go back to the checkpoint, if there is one, and cut the curve back to its step."""
         if meta:
+            self._check_fits(tensors)
             self._load_tensors(tensors)
             for index, parameter in enumerate(self.optimizer.param_groups[0]["params"]):
                 prefix = f"optimizer.{index}."
@@ -532,14 +573,13 @@ def _like(value: Tensor, parameter: Tensor) -> Tensor:
 
 
 def stop_on_signal(folder: Path) -> None:
-    """Let Ctrl-C and SIGTERM stop the run of `folder` resumably instead of killing it."""
+    """Let Ctrl-C, SIGTERM and a closed terminal stop the run of `folder` resumably instead of killing it."""
 
-    def handle(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, usual[signal.Signals(number)])  # a second time it ends at once
+    def stop() -> None:
         with suppress(OSError):
             (folder / "stop").touch()
 
-    usual = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    on_stop(stop)
 
 
 if __name__ == "__main__":

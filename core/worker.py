@@ -19,12 +19,13 @@ from core.runs import Run
 
 IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next start
 POLL_SECONDS = 0.1
+TAKE_UP_SECONDS = 2.0  # between two looks for what dead workers have left
 PUT_OFF_SECONDS = 5.0  # a run that somebody else trains, or whose folder cannot be written
 EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # so long after a run somebody waits for the next
 
 
 def main() -> None:
-    """Serve the queue of one device until idle, or until SIGTERM (the current run then stops resumably)."""
+    """Serve the queue of one device until idle, SIGTERM or SIGHUP (the current run then stops resumably)."""
     parser = argparse.ArgumentParser(prog="python -m core.worker", description=main.__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--run-root", type=Path, required=True)
@@ -56,8 +57,9 @@ class Worker:
         if not mine:
             return  # somebody else serves this queue
         signal.signal(signal.SIGTERM, self._terminate)
-        for run in launch.dropped(self.root):
-            launch.take_up(run)
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._terminate)
+        self._take_up(self._lock(self.asked))
         self._say(ready=False)
         from core import device, train  # torch comes in here: after the lock, so that no second one loads it
 
@@ -85,8 +87,11 @@ class Worker:
             Worker(self.root, self.asked, self.idle).serve()
 
     def _drain(self, train_run: Callable[[Path], object]) -> None:
-        last = time.monotonic()
+        last = looked = time.monotonic()
         while not self.ending and time.monotonic() - last < self.idle:
+            if time.monotonic() - looked > TAKE_UP_SECONDS:  # what a worker of another device has dropped
+                self._take_up()
+                looked = time.monotonic()
             self.current = self._next()
             if self.current is None:
                 eager = time.monotonic() - last < EAGER_SECONDS
@@ -96,12 +101,17 @@ class Worker:
             self._ask_others()
             try:
                 train_run(self.current.path)
-            except (MaclError, OSError) as error:  # somebody else trains it, or its folder has gone
+            except Exception as error:  # somebody else trains it, its folder has gone, or whatever it is
                 print(f"{self.current.id}: {error}", file=sys.stderr, flush=True)
                 self.put_off[self.current.id] = time.monotonic() + PUT_OFF_SECONDS
             last = time.monotonic()
         self.current = None
         self._say(ready=True)
+
+    def _take_up(self, taken_over: Path | None = None) -> None:
+        for run in launch.dropped(self.root, taken_over):
+            with suppress(OSError):  # its folder cannot be written: it stays interrupted, the others go on
+                launch.take_up(run)
 
     def _next(self) -> Run | None:
         if launch.paused(self.root):
@@ -125,7 +135,8 @@ class Worker:
         run = self.current.id if self.current else None
         about = json.dumps({"pid": os.getpid(), "takes": self.takes, "ready": ready, "run": run})
         for name in self.names:
-            write_atomic(self._lock(name).with_suffix(".json"), about)
+            with suppress(OSError):  # a full disk: the runs that cannot be trained say so themselves
+                write_atomic(self._lock(name).with_suffix(".json"), about)
 
     def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
         self.ending = True

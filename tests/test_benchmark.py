@@ -753,3 +753,16 @@ def test_a_row_of_the_recorded_benchmark_comes_out_again(archives: Path, tmp_pat
         assert scores["oracle"][name] == pytest.approx(wanted["oracle"][name], abs=1e-5)
         # other processors add in another order, and the training carries that on
         assert scores["metrics"][name] == pytest.approx(wanted["metrics"][name], abs=0.02), name
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_a_summary_to_join_that_is_no_file_is_a_message(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    given = Path("/dev/zero") if kind == "device" else path
+    with pytest.raises(MaclError, match="it is no file"):
+        files.content(given)

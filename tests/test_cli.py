@@ -343,7 +343,7 @@ def test_sigterm_to_macl_train_stops_resumably_and_resume_goes_on(tiny: Path, tm
     process = subprocess.Popen(
         [
             *(*MACL, "train", "--preset", "instant", "--dataset", "folder", "--data-root", str(tiny)),
-            *("--loss", "lproto", "--epochs", "9999", "--image-size", "32", "--device", "cpu"),
+            *("--loss", "lproto", "--epochs", "1000", "--image-size", "32", "--device", "cpu"),
             *("--run-root", str(root)),
         ],
         stdout=subprocess.PIPE,
@@ -361,8 +361,6 @@ def test_sigterm_to_macl_train_stops_resumably_and_resume_goes_on(tiny: Path, tm
     run = runs.Run(Path(said.splitlines()[-1]))
     assert run.state == "stopped"
     assert f"macl resume {run.id}" in complaint
-    epochs = json.loads((run.path / "config.json").read_text()) | {"epochs": 1}
-    (run.path / "config.json").write_text(json.dumps(epochs))
     elsewhere = tmp_path / "copied"
     shutil.copytree(run.path, elsewhere / run.id)
     done = macl("resume", str(elsewhere / run.id))

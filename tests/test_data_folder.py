@@ -352,3 +352,18 @@ def test_a_folder_with_far_too_many_files_is_refused(tmp_path: Path, monkeypatch
         (tmp_path / f"{index}.txt").touch()
     with pytest.raises(MaclError, match="more than 10 files"):
         source.scan(tmp_path)
+
+
+@pytest.mark.timeout(60)
+def test_pipes_and_devices_are_no_part_of_a_data_set(root: Path) -> None:
+    """Reading one would never end."""
+    rows, _ = found(root, FLAGS.format(*FILES))
+    for name in ("e.png", "more.csv", "more.zip"):
+        os.mkfifo(root / f"pipe-{name}")
+        (root / f"zeros-{name}").symlink_to("/dev/zero")
+    assert found(root, FLAGS.format(*FILES))[0] == rows
+    for place in (root / "pipe-more.zip", root / "zeros-more.zip", Path("/dev/zero")):
+        assert data.fingerprint("folder", place) == ""
+        assert not data.is_prepared("folder", place, 32)
+        with pytest.raises(MaclError, match="neither a folder nor a readable"):
+            data.load("folder", place, image_size=32)

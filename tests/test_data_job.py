@@ -148,6 +148,25 @@ def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
     assert job.read_status(path).state == "failed"  # it never took its lock
 
 
+@pytest.mark.usefixtures("own_cache")
+def test_a_clock_that_was_set_back_holds_up_nothing(tiny: Path, tmp_path: Path) -> None:
+    """A process that died at its start an hour ahead would have been starting for an hour."""
+    root = str(tiny)
+    path = job._path("folder", root, SIZE)
+    path.parent.mkdir(parents=True)
+    job.tell_status(path, state="running", started=time.time() + 3600)
+    assert job.read_status(path).state == "failed"
+    job.start("folder", root, SIZE)
+    assert wait(root).state == "done"
+
+
+@pytest.mark.parametrize("text", ["[1]", "7", "{}", "\0" * 80, '{"state": "running", "started": "x"}'])
+def test_a_damaged_note_of_a_job_is_none(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.json"
+    path.write_text(text)
+    assert job.read_status(path) == job.Preparation("none")
+
+
 def test_a_cache_that_cannot_be_written_is_the_persons_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

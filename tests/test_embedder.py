@@ -229,6 +229,25 @@ def test_a_terminated_process_deletes_the_pictures(monkeypatch: pytest.MonkeyPat
     assert ask.picture("mine") == {}
 
 
+@pytest.mark.parametrize("ahead", [3600, -3600])
+def test_a_clock_that_was_set_back_holds_up_nothing(
+    ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr(ask.subprocess, "run", lambda *given, **_: begun.append(given))
+    starting = tmp_path / "embedder" / "starting"
+    starting.touch()
+    ENSURE()
+    assert not begun  # somebody has just started one
+    os.utime(starting, (time.time() + ahead,) * 2)
+    ENSURE()
+    assert len(begun) == 1
+    ask.keep_picture("mine", {8: np.zeros((8, 8, 3), np.uint8)})
+    os.utime(ask.picture_path("mine"), (time.time() + ahead,) * 2)
+    Embedder(0.0).tidy(0.0)
+    assert ask.picture("mine") == {}
+
+
 def test_who_waits_for_a_process_that_dies_again_and_again_is_told(two: list[Run], tmp_path: Path) -> None:
     log = tmp_path / "embedder" / "log.txt"
     question = ask.Question("splits", str(two[0].path))

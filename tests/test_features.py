@@ -108,6 +108,14 @@ def test_a_damaged_file_is_computed_again(dataset, saved, damage):
     np.testing.assert_array_equal(features(dataset, NAME, saved, SIZE), whole)
 
 
+def test_a_table_is_on_the_disk_before_it_has_its_name(dataset, saved, monkeypatch):
+    """A power loss would leave zeros of the right size."""
+    kept = []
+    monkeypatch.setattr(module.os, "fsync", lambda _: kept.extend(path.suffix for path in files()))
+    features(dataset, NAME, saved, SIZE)
+    assert kept == [".part"]
+
+
 def test_random_weights_are_always_the_same_and_leave_the_seed_alone(dataset):
     torch.manual_seed(11)
     before = torch.random.get_rng_state()

@@ -83,11 +83,14 @@ def test_a_run_for_a_device_that_is_not_there_fails_and_says_so(tiny: Path, root
     assert "cuda:99" in run.error
 
 
-def test_sigterm_ends_a_worker_and_stops_its_run_resumably(tiny: Path, root: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_worker_and_stops_its_run_resumably(
+    number: signal.Signals, tiny: Path, root: Path
+) -> None:
     run = launch.submit(config(tiny, epochs=3000), root)
     wait(lambda: run.state == "running" and bool(run.history()))
     (pid,) = {int(str(about["pid"])) for about in launch.workers(root).values()}
-    os.kill(pid, signal.SIGTERM)
+    os.kill(pid, number)
     wait(lambda: run.state == "stopped", 10)
     wait(lambda: launch.workers(root) == {}, 10)
     assert (run.path / "resume.safetensors").exists()

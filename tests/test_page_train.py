@@ -21,6 +21,7 @@ from app.figures import curves
 from app.query import option_labels
 from core import cli, duration, launch, runs
 from core.errors import MaclError
+from core.files import lock, unlock
 from core.runs import Run, RunConfig
 from tests import small_runs
 from tests.components import component_data
@@ -412,3 +413,25 @@ def test_no_two_entries_of_a_list_are_alike(tmp_path: Path) -> None:
     assert len(set(labels.values())) == 3
     assert labels[other.id] == names.run_label(other)
     assert names.unique(["a", "a", "b"], ["1", "1", "2"], ["x", "y", "z"]) == ["a · 1 · x", "a · 1 · y", "b"]
+
+
+@pytest.mark.parametrize(
+    "progress", ["\0" * 80, "[1]", '{"what": "training", "done": 3, "total": 9, "eta_s": null}']
+)
+@pytest.mark.parametrize("x", ["step", "epoch", "time"])
+def test_a_damaged_run_is_drawn_as_far_as_it_is_sound(x: str, progress: str, two: list[Run]) -> None:
+    """While it runs, and its worker has not yet written anew what a power loss has left."""
+    (two[0].path / "scores.json").unlink()
+    curve = (two[0].path / "metrics.jsonl").read_text().splitlines()
+    damage = ["[1, 2]", '{"step": null}', "\0" * 80, '{"step": 9, "epoch": 0, "loss": 1.0}', '{"step": 9}']
+    (two[0].path / "metrics.jsonl").write_text("\n".join([*curve, *damage]) + '\n{"step"')
+    (two[0].path / "progress.json").write_text(progress)
+    (two[0].path / "splits.json").write_text("\0" * 80)
+    assert lock(two[0].path / "lock")
+    try:
+        page = train_page(runs=[run.id for run in two], x=x)
+        assert not page.exception
+        drawn = [numbers(trace["y"]) for trace in figure(page)["data"]]
+        assert len(curve) + 1 in [len(one) for one in drawn]
+    finally:
+        unlock(two[0].path / "lock")

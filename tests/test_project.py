@@ -11,6 +11,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from core import project, space
+from core.data import job
 from core.errors import MaclError
 from core.files import lock, locked_by, unlock
 from core.project import Step, Umap, store, worker
@@ -246,6 +247,29 @@ def test_a_damaged_layout_is_computed_anew(cache: Path, monkeypatch: pytest.Monk
     assert work_off(monkeypatch) == [step.key]
     assert project.request([step]) == ""
     np.testing.assert_array_equal(project.layout(step), step.z[:, :2])
+
+
+def test_a_clock_that_was_set_back_does_not_keep_umap_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path))
+    begun: list[object] = []
+    monkeypatch.setattr(job.subprocess, "run", lambda *given, **_: begun.append(given))
+    path = store.worker_path()
+    path.parent.mkdir(parents=True)
+    job.tell_status(path, state="running", started=time.time() + 3600)
+    name = project.request([Step(clustered()[0], Umap())])
+    assert len(begun) == 1
+    project.progress(name)
+    assert len(begun) == 1  # that one is starting now
+
+
+@pytest.mark.parametrize("text", ["[1]", "{}", "7", "\0" * 80])
+def test_a_damaged_request_holds_up_no_other(text: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = project.request([Step(clustered()[0], Umap())])
+    (cache / "projections" / "requests" / "damaged.json").write_text(text)
+    assert len(work_off(monkeypatch)) == 1
+    assert project.progress(name).state == "done"
 
 
 def test_umap_that_ends_without_places_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

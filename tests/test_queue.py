@@ -47,6 +47,42 @@ def test_the_next_worker_takes_up_what_the_last_one_dropped(tiny: Path, root: Pa
     assert (second.path / "scores.json").stat().st_mtime_ns < (first.path / "scores.json").stat().st_mtime_ns
 
 
+def test_a_run_for_a_device_is_taken_up_by_the_next_worker_of_that_device(tiny: Path, root: Path) -> None:
+    run = launch.submit(config(tiny, epochs=200, device="cpu"), root)
+    wait(lambda: run.state == "running" and bool(run.history()))
+    (pid,) = {int(str(about["pid"])) for about in launch.workers(root).values()}
+    os.kill(pid, signal.SIGKILL)
+    wait(lambda: run.state == "interrupted", 10)
+    launch.ensure_worker("cpu", root)
+    wait(lambda: run.state == "finished")
+    assert run.log.count("started") == 2
+    assert run.deaths[0] == 1
+
+
+def test_a_living_worker_takes_up_what_that_of_another_device_dropped(tiny: Path, root: Path) -> None:
+    """A run for any device, in the hands of the second GPU's worker: asking for a worker finds this one."""
+    launch.ensure_worker("cpu", root)
+    wait(lambda: any(about["ready"] for about in launch.workers(root).values()))
+    run = runs.create(config(tiny), root)
+    run.mark("started")
+    (root / ".worker-cuda:1.json").write_text(json.dumps({"pid": 1, "run": run.id}))
+    wait(lambda: run.state == "finished", 30)
+
+
+def test_a_note_that_was_taken_over_is_the_dead_workers(tiny: Path, root: Path) -> None:
+    """Its process id says nothing: after a restart in a container the new worker may have the same."""
+    run = runs.create(config(tiny), root)
+    run.mark("started")
+    (root / ".worker-cpu.json").write_text(json.dumps({"pid": os.getpid(), "run": run.id}))
+    place = root / ".worker-cpu.lock"
+    assert lock(place)
+    try:
+        assert launch.dropped(root) == []
+        assert launch.dropped(root, taken_over=place) == [run]
+    finally:
+        unlock(place)
+
+
 def test_a_run_that_kills_its_workers_fails_and_says_so(tiny: Path, root: Path) -> None:
     run = runs.create(config(tiny), root)
     for death in range(1, launch.MOST_DEATHS + 1):

@@ -487,6 +487,71 @@ def test_waiting_for_runs_that_fail_says_why(tiny: Path, root: Path, monkeypatch
     assert len(runs.list_runs(root)) == 3
 
 
+def test_waiting_ends_though_the_worker_of_the_device_dies(tiny: Path, root: Path) -> None:
+    settings = {**small(tiny), "epochs": 100}
+    given = [f"--set={name}={value}" for name, value in settings.items() if name[:4] != "data"]
+    given += ["--dataset", "folder", "--data-root", str(tiny), "--run-root", str(root), "--device", "cpu"]
+    command = [sys.executable, "-c", "from core.cli import main; main()", "sweep", "alpha=0,1", *given]
+    waiting = subprocess.Popen([*command, "--wait"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 120
+        while not (busy := [run for run in runs.list_runs(root) if run.state == "running" and run.history()]):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        for about in launch.workers(root).values():
+            os.kill(int(str(about["pid"])), signal.SIGKILL)
+        said, _ = waiting.communicate(timeout=120)
+    finally:
+        waiting.kill()
+        waiting.wait()
+    assert waiting.returncode == 0, said
+    assert [run.state for run in runs.list_runs(root)] == ["finished"] * 2
+    assert busy[0].log.count("started") == 2
+
+
+def test_waiting_ends_though_nobody_knows_of_an_interrupted_run(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in the hands of `macl train`, or the note of its worker is damaged."""
+    seen: list[str] = []
+
+    def work(_: float) -> None:
+        (run,) = runs.list_runs(root)
+        seen.append(run.state)
+        if len(seen) == 1:
+            run.unmark("submitted")
+            run.mark("started")
+        elif run.state == "queued":
+            train.run(run.path)
+        assert len(seen) < 9
+
+    monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
+    monkeypatch.setattr("core.cli.sweep.time.sleep", work)
+    given = [f"--set={name}={value}" for name, value in small(tiny).items() if name[:4] != "data"]
+    given += ["--dataset", "folder", "--data-root", str(tiny), "--run-root", str(root)]
+    done = invoke("sweep", "alpha=1", *given, "--wait")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert seen == ["queued", "interrupted", "queued"]
+
+
+def test_a_damaged_finished_run_is_left_out_of_the_table_by_name(
+    tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        for run in launch.queue(root):
+            train.run(run.path)
+            if run.config.params["alpha"] == 1:
+                (run.path / "scores.json").write_bytes(bytes(80))
+
+    monkeypatch.setattr(launch, "ensure_worker", work)
+    given = [f"--set={name}={value}" for name, value in small(tiny).items() if name[:4] != "data"]
+    given += ["--dataset", "folder", "--data-root", str(tiny), "--run-root", str(root)]
+    done = invoke("sweep", "alpha=0,1", *given, "--wait")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "left out: " in done.output
+    assert "scores.json is damaged" in done.output
+
+
 def test_nothing_of_sweeps_and_lab_imports_torch() -> None:
     code = (
         "import sys, core.sweep, core.studies, core.surface, core.axes, core.duration, core.lab\n"

@@ -138,7 +138,8 @@ def test_killed_at_random_moments_and_resumed_is_as_if_never_killed(tiny: Path, 
     assert_same_outcome(whole, killed)
 
 
-def test_sigterm_stops_resumably(tiny: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_resumably(number: signal.Signals, tiny: Path, tmp_path: Path) -> None:
     run = runs.create(full(tiny, epochs=500), tmp_path)
     process = subprocess.Popen(
         [sys.executable, "-m", "core.train", str(run.path)], stderr=subprocess.PIPE, text=True
@@ -146,7 +147,7 @@ def test_sigterm_stops_resumably(tiny: Path, tmp_path: Path) -> None:
     while not run.history():
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said.strip().endswith("stopped")

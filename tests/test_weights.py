@@ -18,11 +18,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from core import runs, train
 from core import weights as module
 from core.data.prepared import cache_root
 from core.errors import MaclError
 from core.model import build_backbone
 from core.weights import load_weights, weights_key
+from tests.small_runs import config
 
 SMALL = "mobilenetv3_small_050"
 
@@ -270,3 +272,49 @@ def test_the_key_follows_the_content(tmp_path):
     assert len(known | {weights_key("resnet18", "none")}) == 5
     with pytest.raises(MaclError, match="no weights file"):
         weights_key("resnet18", str(tmp_path / "gone.pth"))
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "nothing", "name too long", "zero byte"])
+def test_what_is_no_file_is_a_message_and_is_never_read(kind: str, tmp_path, untouched) -> None:
+    path = tmp_path / "w.safetensors"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "name too long":
+        path = tmp_path / ("w" * 300)
+    elif kind == "zero byte":
+        path = tmp_path / "w\0"
+    for ask in (
+        lambda: weights_key("resnet18", str(path)),
+        lambda: load_weights(untouched, "resnet18", str(path)),
+    ):
+        with pytest.raises(MaclError, match="give imagenet, none, or the path of a"):
+            ask()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("trainable", ["head", "all"])
+@pytest.mark.parametrize("weights", ["/dev/zero", "pipe", ""])
+def test_a_run_with_weights_that_are_no_file_fails_in_one_sentence(
+    weights: str, trainable: str, tiny, tmp_path
+) -> None:
+    if weights == "pipe":
+        os.mkfifo(tmp_path / "pipe")
+    given = weights if weights.startswith("/") else str(tmp_path / weights)
+    run = runs.create(config(tiny, weights=given, trainable=trainable), tmp_path)
+    assert train.run(run.path) == "failed"
+    assert run.error == f"{given} is no file: give imagenet, none, or the path of a .safetensors or .pth file"
+
+
+def test_weights_that_were_written_over_are_others_though_time_and_size_are_the_same(tmp_path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"one")
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    first = weights_key("resnet18", str(path))
+    path.write_bytes(b"two")
+    os.utime(path, ns=times)
+    assert weights_key("resnet18", str(path)) != first

@@ -114,7 +114,8 @@ def points(curve: Curve, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     if x == "step" or not len(steps):
         return steps, ys
     # at the end of an epoch step / epoch is exact, before it is smaller
-    per_epoch = curve.steps_per_epoch or max(row["step"] / row["epoch"] for row in rows)
+    known = (row["step"] / row["epoch"] for row in rows if row.get("epoch"))
+    per_epoch = curve.steps_per_epoch or max(known, default=0) or 1
     return steps / per_epoch, ys
 
 

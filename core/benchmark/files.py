@@ -71,6 +71,8 @@ def own(run_root: Path) -> list[Path]:
 def content(path: Path) -> dict[str, Any]:
     """All of a summary file, as it was written; MaclError if it is none."""
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device would never end
+            raise MaclError(f"cannot read the summary {path}: it is no file")
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MaclError(f"cannot read the summary {path}: {error}") from error

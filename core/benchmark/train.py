@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from core import recent
 from core.benchmark.plan import Method, Plan, identity
 from core.errors import MaclError
 from core.files import lock, unlock
 from core.runs import Run, RunConfig, create, list_runs
+from core.signals import on_stop
 
 CHOOSE_BY = "val_map_medium"  # of the last epoch, mean over the seeds of the search
 POLL_SECONDS = 1.0
@@ -221,7 +221,7 @@ class Work:
         return self._runs.get(name)
 
     def stop_on_signal(self) -> "_Signals":
-        """While it is open, Ctrl-C and SIGTERM stop the current run resumably; a second one ends at once."""
+        """While it is open, Ctrl-C, SIGTERM and a closed terminal stop the current run resumably."""
         return _Signals(self)
 
     def stop(self) -> None:
@@ -239,17 +239,11 @@ class _Signals:
         self.work = work
 
     def __enter__(self) -> None:
-        self.usual = {
-            number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        self.usual = on_stop(self.work.stop)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self.usual.items():
             signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, self.usual[signal.Signals(number)])
-        self.work.stop()
 
 
 def key(config: RunConfig) -> str:

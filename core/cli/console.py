@@ -15,8 +15,17 @@ from rich.table import Table
 from core import launch
 from core.metrics import METRICS
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+class Quiet(Console):
+    """A console that falls silent when its reader has gone; a training goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Rich itself would end the program."""
+        self.quiet = True
+
+
+out = Quiet(soft_wrap=True, highlight=False)
+err = Quiet(stderr=True, soft_wrap=True, highlight=False)
 
 RunRoot = Annotated[
     Path | None, typer.Option(help="Folder of the runs; default: checkpoints/ of this checkout.")

@@ -61,7 +61,7 @@ def progress(run: Run, epochs: int) -> str:
     if not about:
         return "starting"
     said = f"{about['what']} {about['done']} of {about['total']}"
-    if about["what"] == "training" and (rows := run.history()):
+    if about["what"] == "training" and (rows := run.history()) and "epoch" in rows[-1]:
         said = f"epoch {rows[-1]['epoch']} of {epochs}"
     return said if about["eta_s"] is None else f"{said}, {duration.words(about['eta_s'])} left"
 

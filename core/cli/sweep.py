@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from core import duration, launch
+from core import duration, launch, report
 from core import sweep as sweeps
 from core.axes import parse_axis
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
@@ -157,9 +157,10 @@ def _one(text: str, loss: str) -> tuple[str, Value]:
 
 def _wait(planned: Sweep, root: Path) -> None:
     """Until every run has ended; a worker that has died is replaced."""
-    said = -1
+    said, before = -1, set[str]()
     while True:
-        states = [run.state if run else "gone" for _, run in sweeps.found(planned, sweeps.known(root))]
+        found = [run for _, run in sweeps.found(planned, sweeps.known(root))]
+        states = [run.state if run else "gone" for run in found]
         done = sum(state in ("finished", "failed", "stopped", "gone") for state in states)
         if done != said:
             err.print(f"{done} of {len(states)}")
@@ -169,6 +170,11 @@ def _wait(planned: Sweep, root: Path) -> None:
         if not launch.paused(root):
             for run in [*launch.queue(root), *launch.dropped(root)]:
                 launch.ensure_worker(launch.device_of(run), root)
+            left = [run for run in found if run and run.state == "interrupted"]
+            for run in left:  # its process was no worker, or the worker's note is damaged: nobody takes it up
+                if run.id in before:
+                    launch.take_up(run)
+            before = {run.id for run in left}
         time.sleep(TAKE_UP_SECONDS)
 
 
@@ -185,7 +191,13 @@ def _reasons(planned: Sweep, root: Path) -> Counter[str]:
 
 def _table(planned: Sweep, root: Path, metric: str) -> Table:
     pairs = sweeps.found(planned, sweeps.known(root))
-    scores = {run.id: run.scores()["metrics"] for _, run in pairs if run and run.state == "finished"}
+    scores = {}
+    for _, run in pairs:
+        if run and run.state == "finished":
+            try:
+                scores[run.id] = report.read(run).scores["metrics"]
+            except MaclError as error:
+                err.print(f"left out: {escape(str(error))}")
     shown = Table(title=f"{planned.title}: {METRICS[metric]}", box=None)
     names = [name for name in planned.axes if name != "seed"]
     for name in names:

@@ -115,12 +115,25 @@ def resume(
     if found.state in ("finished", "running"):
         raise MaclError(f"{found.id} is {found.state}; nothing is left to resume")
     options = {"data_root": absolute(data_root), "device": device}
+    before, saved = found.path.joinpath("config.json").read_text(errors="replace"), _saved(found)
     if given := {name: value for name, value in options.items() if value is not None}:
         fields = found.config.model_dump() | given
         config = RunConfig.build(fields.pop("preset"), **fields)
         found.mark("config.json", config.model_dump_json(indent=2) + "\n")
     found.unmark("stop")
-    run_here(found)
+    try:
+        run_here(found)
+    finally:
+        if given and found.state == "failed" and _saved(found) == saved:  # other images are there, say
+            found.mark("config.json", before)
+
+
+def _saved(run: Run) -> int:
+    """When the last checkpoint was written, in nanoseconds; 0 without one."""
+    try:
+        return (run.path / "resume.safetensors").stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def run_here(run: Run) -> None:
@@ -155,8 +168,9 @@ def epoch_lines(run: Run, others: Told) -> Told:
             others(done, total, what)
         elif done % (total // epochs) == 0:  # an epoch has ended: its line of the curve is there
             rows, offset = run.history_after(offset)
-            about = f"loss {rows[-1]['loss']:.4f}, {rows[-1]['images_per_s']:,.0f} images/s"
-            err.print(f"epoch {done * epochs // total} of {epochs}: {about}")
+            if rows:
+                about = f"loss {rows[-1]['loss']:.4f}, {rows[-1]['images_per_s']:,.0f} images/s"
+                err.print(f"epoch {done * epochs // total} of {epochs}: {about}")
 
     return tell
 

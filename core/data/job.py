@@ -106,12 +106,13 @@ def read_status(path: Path) -> Preparation:
     for _ in range(2):  # twice: it may have ended between the look at the file and the look at the lock
         try:
             said = json.loads(path.read_text())
-        except (OSError, ValueError):
+            state, started = said["state"], float(said.get("started", 0))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):  # not there, or damaged
             return Preparation("none")
-        lost = said["state"] == "running" and locked_by(path.with_suffix(".lock")) is None
+        lost = state == "running" and locked_by(path.with_suffix(".lock")) is None
         if not lost:
             break
-    if lost and time.time() - said.get("started", 0) < START_SECONDS:
+    if lost and 0 <= time.time() - started < START_SECONDS:  # the clock may have been set back since
         return Preparation("running", "starting")
     if lost:
         return Preparation("failed", error="its process was killed: start it again")

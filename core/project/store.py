@@ -165,7 +165,7 @@ def waiting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Name and steps of requests that somebody waits for, the newest first; abandoned ones are dropped."""
     found = []
     for path in (_folder() / "requests").glob("*.json"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError, KeyError):  # one that is damaged, too
             if time.time() - path.stat().st_mtime > ABANDONED:
                 drop(path.stem)
                 continue
@@ -180,7 +180,7 @@ def drop(name: str) -> None:
     (_folder() / "requests" / f"{name}.json").unlink(missing_ok=True)
     needed = set()
     for path in (_folder() / "requests").glob("*.json"):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, TypeError, KeyError):
             steps = json.loads(path.read_text())["steps"]
             needed |= {str(step[part]) for step in steps for part in ("z", "origin")}
     for path in (_folder() / "inputs").glob("*.npy"):
