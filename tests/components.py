@@ -10,3 +10,8 @@ def component_data(page: AppTest, kind: str = "") -> list[dict[str, Any]]:
     """The data of each component on the page whose name ends with `kind`, in order."""
     nodes = [node.proto for node in page.get("bidi_component")]
     return [dict(json.loads(node.json)[0]) for node in nodes if node.component_name.endswith(kind)]
+
+
+def charts(page: AppTest) -> list[dict[str, Any]]:
+    """Every chart on the page: its `alt` and its `spec`, in order."""
+    return component_data(page, "steady_chart")

@@ -32,6 +32,7 @@ from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
+from tests.components import charts
 from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -79,8 +80,8 @@ def html(page: AppTest) -> str:
 
 
 def drawn(page: AppTest, title: str) -> list[dict[str, Any]]:
-    (chart,) = (chart for chart in page.get("plotly_chart") if title in chart.proto.alt)
-    found: list[dict[str, Any]] = json.loads(chart.proto.spec)["data"]
+    (chart,) = (chart for chart in charts(page) if title in chart["alt"])
+    found: list[dict[str, Any]] = json.loads(chart["spec"])["data"]
     return found
 
 
@@ -242,13 +243,13 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     page = own(tiny)
     assert any("Found **160** images" in text.value for text in page.markdown)
-    assert not page.get("plotly_chart")
+    assert not charts(page)
     page.button[0].click().run()
     assert job.status("folder", str(tiny), SIZE).state in ("running", "done")
     wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
     page.run()
     assert "160 images, 17 labels" in page.subheader[0].value
-    assert len(page.get("plotly_chart")) == 2
+    assert len(charts(page)) == 2
 
 
 def test_broken_images_are_named_and_can_be_left_out(

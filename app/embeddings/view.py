@@ -15,6 +15,7 @@ from app.embeddings.settings import Settings
 from app.figures import embeddings as figures
 from app.palette import loss_color
 from app.retrieval import waiting
+from app.steady import steady_chart
 from app.thumbnails import Thumbnails
 from core import ask, project, space
 from core.errors import MaclError
@@ -350,8 +351,10 @@ def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:
             of = [_after(run, epoch) for epoch in epochs]
             lines.append(figures.Line(title, cache.config(run).loss, epochs, of))
     if lines:
-        st.plotly_chart(
-            figures.by_epoch(lines), alt="Alignment, uniformity, effective rank and hubness by epoch"
+        steady_chart(
+            figures.by_epoch(lines),
+            "embeddings_numbers",
+            "Alignment, uniformity, effective rank and hubness by epoch",
         )
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from app.figures import mechanism as figures
 from app.mechanism.batch import Chosen
 from app.palette import loss_color
+from app.steady import steady_chart
 from core import mechanism
 from core.labels import counts
 from core.losses import LOSSES, Value
@@ -35,9 +36,10 @@ def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     shares = [mechanism.label_shares(batch.y, gamma, weighted)[order] for _, _, gamma in methods]
     st.markdown(_gained(len(classes), shares, w, T))
     bars = [(name, loss_color(loss), share) for (loss, name, _), share in zip(methods, shares, strict=True)]
-    st.plotly_chart(
+    steady_chart(
         figures.label_shares(classes, [int(train[n]) for n in order], bars, chosen.source.counted),
-        alt="Share of each label in the attraction: MulSupCon, w alone, MACL",
+        "m_label_shares",
+        "Share of each label in the attraction: MulSupCon, w alone, MACL",
     )
     st.caption(f"A label's attraction: the sum of γ/|P| over its anchors and their positives here. {hint}")
     head = ["label", f"{chosen.source.counted}_images", "mulsupcon", "w_alone", "macl"]
@@ -75,8 +77,10 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
     one_tau, eq4, each_own = (s for _, _, s in found)
     st.markdown(_verdict(J, eq4, each_own))
-    st.plotly_chart(
-        figures.asked(J, found), alt="Similarity at the optimum over the overlap of the label sets"
+    steady_chart(
+        figures.asked(J, found),
+        "m_similarity_asked",
+        "Similarity at the optimum over the overlap of the label sets",
     )
     st.caption(
         f"For {len(J)} anchors the similarities to their positives that make the anchor's loss smallest, "
