@@ -130,7 +130,12 @@ def as_curves(runs: list[Run]) -> list[curves.Curve]:
         config = cache.config(run)
         out.append(
             curves.Curve(
-                label, config.loss, cache.history(run), cache.steps_per_epoch(run), seen[config.loss]
+                label,
+                config.loss,
+                cache.history(run),
+                cache.steps_per_epoch(run),
+                seen[config.loss],
+                config.params,
             )
         )
         seen[config.loss] += 1

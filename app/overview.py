@@ -9,7 +9,7 @@ import streamlit as st
 from app import bars, cache, live, tables
 from app.compare_table import of_one_seed
 from app.names import dataset_title, run_label
-from app.palette import loss_color
+from app.palette import swatch
 from core import report
 from core.data import DATASETS, default_root
 from core.errors import MaclError
@@ -61,8 +61,9 @@ def recent_runs() -> None:
         word = live.state(run)
         line = f"recent_{run.id}"  # style.css lets a long name take a second line
         with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=line):
-            color = loss_color(cache.config(run).loss)
-            st.html(f'<span style="display:block;width:18px;height:4px;background:{color}"></span>', width=18)
+            config = cache.config(run)
+            mark = swatch(config.loss, config.params)
+            st.html(f'<span style="display:block;width:18px;height:4px;background:{mark}"></span>', width=18)
             st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})
             st.space("stretch")
             st.caption(_outcome(run, word), width="content")

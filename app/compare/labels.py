@@ -72,7 +72,7 @@ def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> No
     heads = ["Method", *(f"{number} label{'s' if number > 1 else ''}" for number in table.numbers)]
     digits = "+.1f" if table.difference else ".1f"
     lines = [
-        Line([marked(compare_table.color(row), escape(compare_table.label(row))), *_cells(values, digits)])
+        Line([marked(compare_table.swatch(row), escape(compare_table.label(row))), *_cells(values, digits)])
         for row, values in zip(table.rows, table.values, strict=True)
     ]
     what = "difference to the baseline in points" if table.difference else "percent"

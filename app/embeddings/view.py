@@ -13,7 +13,7 @@ from app.embeddings.colors import Coloring
 from app.embeddings.numbers import numbers
 from app.embeddings.settings import Settings
 from app.figures import embeddings as figures
-from app.palette import loss_color
+from app.palette import loss_color, swatch
 from app.retrieval import waiting
 from app.steady import steady_chart
 from app.thumbnails import Thumbnails
@@ -117,7 +117,8 @@ def show(
         with notices:
             _sampled(chosen)
     titles = names.short_labels(list(chosen))
-    shades = [loss_color(cache.config(run).loss) for run in chosen]
+    configs = [cache.config(run) for run in chosen]
+    shades = [loss_color(config.loss, config.params) for config in configs]
     heads = [
         scatter.panel(title, shade, _note(settings, picture, run))
         for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
@@ -139,8 +140,8 @@ def show(
     prepare()  # open, or on the way, before a picture is wanted
     trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
     rows = [
-        (title, shade, trust, _measured(run, one), _score(run))
-        for run, one, title, shade, trust in zip(chosen, found, titles, shades, trusts, strict=True)
+        (title, swatch(config.loss, config.params), trust, _measured(run, one), _score(run))
+        for run, one, title, config, trust in zip(chosen, found, titles, configs, trusts, strict=True)
     ]
     st.html(numbers(rows, dims))
     if settings.training:
@@ -349,7 +350,7 @@ def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:
         epochs = layouts.saved(run)
         if epochs:
             of = [_after(run, epoch) for epoch in epochs]
-            lines.append(figures.Line(title, cache.config(run).loss, epochs, of))
+            lines.append(figures.Line(title, cache.config(run).loss, epochs, of, cache.config(run).params))
     if lines:
         steady_chart(
             figures.by_epoch(lines),

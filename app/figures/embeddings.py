@@ -1,6 +1,6 @@
 """The numbers of embedding spaces through training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -8,6 +8,7 @@ from plotly.subplots import make_subplots
 
 from app.figures.curves import DASHES
 from app.palette import loss_color
+from core.losses import Value
 from core.space import Numbers
 
 TITLES = {
@@ -26,6 +27,7 @@ class Line:
     loss: str
     epochs: Sequence[int]
     numbers: Sequence[Numbers]
+    params: Mapping[str, Value] | None = None
 
 
 def by_epoch(lines: Sequence[Line]) -> go.Figure:
@@ -36,12 +38,13 @@ def by_epoch(lines: Sequence[Line]) -> go.Figure:
     seen: dict[str, int] = {}
     for line in lines:
         dash = DASHES[seen.get(line.loss, 0) % len(DASHES)]
+        color = loss_color(line.loss, line.params)
         seen[line.loss] = seen.get(line.loss, 0) + 1
         for column, key in enumerate(TITLES, start=1):
             figure.add_scatter(
                 x=list(line.epochs), y=[getattr(number, key) for number in line.numbers],
                 mode="lines+markers", name=line.title, legendgroup=line.title, showlegend=column == 1,
-                line={"color": loss_color(line.loss), "width": 2, "dash": dash}, marker={"size": 5},
+                line={"color": color, "width": 2, "dash": dash}, marker={"size": 5},
                 hovertemplate="epoch %{x}: %{y:.3f}<extra>%{fullData.name}</extra>", row=1, col=column,
             )  # fmt: skip
     figure.update_annotations(font_size=13)

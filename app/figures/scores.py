@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.palette import CHANCE_COLOR, ORACLE_COLOR
+from app.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row
@@ -132,10 +132,11 @@ def time(
             if row.reference or key not in row.values or not took:
                 continue
             name, (mean, spread) = label(row), row.values[key]
+            mark = symbol(row.loss, row.results[0].config.params)
             devices = "; ".join(sorted({str(r.scores.get("device", "")) for r in row.results}))
             figure.add_scatter(
                 x=[sum(took) / len(took)], y=[mean], mode="markers", name=name, legendgroup=name,
-                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": _symbol(row)},
+                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": mark},
                 error_y=None if spread is None else {"array": [spread], "color": color(row), "thickness": 1},
                 hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
             )  # fmt: skip
@@ -152,11 +153,6 @@ def time(
 def _apart(lines: int, height: int) -> float:
     """Space between lines of panels of this many pixels: as much as title and axis need."""
     return min(90 / (lines * height), 1 / lines)
-
-
-def _symbol(row: Row) -> str:
-    """Variants of a loss share its colour, not its shape."""
-    return "circle" if row.method == LOSSES[row.loss].title else "diamond"
 
 
 def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
@@ -187,7 +183,8 @@ def _method(
     )  # fmt: skip
     shown = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
     figure.add_scatter(
-        x=[mean], y=[name], mode="markers", showlegend=False, marker={"color": shade, "size": size},
+        x=[mean], y=[name], mode="markers", showlegend=False,
+        marker={"color": shade, "size": size, "symbol": symbol(row.loss, row.results[0].config.params)},
         error_x=None if spread is None else {"array": [spread], "color": shade, "thickness": 2, "width": 0},
         hovertemplate=f"{name}: {shown}<extra></extra>", **place,
     )  # fmt: skip

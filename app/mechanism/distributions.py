@@ -26,16 +26,20 @@ def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     alone = mechanism.maps("macl", batch, {**own, "use_T": False}).values["gamma"]
     title, (w, T) = LOSSES["wg_macl" if weighted else "macl"].title, _terms(own)
     methods = [
-        ("mulsupcon", f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ", (values["w"] > 0).astype(float)),
-        ("wg_macl", f"{w}, one τ", alone),
-        ("macl", f"{title}: {w} and {T}", values["gamma"]),
+        (
+            loss_color("mulsupcon"),
+            f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ",
+            (values["w"] > 0).astype(float),
+        ),
+        (loss_color("macl", {"use_T": False}), f"{w}, one τ", alone),
+        (loss_color("macl"), f"{title}: {w} and {T}", values["gamma"]),
     ]
     train = counts(batch.labels)
     order = [n for n in np.argsort(train, kind="stable").tolist() if batch.y[:, n].sum() > 1]
     classes = [chosen.source.classes[n] for n in order]
     shares = [mechanism.label_shares(batch.y, gamma, weighted)[order] for _, _, gamma in methods]
     st.markdown(_gained(len(classes), shares, w, T))
-    bars = [(name, loss_color(loss), share) for (loss, name, _), share in zip(methods, shares, strict=True)]
+    bars = [(name, color, share) for (color, name, _), share in zip(methods, shares, strict=True)]
     steady_chart(
         figures.label_shares(classes, [int(train[n]) for n in order], bars, chosen.source.counted),
         "m_label_shares",
@@ -69,7 +73,7 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     for title, color, settings, mode in (
         ("w = 1 and one τ (MulSupCon)", loss_color("mulsupcon"), even, False),
         (f"{w} and {T} as in eq. 4", loss_color("macl"), own, False),
-        (f"{w} and {T}, own", figures.OWN, own, True),
+        (f"{w} and {T}, own", loss_color("macl", {"denominator": "own"}), own, True),
     ):
         taus = mechanism.pair_terms(batch.y, batch.labels, settings).T
         weight = mechanism.weights(name, batch.y, batch.labels, settings)

@@ -101,7 +101,8 @@ def of_runs(
 
 def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: Sequence[str]) -> Row:
     """The row of one run; arguments as in `of_runs`."""
-    color = loss_color(cache.config(run).loss)
+    config = cache.config(run)
+    color = loss_color(config.loss, config.params)
 
     def without(text: str, *waits: ask.Question) -> Row:
         return Row(run, title, gallery.note(title, color, text), waits=list(waits))

@@ -167,9 +167,9 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) 
     shown = [before] if now.path == before.path else [before, now]
     lines = [
         curves.Curve(
-            ("baseline" if run is before else "now"), cache.config(run).loss, cache.history(run), 0, n
+            ("baseline" if run is before else "now"), config.loss, cache.history(run), 0, n, config.params
         )
-        for n, run in enumerate(shown)
+        for n, (run, config) in enumerate((run, cache.config(run)) for run in shown)
     ]
     drawn = curves.figure(lines, height=230)
     steady_chart(drawn, "lab_curve", f"Loss over steps: {', '.join(result.named(run) for run in shown)}")

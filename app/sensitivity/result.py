@@ -137,7 +137,7 @@ def rows(
 def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str, object]:
     """What a run retrieves; both runs have one seed, so that they search the same test split."""
     text = ("baseline · " if run.path == before.path else "") + named(run)
-    color = loss_color(cache.config(run).loss)
+    color = _color(run)
     if query not in cache.test_rows(run):  # its folder was put together by hand
         return gallery.note(text, color, "The query is not in its test split.")
     z, y = cache.embeddings(run)
@@ -147,7 +147,12 @@ def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str,
 
 def _waiting(run: Run, word: str) -> dict[str, object]:
     what = "It failed: see above." if word == "failed" else "training …"
-    return gallery.note(named(run), loss_color(cache.config(run).loss), what)
+    return gallery.note(named(run), _color(run), what)
+
+
+def _color(run: Run) -> str:
+    config = cache.config(run)
+    return loss_color(config.loss, config.params)
 
 
 def strip(config: RunConfig) -> None:
