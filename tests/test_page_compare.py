@@ -701,7 +701,7 @@ def test_the_heat_map_holds_the_table(dark: bool) -> None:
     quality = {r.id: {"tree": 0.5 if r.config.loss == "macl" else 0.8, "ship": None} for r in LOW + HIGH}
     (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(baseline="MACL"))
     table = label_table(rows, quality, {"tree": 10, "ship": 2})
-    figure = label_quality.heat_map(table, compare_table.label, dark)
+    figure = label_quality.heat_map(table, compare_table.label, dark, "test images")
     labels, groups = figure.data
     assert list(labels.x) == ["tree (10)", "ship (2)"]
     assert list(labels.y) == ["OML"]

@@ -48,7 +48,7 @@ def show(
     base = next((compare_table.label(row) for row in rows if row.baseline), "")
     what = f"difference to {base} in points" if table.difference else "percent"
     draw(
-        label_quality.heat_map(table, compare_table.label, st.context.theme.type == "dark"),
+        label_quality.heat_map(table, compare_table.label, st.context.theme.type == "dark", of),
         f"Mean average precision of each method on each label of {title}, {what}",
     )
     pinned = "" if base else " Compare with a baseline above to see differences."

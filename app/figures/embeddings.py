@@ -11,11 +11,11 @@ from app.palette import loss_color
 from core.losses import Value
 from core.space import Numbers
 
-TITLES = {
-    "alignment": "Alignment (lower: closer)",
-    "uniformity": "Uniformity (lower: more even)",
-    "effective_rank": "Effective rank",
-    "hubness": "Hubness",
+TITLES = {  # above the panel, and beside its axis with the unit
+    "alignment": ("Alignment (lower: closer)", "squared distance"),
+    "uniformity": ("Uniformity (lower: more even)", "log of the mean potential"),
+    "effective_rank": ("Effective rank", "dimensions"),
+    "hubness": ("Hubness", "skewness"),
 }
 
 
@@ -33,7 +33,10 @@ class Line:
 def by_epoch(lines: Sequence[Line]) -> go.Figure:
     """Four small panels beside each other, a line per run; runs of one loss differ in their dash."""
     figure = make_subplots(
-        rows=1, cols=len(TITLES), subplot_titles=list(TITLES.values()), horizontal_spacing=0.05
+        rows=1,
+        cols=len(TITLES),
+        subplot_titles=[title for title, _ in TITLES.values()],
+        horizontal_spacing=0.07,
     )
     seen: dict[str, int] = {}
     for line in lines:
@@ -49,6 +52,8 @@ def by_epoch(lines: Sequence[Line]) -> go.Figure:
             )  # fmt: skip
     figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text="epoch", rangemode="tozero")
+    for column, (_, unit) in enumerate(TITLES.values(), start=1):
+        figure.update_yaxes(title_text=unit, title_font_size=11, col=column)
     figure.update_layout(
         height=290,
         margin={"l": 10, "r": 10, "t": 40, "b": 10},

@@ -45,6 +45,8 @@ def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(title_text="images", rangemode="tozero")
+    figure.update_yaxes(title_text="precision, %", col=1)
+    figure.update_yaxes(title_text="Jaccard index, 0 to 1", col=2)
     plain = {"zeroline": False, "showline": False, "gridcolor": "rgba(128, 140, 150, 0.2)"}
     figure.update_xaxes(**plain)
     figure.update_yaxes(**plain)

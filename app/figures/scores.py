@@ -56,8 +56,9 @@ def dots(
             _method(figure, row, key, label(row), color(row), place)
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.3])
-    figure.update_xaxes(showgrid=True, zeroline=False, ticksuffix=" %")
-    figure.update_xaxes(title_text=METRICS[key], row=lines)
+    figure.update_xaxes(showgrid=True, zeroline=False)
+    figure.update_xaxes(title_text=f"{METRICS[key]}, %")
+    figure.update_yaxes(title_text="method", col=1)
     height = lines * (90 + 26 * max(3, len(order))) + 30
     figure.update_layout(height=height, margin={"l": 10, "r": 10, "t": 40})
     return figure
@@ -77,7 +78,7 @@ def all_metrics(
     order, lines = _order(blocks, label), len(blocks)
     figure = make_subplots(
         rows=lines, cols=len(METRICS), shared_yaxes=True, horizontal_spacing=0.012,
-        vertical_spacing=_apart(lines, 60 + 22 * max(3, len(order))),
+        vertical_spacing=_apart(lines, 80 + 22 * max(3, len(order))),
         column_titles=[title.replace("@", "<br>@") for title in METRICS.values()],
     )  # fmt: skip
     for line, rows in enumerate(blocks, start=1):
@@ -95,10 +96,13 @@ def all_metrics(
         )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.4])
-    figure.update_xaxes(showgrid=True, zeroline=False, tickfont_size=10)
+    figure.update_yaxes(title_text="method", col=1)
+    figure.update_xaxes(showgrid=True, zeroline=False, tickfont_size=10, title_font_size=11)
+    for column, title in enumerate(METRICS.values(), start=1):
+        figure.update_xaxes(title_text=f"{title.partition('@')[0]}, %", col=column)
     figure.update_annotations(font_size=12)
     figure.update_layout(
-        height=lines * (60 + 22 * max(3, len(order))) + 60, margin={"l": 10, "r": 10, "t": 60}
+        height=lines * (80 + 22 * max(3, len(order))) + 60, margin={"l": 10, "r": 10, "t": 60}
     )
     return figure
 
@@ -141,10 +145,9 @@ def time(
                 hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
             )  # fmt: skip
             seen.add(name)
-    figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False}, ticksuffix=" s")
-    figure.update_xaxes(title_text="training time", row=lines)
-    figure.update_yaxes(ticksuffix=" %", zeroline=False)
-    figure.update_yaxes(title_text=METRICS[key], col=1)
+    figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False})
+    figure.update_xaxes(title_text="training time, s")
+    figure.update_yaxes(title_text=f"{METRICS[key]}, %", zeroline=False)
     figure.update_layout(height=lines * 360 + 60, margin={"l": 10, "r": 10, "t": 40})
     figure.update_layout(legend={"orientation": "h", "y": -0.22 / lines, "yanchor": "top", "x": 0})
     return figure

@@ -74,7 +74,8 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
     elif shown:
         axis = next((name for name in shown if name not in numeric), shown[0])
         by = next((name for name in shown if name != axis), None)
-        drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), text_of)
+        titles = (title_of(axis), title_of(by or axis), METRICS[metric])
+        drawn = figures.bars(found, axis, by, titles, text_of)
         steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
     _points(sweep, found, every, metric)
 
