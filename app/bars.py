@@ -40,5 +40,5 @@ def _line(row: Row, key: str) -> str:
     bar = f'<div class="bar" style="width:{mean:.1f}%;background:{swatch(row)}"></div>'
     return (
         f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
-        f'<td class="value{best}">{mean:.1f}</td></tr>'
+        f'<td class="value{best}">{mean:.1f} %</td></tr>'
     )

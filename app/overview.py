@@ -10,6 +10,7 @@ from app import bars, cache, live, tables
 from app.compare_table import of_one_seed
 from app.names import dataset_title, run_label
 from app.palette import swatch
+from app.words import percent
 from core import report
 from core.data import DATASETS, default_root
 from core.errors import MaclError
@@ -41,8 +42,8 @@ def glance() -> None:
     st.subheader("What the losses score")
     st.html(bars.bars(rows, GLANCE))
     st.caption(
-        f"{METRICS[GLANCE]} in percent: 100 where the images whose labels agree (Jaccard ≥ 0.6) all come "
-        f"first. Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
+        f"{METRICS[GLANCE]}: 100 % where the images whose labels agree (Jaccard ≥ 0.6) all come first. "
+        f"Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
     )
     runs = {"runs": of_one_seed(rows)}
     with st.container(horizontal=True, gap="medium"):
@@ -102,4 +103,4 @@ def _outcome(run: Run, word: str) -> str:
         medium = cache.scores(run)["metrics"][GLANCE]
     except MaclError:
         return f"{word} · its scores are damaged: copy the run again"
-    return f"{word} · {100 * medium:.1f} %" if medium is not None else word
+    return f"{word} · {percent(medium)}" if medium is not None else word

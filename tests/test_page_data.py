@@ -1,6 +1,5 @@
 """The data page: what is here, preparing in the background, and what the prepared images show."""
 
-import base64
 import csv
 import errno
 import io
@@ -32,7 +31,7 @@ from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
-from tests.components import charts
+from tests.components import charts, numbers
 from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -83,12 +82,6 @@ def drawn(page: AppTest, title: str) -> list[dict[str, Any]]:
     (chart,) = (chart for chart in charts(page) if title in chart["alt"])
     found: list[dict[str, Any]] = json.loads(chart["spec"])["data"]
     return found
-
-
-def numbers(coded: Any) -> list[float]:
-    if isinstance(coded, dict):
-        return [float(v) for v in np.frombuffer(base64.b64decode(coded["bdata"]), coded["dtype"])]
-    return list(coded)
 
 
 def test_every_data_set_is_listed_with_how_to_get_it() -> None:

@@ -158,7 +158,8 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) 
     if now.state == "finished":
         rest = len(asked) - len(ended)
         seconds = cache.scores(now)["training_s"]
-        text = f"trained in {seconds:.1f} s" + (f" · repeating on more seeds, {rest} left" if rest else "")
+        took = "trained" if seconds is None else f"trained in {seconds:.1f} s"
+        text = took + (f" · repeating on more seeds, {rest} left" if rest else "")
         st.progress(1.0 if not rest else 1 - rest / max(1, len(asked)), text)
     elif running is None:
         st.progress(0.0, _waits(now))
@@ -173,6 +174,8 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) 
     ]
     drawn = curves.figure(lines, height=230)
     steady_chart(drawn, "lab_curve", f"Loss over steps: {', '.join(result.named(run) for run in shown)}")
+    if live.unlike(shown):
+        st.caption("Other formulas or parameters have other scales: a lower curve is not a better one.")
 
 
 def _waits(run: Run) -> str:

@@ -61,6 +61,9 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         st.info("Its first run has not finished yet.")
         return
     every = cells(done, scores, metric)
+    if not every:
+        st.info(f"{METRICS[metric]} has no value here: no test image can query. Choose another metric.")
+        return
     found, shown = _cut(sweep, every)
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
     if len(shown) == 2 and len(numeric) == 2:
