@@ -163,6 +163,8 @@ def _explore(
     trusts: Callable[[], list[str]],
 ) -> None:
     """Pictures and selection; hovering and lassos run this part alone."""
+    if any(cache.gone(run) for run in runs):
+        st.rerun()  # the whole page, which names them
     state = st.session_state
     scatter.show(data, selection.take, _hovered)
     chosen = numbered.where(state.get(selection.NAMES, ()))

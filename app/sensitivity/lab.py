@@ -148,6 +148,8 @@ def _watch(now: Run, before: Run, asked: Sequence[Run], words: Mapping[str, str]
 
 
 def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) -> None:
+    if any(cache.gone(run) for run in asked):
+        st.rerun()  # the whole page asks for them anew
     words = [run.state for run in asked]
     ended = {run.id for run, word in zip(asked, words, strict=True) if word not in ACTIVE}
     new = {name for name in ended if seen[name] in ACTIVE}

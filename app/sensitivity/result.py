@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import streamlit as st
 
@@ -10,7 +11,7 @@ from app.names import config_label, method
 from app.palette import loss_color
 from app.sensitivity.state import QUERY, ask, go_to, pin
 from app.thumbnails import Thumbnails
-from app.words import percent
+from app.words import percent, plain
 from core import lab, launch
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -48,6 +49,8 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
         )  # fmt: skip
     if kept := st.session_state.pop("lab_kept", ""):
         st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
+    if lost := st.session_state.pop("lab_lost", ""):
+        st.warning(plain(lost))
     asked = [(now, before), *repeated]
     _failures([run for pair in asked for run in pair], words)
     if words[now.id] != "finished":
@@ -119,11 +122,15 @@ def _failures(asked: Sequence[Run], words: Mapping[str, str]) -> None:
 
 def _again(failed: Sequence[Run]) -> None:
     for run in failed:
-        launch.resume(run)
+        with suppress(OSError):  # deleted meanwhile: the lab asks for it anew
+            launch.resume(run)
 
 
 def _keep(run: Run) -> None:
-    st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
+    try:
+        st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
+    except (MaclError, OSError) as error:
+        st.session_state["lab_lost"] = f"{named(run)} was not kept: {error}. It is trained again here."
 
 
 def rows(
