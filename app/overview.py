@@ -39,7 +39,7 @@ def glance() -> None:
         return
     rows = report.blocks(report.summary(results))[0]
     images, seeds = results[0].scores["images"], len(rows[0].seeds)
-    st.subheader("What the losses score")
+    st.header("What the losses score")
     st.html(bars.bars(rows, GLANCE))
     st.caption(
         f"{METRICS[GLANCE]}: 100 % where the images whose labels agree (Jaccard ≥ 0.6) all come first. "

@@ -58,7 +58,7 @@ def swatch(key: str, params: Mapping[str, Value] | None = None) -> str:
     color = loss_color(key, params)
     if not _changed(key, params):
         return color
-    pale = f"color-mix(in srgb, {color} 45%, transparent)"
+    pale = f"color-mix(in srgb, {color} 60%, transparent)"
     return f"repeating-linear-gradient(135deg, {color} 0 3px, {pale} 3px 5px)"
 
 

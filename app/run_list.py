@@ -81,7 +81,9 @@ def table(selected: list[Run]) -> None:
         placeholder="–",
         height=300 if len(found) > 8 else "auto",
         column_config={
-            " ": st.column_config.TextColumn(width=36),
+            " ": st.column_config.TextColumn(
+                "Line", width=48, help="Colour of its method; dashed: a variant"
+            ),
             "Run": st.column_config.TextColumn(width="medium"),
             "Seed": st.column_config.NumberColumn(width=50),
             "Medium": st.column_config.NumberColumn(

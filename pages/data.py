@@ -45,7 +45,7 @@ with table.expander("All data sets, and how to get them", expanded=data is None 
 if data is None:
     st.stop()
 
-st.subheader(f"{title}: {len(data):,} images, {len(data.classes)} labels")
+st.header(f"{title}: {len(data):,} images, {len(data.classes)} labels")
 data_view.facts(data)
 views = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]
 tabs = st.tabs(views, key="view", on_change="rerun", bind="query-params")

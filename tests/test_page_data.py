@@ -175,7 +175,7 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     page.button[0].click().run()
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page.run()
-    assert "156 images" in page.subheader[0].value
+    assert "156 images" in page.header[0].value
     for file in moved:
         file.rename(mine / file.name)
     cache._files.clear()  # some seconds later
@@ -209,7 +209,7 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     job.start("folder", str(mine), SIZE, skip_broken=True)
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page = own(mine)
-    assert "159 images" in page.subheader[0].value
+    assert "159 images" in page.header[0].value
     page.switch_page("../pages/train.py").run()
     page.selectbox(key="dataset").set_value("folder").run()
     assert not page.exception
@@ -225,7 +225,7 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     page.session_state["root.folder"], page.session_state["skip_broken"] = str(mine), True
     page.query_params["dataset"], page.query_params["size"] = "Your own images", str(SIZE)
     page.switch_page("../pages/data.py").run()
-    assert "160 images" in page.subheader[0].value
+    assert "160 images" in page.header[0].value
     page.switch_page("../pages/train.py").run()
     page.selectbox(key="dataset").set_value("folder").run()
     assert page.text_input(key="root.folder").value == ""
@@ -241,7 +241,7 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     assert job.status("folder", str(tiny), SIZE).state in ("running", "done")
     wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
     page.run()
-    assert "160 images, 17 labels" in page.subheader[0].value
+    assert "160 images, 17 labels" in page.header[0].value
     assert len(charts(page)) == 2
 
 
@@ -262,9 +262,9 @@ def test_broken_images_are_named_and_can_be_left_out(
     page.button[0].click().run()
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page.run()
-    assert "159 images" in page.subheader[0].value
+    assert "159 images" in page.header[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
-    assert "159 images" in own(mine).subheader[0].value, "another tab, or after a reload"
+    assert "159 images" in own(mine).header[0].value, "another tab, or after a reload"
 
 
 def full(*_: object) -> None:

@@ -187,7 +187,7 @@ def test_recent_runs_link_to_their_curves(pair: list[Run]) -> None:
 def test_a_first_look_shows_what_the_recorded_runs_score(
     root: Path, tmp_path: Path, finished_runs: Path
 ) -> None:
-    assert "What the losses score" not in [title.value for title in home().subheader]
+    assert "What the losses score" not in [title.value for title in home().header]
     recorded = tmp_path / "recorded"
     shutil.copytree(finished_runs, recorded)
     found = [Run(folder) for folder in sorted(recorded.iterdir()) if (folder / "config.json").exists()]
@@ -195,7 +195,7 @@ def test_a_first_look_shows_what_the_recorded_runs_score(
         run.mark("recorded")
     page = home()
     assert not page.exception
-    assert "What the losses score" in [title.value for title in page.subheader]
+    assert "What the losses score" in [title.value for title in page.header]
     bars = next(html.proto.body for html in page.get("html") if 'class="bars"' in html.proto.body)
     for run in found:
         assert f">{100 * run.scores()['metrics']['map_medium']:.1f} %</td>" in bars

@@ -35,7 +35,7 @@ def show(
         draw: Puts a figure with its description on the page.
     """
     title = compare_table.title(rows, every)
-    st.subheader(title)
+    st.header(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
         known = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}

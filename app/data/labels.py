@@ -32,7 +32,7 @@ def show(data: Dataset, seed: int) -> None:
 
 def _chance(data: Dataset, seed: int) -> str:
     expected = cache.chance(data, seed)
-    head = ["", *(escape(title) for title in METRICS.values())]
+    head = ["Ranking", *(escape(title) for title in METRICS.values())]
     cells = ["Chance, %", *("–" if np.isnan(v) else f"{100 * v:.2f}" for v in expected.values())]
     note = f"test split of seed {seed}, {len(data.splits['test']):,} images"
     numbers = tuple(range(1, len(head)))

@@ -27,9 +27,10 @@ def label_shares(
     figure = go.Figure()
     ticks = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True)]
     for n, (name, color, values) in enumerate(shares):
+        pattern = {"shape": PATTERNS[n % len(PATTERNS)], "size": 6, "solidity": 0.2, "fillmode": "overlay"}
         figure.add_bar(
             x=ticks, y=100 * values, name=name,
-            marker={"color": color, "pattern": {"shape": PATTERNS[n % len(PATTERNS)], "size": 6}},
+            marker={"color": color, "pattern": pattern},
             hovertemplate=f"%{{x}}: %{{y:.2f}} %<extra>{name}</extra>",
         )  # fmt: skip
     figure.update_layout(

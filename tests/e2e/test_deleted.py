@@ -50,7 +50,7 @@ def test_mechanism(server: Server, page: Page, pair: list[Run]) -> None:
 
 def test_retrieval(server: Server, page: Page, pair: list[Run]) -> None:
     opened(server, page, "retrieval", runs=[pair[0].id])
-    rows = page.locator(".gallery .row h3")
+    rows = page.locator(".gallery .row h2")
     expect(rows).to_have_text(["MACL · Your own images · instant · seed 0"])
     runs.delete(pair[0])
     page.get_by_role("button", name="Next").click()
