@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from app.compare_table import color, label
+from app.compare_table import label, swatch
 from core.metrics import METRICS
 from core.report import Row
 
@@ -37,8 +37,8 @@ def _line(row: Row, key: str) -> str:
     mean = row.values[key][0]
     grey = ' class="grey"' if row.reference else ""
     best = " best" if row.rank.get(key) == 1 else ""
-    bar = f'<div class="bar" style="width:{mean:.1f}%;background:{color(row)}"></div>'
+    bar = f'<div class="bar" style="width:{mean:.1f}%;background:{swatch(row)}"></div>'
     return (
         f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
-        f'<td class="value{best}">{mean:.1f}</td></tr>'
+        f'<td class="value{best}">{mean:.1f} %</td></tr>'
     )

@@ -58,12 +58,23 @@ def by_id(ids: list[str]) -> list[Run]:
 
 
 def config(run: Run) -> RunConfig:
-    """The saved configuration, read again when it has changed: resuming may name another device or place."""
+    """The saved configuration, read again when it has changed: resuming may name another device or place.
+
+    Of a run that has been deleted meanwhile what was read last: a part of a page may still show it.
+    """
+    path = str(run.path)
     try:
         written = (run.path / "config.json").stat().st_mtime_ns
     except OSError:
-        written = 0
-    return _config(str(run.path), written)
+        return _config(path, _written().get(path, 0))
+    found = _config(path, written)
+    _written()[path] = written
+    return found
+
+
+def gone(run: Run) -> bool:
+    """Whether another tab or the command line has deleted a run that a part of a page still shows."""
+    return not (run.path / "config.json").exists()
 
 
 def state(run: Run) -> runs.State:
@@ -296,6 +307,12 @@ def _readable(run: Run) -> bool:
 @st.cache_resource(show_spinner=False)
 def _finished() -> set[str]:
     return set()
+
+
+@st.cache_resource(show_spinner=False)
+def _written() -> dict[str, int]:
+    """When the configuration of each run was written that was read last, by its path."""
+    return {}
 
 
 @lru_cache(maxsize=MOST_KNOWN)

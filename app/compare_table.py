@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from app import names
+from app import names, palette
 from app.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
 from app.tables import Line, marked, page, table
 from core.metrics import METRICS
@@ -39,6 +39,7 @@ STYLE = """<style>
 .macl .same, .macl .unknown, .macl .published { opacity: .75; }
 .macl .published { font-style: italic; }
 </style>"""
+_REFERENCES = {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}
 WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
@@ -197,7 +198,17 @@ def label(row: Row) -> str:
 
 def color(row: Row) -> str:
     """Colour of a row on every figure."""
-    return {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}.get(row.loss) or loss_color(row.loss)
+    return _REFERENCES.get(row.loss) or loss_color(row.loss, row.results[0].config.params)
+
+
+def swatch(row: Row) -> str:
+    """The same as a CSS background, striped where it is a variant of a loss."""
+    return _REFERENCES.get(row.loss) or palette.swatch(row.loss, row.results[0].config.params)
+
+
+def symbol(row: Row) -> str:
+    """Form of a method's dots on every figure."""
+    return palette.symbol(row.loss, row.results[0].config.params)
 
 
 def _page(*parts: str) -> str:
@@ -231,7 +242,7 @@ def _all_recorded(rows: Sequence[Row]) -> bool:
 def _method(row: Row, noted: bool) -> str:
     notes = [note for note in _notes(row) if noted or note != "recorded"]
     note = f' <span class="note">{", ".join(notes)}</span>' if notes else ""
-    return marked(color(row), escape(label(row).removesuffix(", recorded")) + note)
+    return marked(swatch(row), escape(label(row).removesuffix(", recorded")) + note)
 
 
 def _notes(row: Row) -> list[str]:

@@ -54,12 +54,12 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
 
   const explain = (row, name) => setTriggerValue("why", [row, name]); // the grid stays as it is
 
-  const button = (name, alt, at, className, ...children) => {
+  // Its name is what stands in it, so that whoever speaks to the page can say what is read; the title has it in full.
+  const button = (name, alt, title, at, className, ...children) => {
     const node = make("button", className, picture(images, name, alt), ...children);
-    Object.assign(node, { type: "button", title: alt, tabIndex: -1 });
+    Object.assign(node, { type: "button", title, tabIndex: -1 });
     node.dataset.at = at;
     node.dataset.name = name;
-    node.setAttribute("aria-label", alt);
     node.onclick = () => {
       root.classList.add("busy");
       setTriggerValue("query", name);
@@ -71,19 +71,19 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     make("span", "shared", "shared"), make("span", "missing", "−missing"), make("span", "extra", "+extra"));
   legend.querySelector("i").style.background = `linear-gradient(90deg, ${data.scale.join(", ")})`;
 
-  const asked = make("aside", "query", make("h3", "", "Query"), picture(images, query.image, query.alt),
+  const asked = make("aside", "query", make("h2", "", "Query"), picture(images, query.image, query.alt),
     make("div", "name", query.name), make("div", "labels", query.labels.join(", ")));
   asked.dataset.name = query.name;
   if (query.earlier.length) {
     const strip = make("div", "earlier");
     query.earlier.forEach((name, i) =>
-      strip.append(button(name, `Earlier query ${name}`, `earlier:${i}`, "small")));
-    asked.append(make("h3", "", "Earlier queries"), strip);
+      strip.append(button(name, `Earlier query ${name}`, `Earlier query ${name}`, `earlier:${i}`, "small")));
+    asked.append(make("h2", "", "Earlier queries"), strip);
   }
 
   const list = make("div", "rows", legend);
   rows.forEach((row, r) => {
-    const title = make("h3", "", row.title);
+    const title = make("h2", "", row.title);
     title.style.setProperty("--loss", row.color);
     const section = make("section", "row", make("header", "", title,
       ...row.facts.map((fact) => make("span", "fact", fact)), ...byRank(row), make("span", "about", row.about)));
@@ -91,7 +91,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     if (row.note) section.append(make("p", "note", row.note));
     const tiles = make("div", "tiles");
     row.tiles.forEach((tile, i) => {
-      const node = button(tile.name, tile.alt, `${r}:${i}`, "tile",
+      const node = button(tile.name, tile.name, tile.alt, `${r}:${i}`, "tile",
         make("span", "rank", make("b", "", String(tile.rank)),
           make("span", "", tile.jaccard ? `J ${tile.jaccard}` : `cos ${tile.cosine}`)), labels(tile));
       node.style.setProperty("--jaccard", tile.color);
@@ -100,7 +100,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
       if (row.why) {
         const why = make("button", "why", "why?");
         Object.assign(why, { type: "button", tabIndex: -1, title: "Which regions make it similar? (W)" });
-        why.setAttribute("aria-label", `Why is ${tile.name} similar?`);
+        why.setAttribute("aria-label", `why? Regions that make ${tile.name} similar`);
         why.onclick = () => explain(row.key, tile.name);
         node.dataset.row = row.key;
         cell.append(why);

@@ -14,6 +14,7 @@ from app.component import component
 from app.names import dataset_title
 from app.palette import JACCARD_SCALE, jaccard_color
 from app.thumbnails import Thumbnails
+from app.words import percent
 from core.data import DATASETS
 from core.errors import MaclError
 from core.retrieve import Answer, Neighbour
@@ -88,7 +89,7 @@ def about(run: Run) -> str:
     overall, chance = (scores[part]["map_sim"] for part in ("metrics", "chance"))
     if overall is None or chance is None:
         return "no query has a positive"
-    return f"all queries: mAP(sim) {100 * overall:.1f} %, chance {100 * chance:.1f} %"
+    return f"all queries: mAP(sim) {percent(overall)}, chance {percent(chance)}"
 
 
 def unreadable(error: Exception) -> str:

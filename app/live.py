@@ -1,6 +1,7 @@
 """What runs are doing right now: progress and curves that refresh by themselves while something runs."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -16,6 +17,16 @@ MOST_SMOOTH = 0.95
 ACTIVE = ("queued", "running", "stopping")
 EVERY = 1.0  # seconds between refreshes while something runs
 WAITING = 6  # of the runs that wait, so many are shown; each is drawn anew with every refresh
+QUALITY = "val_map_medium"
+MEANING = (
+    "Quality on the validation images after each epoch, in percent: 100 where the images whose labels agree "
+    "(Jaccard ≥ 0.6) all come first. The losses themselves are not drawn: losses of different formulas have "
+    "different scales, and their values cannot be compared."
+)
+UNLIKE = (
+    "These losses differ in formula, parameters, batch size or data, and so in scale: a lower curve is not a "
+    "better one. Compare the course of each; to compare quality choose a validation metric, mAP Medium say."
+)
 IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or another tab has started
 
 
@@ -29,7 +40,7 @@ def watch(
         key: Of the page.
         words: From `states`, before anything was drawn: a run that ends while the page is being drawn leaves
             buttons of its old state, and must not be taken for drawn.
-        controls: Let the person choose what is drawn over what.
+        controls: Let the person choose what is drawn over what; else it is the quality on validation.
         every: Seconds between refreshes while something runs.
     """
     if controls:
@@ -103,10 +114,24 @@ def waiting(place: int | None) -> str:
 
 
 def _curves(runs: list[Run], key: str, controls: bool) -> None:
-    x, y, smooth, log = _controls() if controls else ("step", "loss", 0.0, False)
+    x, y, smooth, log = _controls() if controls else ("step", QUALITY, 0.0, False)
     drawn = curves.figure(as_curves(runs), x=x, y=y, smooth=smooth, log=log, height=360 + 14 * len(runs))
     names = ", ".join(run_label(run) for run in runs)
     steady_chart(drawn, f"{key}_curves", f"{curves.Y_AXES[y]} over {x} of {names}")
+    if not controls:
+        st.caption(MEANING)
+    elif y == "loss" and unlike(runs):
+        st.caption(UNLIKE)
+
+
+def unlike(runs: Sequence[Run]) -> bool:
+    """Whether the values of their losses have scales of their own: other formulas, settings or data."""
+    scales = []
+    for run in runs:
+        config = cache.config(run)
+        place = config.data_root if config.dataset == "folder" else None
+        scales.append((config.loss, config.params, config.batch_size, config.dataset, place))
+    return any(scale != scales[0] for scale in scales)
 
 
 def _controls() -> tuple[str, str, float, bool]:
@@ -138,7 +163,12 @@ def as_curves(runs: list[Run]) -> list[curves.Curve]:
         config = cache.config(run)
         out.append(
             curves.Curve(
-                label, config.loss, cache.history(run), cache.steps_per_epoch(run), seen[config.loss]
+                label,
+                config.loss,
+                cache.history(run),
+                cache.steps_per_epoch(run),
+                seen[config.loss],
+                config.params,
             )
         )
         seen[config.loss] += 1

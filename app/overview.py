@@ -9,7 +9,8 @@ import streamlit as st
 from app import bars, cache, live, tables
 from app.compare_table import of_one_seed
 from app.names import dataset_title, run_label
-from app.palette import loss_color
+from app.palette import swatch
+from app.words import percent
 from core import report
 from core.data import DATASETS, default_root
 from core.errors import MaclError
@@ -38,11 +39,11 @@ def glance() -> None:
         return
     rows = report.blocks(report.summary(results))[0]
     images, seeds = results[0].scores["images"], len(rows[0].seeds)
-    st.subheader("What the losses score")
+    st.header("What the losses score")
     st.html(bars.bars(rows, GLANCE))
     st.caption(
-        f"{METRICS[GLANCE]} in percent: 100 where the images whose labels agree (Jaccard ≥ 0.6) all come "
-        f"first. Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
+        f"{METRICS[GLANCE]}: 100 % where the images whose labels agree (Jaccard ≥ 0.6) all come first. "
+        f"Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
     )
     runs = {"runs": of_one_seed(rows)}
     with st.container(horizontal=True, gap="medium"):
@@ -61,8 +62,9 @@ def recent_runs() -> None:
         word = live.state(run)
         line = f"recent_{run.id}"  # style.css lets a long name take a second line
         with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=line):
-            color = loss_color(cache.config(run).loss)
-            st.html(f'<span style="display:block;width:18px;height:4px;background:{color}"></span>', width=18)
+            config = cache.config(run)
+            mark = swatch(config.loss, config.params)
+            st.html(f'<span style="display:block;width:18px;height:4px;background:{mark}"></span>', width=18)
             st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})
             st.space("stretch")
             st.caption(_outcome(run, word), width="content")
@@ -101,4 +103,4 @@ def _outcome(run: Run, word: str) -> str:
         medium = cache.scores(run)["metrics"][GLANCE]
     except MaclError:
         return f"{word} · its scores are damaged: copy the run again"
-    return f"{word} · {100 * medium:.1f} %" if medium is not None else word
+    return f"{word} · {percent(medium)}" if medium is not None else word

@@ -116,7 +116,7 @@ def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:
         default: Runs to show where nothing else says which.
 
     Returns:
-        What the address asked for and does not exist (any more), in words.
+        What the address or the widgets ask for and does not exist (any more), in words.
     """
     state, asked, gone = st.session_state, _address(), []
     used = state.pop(_MOVED, False)
@@ -130,7 +130,10 @@ def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:
     elif arrived:
         _take(state.get(_KEPT, {}), known, default)
     else:
-        state[RUNS] = [run for run in state[RUNS] if run in known]
+        lost = [run for run in state[RUNS] if run not in known]  # deleted in another tab, say
+        gone = [_lost(run) for run in lost]
+        kept = [run for run in state[RUNS] if run in known]
+        state[RUNS] = kept or (list(default) if lost else [])
         for key in (OF, OVER):
             state[key] = state[key] if state[key] in state[RUNS] else ""
         for key in (GALLERY, BY, LABELS, EXACT, RARITY, ORDER):
@@ -156,7 +159,7 @@ def _take(asked: Mapping[str, tuple[str, ...]], known: Sequence[str], default: S
 
 def _unknown(asked: Mapping[str, tuple[str, ...]], known: Sequence[str]) -> list[str]:
     """What an address names and does not exist (any more), in words."""
-    gone = [f"Run {run} is not here (any more)." for run in asked.get("runs", ()) if run not in known]
+    gone = [_lost(run) for run in asked.get("runs", ()) if run not in known]
     count = "".join(asked.get("k", ()))
     if count and not _valid(count):
         gone.append(f"k = {count}: need 1 to {MOST}.")
@@ -165,6 +168,10 @@ def _unknown(asked: Mapping[str, tuple[str, ...]], known: Sequence[str]) -> list
     for key in ("of", "over"):
         gone += [f"{key} = {value}: no such row." for value in asked.get(key, ()) if value not in known]
     return gone
+
+
+def _lost(run: str) -> str:
+    return f"Run {run} is not here (any more)."
 
 
 def settle(names: Sequence[str], labels: np.ndarray, known: Callable[[str], bool]) -> list[str]:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app import cache, live, permalink
 from app.names import run_label
+from app.words import percent
 from core import launch
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -12,6 +13,11 @@ from core.runs import Run, RunConfig
 QUICK = "quick"  # the two runs
 LOSSES = ("macl", "mulsupcon")
 SHOWN = ("map_sim", "map_easy", "map_medium", "map_hard")
+MEANING = (
+    "Mean average precision over all test images as queries: 100 % where every image that fits comes first; "
+    "chance is what a random order reaches. An image fits if it shares a label with the query (sim), or if "
+    "their labels agree: Jaccard ≥ 0.4 (Easy), ≥ 0.6 (Medium), ≥ 0.8 (Hard)."
+)
 
 
 def configs() -> list[RunConfig]:
@@ -94,6 +100,6 @@ def _steps(runs: list[Run]) -> None:
                 st.markdown(f"**{run_label(run)}**")
                 cells = st.columns(len(SHOWN))
                 for cell, key in zip(cells, SHOWN, strict=True):
-                    chance = 100 * score["chance"][key]
-                    cell.metric(METRICS[key], f"{100 * score['metrics'][key]:.1f}")
-                    cell.caption(f"chance {chance:.1f}")
+                    cell.metric(METRICS[key], percent(score["metrics"][key]))
+                    cell.caption(f"chance {percent(score['chance'][key])}")
+        st.caption(MEANING)

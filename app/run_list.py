@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import cache, live, permalink
 from app.names import created, dataset_title, method, run_label, short_labels, started
-from app.palette import loss_color
+from app.palette import is_variant, loss_color
 from app.query import default_runs
 from app.train_form import CHOSEN, fill
 from core import launch, runs
@@ -15,7 +15,7 @@ from core.errors import MaclError
 from core.runs import Run
 
 TABLE = "run_table"
-SWATCH = "\u2501\u2501"
+SWATCH, VARIANT = "\u2501\u2501", "\u2505\u2505"  # a line, and a dashed one
 LOG_LINES = 200
 SHOWN_TRASH = 20
 MOST_CHOSEN = 8  # by default; a person may tick more
@@ -66,7 +66,8 @@ def table(selected: list[Run]) -> None:
     rows = [ids.index(run.id) for run in selected]
     # the lines move when a run is added or deleted; the ticks must follow the runs
     st.session_state[TABLE] = {"selection": {"rows": rows, "columns": [], "cells": []}}
-    colors = [loss_color(cache.config(run).loss) for run in found]
+    configs = [cache.config(run) for run in found]
+    colors = [loss_color(config.loss, config.params) for config in configs]
     st.dataframe(
         frame.style.apply(lambda _: [f"color: {color}" for color in colors], subset=[" "]),
         key=TABLE,
@@ -76,7 +77,9 @@ def table(selected: list[Run]) -> None:
         placeholder="–",
         height=300 if len(found) > 8 else "auto",
         column_config={
-            " ": st.column_config.TextColumn(width=36),
+            " ": st.column_config.TextColumn(
+                "Line", width=48, help="Colour of its method; dashed: a variant"
+            ),
             "Run": st.column_config.TextColumn(width="medium"),
             "Seed": st.column_config.NumberColumn(width=50),
             "Medium": st.column_config.NumberColumn(
@@ -100,7 +103,7 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
         seconds = history[-1].get("seconds")
     medium = scores.get("metrics", {}).get("map_medium")
     return {
-        " ": SWATCH,
+        " ": VARIANT if is_variant(config.loss, config.params) else SWATCH,
         "Run": run.title or method(config),
         "State": f"queued, no. {place}" if word == "queued" and place else word,
         "Data": dataset_title(config.dataset),

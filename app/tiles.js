@@ -30,7 +30,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   };
 
   const draw = () => root.replaceChildren(...data.strips.map((strip) => {
-    const title = make("h4", "", strip.title, make("span", "", strip.note));
+    const title = make("h2", "", strip.title, make("span", "", strip.note));
     title.style.setProperty("--mark", strip.color);
     const line = make("div", `strip ${strip.kind}`);
     line.append(...strip.tiles.map(({ tile, name, alt }) => {

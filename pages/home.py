@@ -19,8 +19,8 @@ scores, kept = st.columns([3, 2], gap="large")
 with scores:
     overview.glance()
 with kept:
-    st.subheader("Recent runs")
+    st.header("Recent runs")
     overview.recent_runs()
-    st.subheader("Data sets")
+    st.header("Data sets")
     overview.datasets()
 fetch_ahead()

@@ -20,6 +20,8 @@ if not finished:
 notes = query.restore([run.id for run in finished], query.default_runs(finished))
 chosen = query.choose_runs(finished)
 if not chosen:
+    if notes:
+        st.warning(plain(" ".join(notes)))
     st.info("Choose at least one run.")
     st.stop()
 

@@ -25,6 +25,7 @@ from core import metrics, report, runs
 from core.benchmark import Benchmark
 from core.metrics import METRICS
 from core.report.labels import label_table
+from tests.components import charts
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -108,7 +109,7 @@ def test_without_runs_it_leads_to_the_train_page() -> None:
     page = compare()
     assert "No finished run yet" in page.info[0].value
     assert [link.proto.page for link in page.get("page_link")] == ["train"]
-    assert not page.get("plotly_chart")
+    assert not charts(page)
 
 
 @pytest.mark.usefixtures("two")
@@ -121,8 +122,8 @@ def test_the_table_is_what_the_runs_scored() -> None:
         (row,) = (row for row in rows if row[0].lower() == run.config.loss)
         assert row[1:] == ["1", *(f"{100 * run.scores()['metrics'][key]:.2f}" for key in METRICS)]
     assert not page.warning
-    (chart,) = page.get("plotly_chart")
-    assert "mAP Easy@0.4" in chart.proto.alt
+    (chart,) = charts(page)
+    assert "mAP Easy@0.4" in chart["alt"]
 
 
 @pytest.mark.usefixtures("two")
@@ -372,8 +373,8 @@ def test_the_whole_view_comes_from_the_address(another: Callable[..., None]) -> 
     assert rows[-1] == "chance"
     assert "MulSupCon baseline" in rows
     assert any("wAP@100: nothing may be concluded" in text.value.replace("\\", "") for text in page.markdown)
-    (chart,) = page.get("plotly_chart")
-    assert "All seven metrics" in chart.proto.alt
+    (chart,) = charts(page)
+    assert "All seven metrics" in chart["alt"]
     assert len(table(compare(group="method"))) == 4 * 2
     assert not page.warning
     assert "OML" in compare(baseline="OML").warning[0].value
@@ -383,8 +384,8 @@ def test_the_whole_view_comes_from_the_address(another: Callable[..., None]) -> 
 @pytest.mark.usefixtures("two")
 def test_every_figure_is_drawn_under_its_tab_alone(figure: str) -> None:
     page = compare(figure=figure, baseline="MACL")
-    (chart,) = page.get("plotly_chart")
-    assert chart.proto.alt
+    (chart,) = charts(page)
+    assert chart["alt"]
 
 
 @pytest.mark.usefixtures("two")
@@ -409,7 +410,7 @@ def test_queries_that_two_runs_answer_differently_lead_to_the_retrieval_page() -
 def test_labels_of_runs_whose_images_are_gone(another: Callable[..., None]) -> None:
     another("z1", data_root="/gone", seed=7)
     page = compare(figure="Labels", seeds="7")
-    assert len(page.get("plotly_chart")) == 1
+    assert len(charts(page)) == 1
     assert any("test images that hold them" in caption.value for caption in page.caption)
 
 
@@ -436,7 +437,7 @@ def test_the_runs_of_the_labels_are_looked_for_once_per_table(monkeypatch: pytes
     asked = []
     real = cache.by_id
     monkeypatch.setattr(cache, "by_id", lambda ids: asked.append(ids) or real(ids))
-    assert len(compare(figure="Labels").get("plotly_chart")) == 1
+    assert len(charts(compare(figure="Labels"))) == 1
     assert [len(ids) for ids in asked] == [2]
 
 
@@ -527,8 +528,8 @@ def test_a_table_per_method_keeps_conclusions_cautions_and_origin() -> None:
 @pytest.mark.usefixtures("recorded")
 def test_labels_of_recorded_tables() -> None:
     page = compare(figure="Labels", datasets="DLRSD")
-    (chart,) = page.get("plotly_chart")
-    assert "on each label of DLRSD, percent" in chart.proto.alt
+    (chart,) = charts(page)
+    assert "on each label of DLRSD, percent" in chart["alt"]
     (said,) = (caption.value for caption in page.caption if "training images that hold them" in caption.value)
     assert "Highest on the rare third: MACL, 75.0 %." in said
 
@@ -700,7 +701,7 @@ def test_the_heat_map_holds_the_table(dark: bool) -> None:
     quality = {r.id: {"tree": 0.5 if r.config.loss == "macl" else 0.8, "ship": None} for r in LOW + HIGH}
     (rows,) = compare_table.arranged(report.summary(LOW + HIGH), View(baseline="MACL"))
     table = label_table(rows, quality, {"tree": 10, "ship": 2})
-    figure = label_quality.heat_map(table, compare_table.label, dark)
+    figure = label_quality.heat_map(table, compare_table.label, dark, "test images")
     labels, groups = figure.data
     assert list(labels.x) == ["tree (10)", "ship (2)"]
     assert list(labels.y) == ["OML"]

@@ -1,6 +1,5 @@
 """The data page: what is here, preparing in the background, and what the prepared images show."""
 
-import base64
 import csv
 import errno
 import io
@@ -32,6 +31,7 @@ from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
+from tests.components import charts, numbers
 from tests.small_runs import wait
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
@@ -79,15 +79,9 @@ def html(page: AppTest) -> str:
 
 
 def drawn(page: AppTest, title: str) -> list[dict[str, Any]]:
-    (chart,) = (chart for chart in page.get("plotly_chart") if title in chart.proto.alt)
-    found: list[dict[str, Any]] = json.loads(chart.proto.spec)["data"]
+    (chart,) = (chart for chart in charts(page) if title in chart["alt"])
+    found: list[dict[str, Any]] = json.loads(chart["spec"])["data"]
     return found
-
-
-def numbers(coded: Any) -> list[float]:
-    if isinstance(coded, dict):
-        return [float(v) for v in np.frombuffer(base64.b64decode(coded["bdata"]), coded["dtype"])]
-    return list(coded)
 
 
 def test_every_data_set_is_listed_with_how_to_get_it() -> None:
@@ -181,7 +175,7 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     page.button[0].click().run()
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page.run()
-    assert "156 images" in page.subheader[0].value
+    assert "156 images" in page.header[0].value
     for file in moved:
         file.rename(mine / file.name)
     cache._files.clear()  # some seconds later
@@ -215,7 +209,7 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     job.start("folder", str(mine), SIZE, skip_broken=True)
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page = own(mine)
-    assert "159 images" in page.subheader[0].value
+    assert "159 images" in page.header[0].value
     page.switch_page("../pages/train.py").run()
     assert page.selectbox(key="dataset").value == "folder"
     assert not page.exception
@@ -230,7 +224,7 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     page = AppTest.from_file(MAIN, default_timeout=60)
     page.query_params["dataset"], page.query_params["size"] = "Your own images", str(SIZE)
     page.switch_page("../pages/data.py").run()
-    assert "160 images" in page.subheader[0].value
+    assert "160 images" in page.header[0].value
     page.switch_page("../pages/train.py").run()
     assert page.selectbox(key="dataset").value == "folder"
     assert page.text_input(key="folder_root").value == ""
@@ -241,13 +235,13 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     page = own(tiny)
     assert any("Found **160** images" in text.value for text in page.markdown)
-    assert not page.get("plotly_chart")
+    assert not charts(page)
     page.button[0].click().run()
     assert job.status("folder", str(tiny), SIZE).state in ("running", "done")
     wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
     page.run()
-    assert "160 images, 17 labels" in page.subheader[0].value
-    assert len(page.get("plotly_chart")) == 2
+    assert "160 images, 17 labels" in page.header[0].value
+    assert len(charts(page)) == 2
 
 
 def test_broken_images_are_named_and_can_be_left_out(
@@ -267,9 +261,9 @@ def test_broken_images_are_named_and_can_be_left_out(
     page.button[0].click().run()
     wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
     page.run()
-    assert "159 images" in page.subheader[0].value
+    assert "159 images" in page.header[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
-    assert "159 images" in own(mine).subheader[0].value, "another tab, or after a reload"
+    assert "159 images" in own(mine).header[0].value, "another tab, or after a reload"
 
 
 def full(*_: object) -> None:

@@ -24,7 +24,7 @@ from core.data.job import Preparation
 from core.errors import MaclError
 from core.project import Step, Umap, store
 from core.runs import Run
-from tests.components import component_data
+from tests.components import charts, component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 
@@ -455,7 +455,7 @@ def test_through_training(two: list[Run], other_seed: Path, root: Path) -> None:
     first, second = component(page, "notes")["notes"]
     assert first.endswith("after epoch 3")
     assert "epoch" not in second
-    assert page.get("plotly_chart")
+    assert charts(page)
     final = open_page(projection="PCA", runs=[other_seed.name])
     (still,) = component(final, "panels")["panels"][0]["frames"]
     assert still["epoch"] not in range(4)  # else a slider that comes begins there
@@ -474,7 +474,7 @@ def test_damaged_epochs_are_left_out_and_named(two: list[Run], other_seed: Path,
     (panel,) = component(page, "panels")["panels"]
     assert [frame["epoch"] for frame in panel["frames"]] == [0, 3]
     assert "without epoch 1, 2: damaged" in panel["note"]
-    assert page.get("plotly_chart")
+    assert charts(page)
 
 
 def test_permalink_names_what_is_gone(two: list[Run]) -> None:

@@ -15,6 +15,7 @@ from app import cache, quick_start
 from core import launch, runs
 from core.errors import MaclError
 from core.runs import Run
+from tests.components import charts, numbers
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 BUTTON = "Train MACL and MulSupCon"
@@ -83,8 +84,36 @@ def test_when_both_have_finished_the_way_leads_to_the_images(pair: list[Run]) ->
     ids = "&".join(f"runs={run.id}" for run in pair)
     assert links(page)["**See the images they retrieve**"] == ids
     assert links(page)["Compare their scores"] == ids
-    scores = [f"{100 * run.scores()['metrics']['map_medium']:.1f}" for run in pair]
+    scores = [f"{100 * run.scores()['metrics']['map_medium']:.1f} %" for run in pair]
     assert [metric.value for metric in page.metric if metric.label.startswith("mAP Medium")] == scores
+
+
+def test_the_quick_start_draws_quality_and_says_what_scores_mean(pair: list[Run]) -> None:
+    """The losses of two formulas on one axis would let the worse one look better."""
+    page = home(quick=[run.id for run in pair])
+    (chart,) = charts(page)
+    spec = json.loads(chart["spec"])
+    assert spec["layout"]["yaxis"]["title"]["text"] == "mAP Medium@0.6 (validation), %"
+    drawn = [numbers(trace["y"]) for trace in spec["data"]]
+    wanted = [
+        [100 * row["val_map_medium"] for row in run.history() if "val_map_medium" in row] for run in pair
+    ]
+    assert drawn == [pytest.approx(values) for values in wanted]
+    assert all(len(values) == 2 for values in drawn)  # from the first of its epochs on
+    said = " ".join(caption.value for caption in page.caption)
+    assert "losses of different formulas have different scales, and their values cannot be compared" in said
+    assert "100 % where every image that fits comes first" in said
+    chance = [f"chance {100 * run.scores()['chance']['map_medium']:.1f} %" for run in pair]
+    assert all(text in said for text in chance)
+
+
+def test_the_quick_start_validates_after_every_epoch() -> None:
+    """So that a curve is there after a second, not only at the end: the recorded runs are of its settings."""
+    for config in quick_start.configs():
+        run = Run(launch.PROJECT / "assets" / "recorded" / f"recorded-{config.loss}-s0")
+        assert run.config.identity == config.identity
+        epochs = [row["epoch"] for row in run.history() if "val_map_medium" in row]
+        assert epochs == list(range(1, config.epochs + 1))
 
 
 def test_finished_ones_are_offered_before_training_again(pair: list[Run]) -> None:
@@ -158,7 +187,7 @@ def test_recent_runs_link_to_their_curves(pair: list[Run]) -> None:
 def test_a_first_look_shows_what_the_recorded_runs_score(
     root: Path, tmp_path: Path, finished_runs: Path
 ) -> None:
-    assert "What the losses score" not in [title.value for title in home().subheader]
+    assert "What the losses score" not in [title.value for title in home().header]
     recorded = tmp_path / "recorded"
     shutil.copytree(finished_runs, recorded)
     found = [Run(folder) for folder in sorted(recorded.iterdir()) if (folder / "config.json").exists()]
@@ -166,10 +195,10 @@ def test_a_first_look_shows_what_the_recorded_runs_score(
         run.mark("recorded")
     page = home()
     assert not page.exception
-    assert "What the losses score" in [title.value for title in page.subheader]
+    assert "What the losses score" in [title.value for title in page.header]
     bars = next(html.proto.body for html in page.get("html") if 'class="bars"' in html.proto.body)
     for run in found:
-        assert f">{100 * run.scores()['metrics']['map_medium']:.1f}</td>" in bars
+        assert f">{100 * run.scores()['metrics']['map_medium']:.1f} %</td>" in bars
     assert "chance" in bars
     assert "oracle" in bars
     assert sorted(links(page)["See what they retrieve"].split("&")) == [f"runs={run.id}" for run in found]

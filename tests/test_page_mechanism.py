@@ -24,7 +24,7 @@ from core import mechanism, runs
 from core.data import load
 from core.losses import LOSSES, check_params
 from core.mechanism import Batch
-from tests.components import component_data
+from tests.components import charts, component_data
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 MAPS = "m_heatmaps"
@@ -113,7 +113,7 @@ def test_every_loss_and_view_draws(run_root: Path, key: str) -> None:
         app.run()
         assert not app.exception, (key, view)
         assert not app.error
-    assert app.get("plotly_chart")
+    assert charts(app)
 
 
 def test_lproto_says_that_it_has_no_pair_term(run_root: Path) -> None:
@@ -448,14 +448,14 @@ def test_distributions_name_what_is_set(run_root: Path) -> None:
 
 
 def legend(app: AppTest) -> set[str]:
-    figure = json.loads(app.get("plotly_chart")[0].proto.spec)
+    figure = json.loads(charts(app)[0]["spec"])
     return {trace["name"] for trace in figure["data"]}
 
 
 def texts(app: AppTest) -> str:
     """All that the page says, its component's and figures' words included."""
     parts = [str(node.proto) for kind in ("markdown", "html", "bidi_component") for node in app.get(kind)]
-    parts += [node.proto.spec for node in app.get("plotly_chart")]
+    parts += [chart["spec"] for chart in charts(app)]
     return " ".join([*parts, *(caption.value for caption in app.caption)])
 
 

@@ -152,6 +152,27 @@ def test_the_curve_controls_are_in_the_permalink(two: list[Run]) -> None:
     assert drawn["layout"]["yaxis"]["type"] == "log"
 
 
+def test_losses_that_cannot_be_compared_are_said_to_be_so(two: list[Run], root: Path) -> None:
+    """Also two temperatures of one formula; not two seeds of it, and not another metric."""
+    first, second = two
+
+    def said(*shown: Run, **query: Any) -> bool:
+        page = train_page(runs=[run.id for run in shown], **query)
+        return any("a lower curve is not a better one" in caption.value for caption in page.caption)
+
+    assert said(first, second)
+    assert not said(first, second, y=curves.Y_AXES["val_map_medium"])
+    assert not said(first)
+    for name, fields in (("seed", {"seed": 5}), ("tau", {"params": {**second.config.params, "tau": 0.9}})):
+        shutil.copytree(second.path, root / name)
+        changed = second.config.model_copy(update=fields)
+        (root / name / "config.json").write_text(changed.model_dump_json())
+    assert second.config.loss == "mulsupcon"
+    assert not said(second, Run(root / "seed"))
+    assert said(second, Run(root / "tau"))
+    assert said(second, Run(root / "tau"), smooth="0.5", log="true")
+
+
 def test_delete_moves_to_the_trash_and_undo_brings_back(two: list[Run], root: Path) -> None:
     page = train_page(runs=two[0].id)
     button(page, "Delete").click().run()

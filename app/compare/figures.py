@@ -10,6 +10,7 @@ from app import compare_table, permalink
 from app.compare import labels, queries
 from app.compare_table import View
 from app.figures import scores
+from app.steady import steady_chart
 from core.metrics import METRICS
 from core.report import Row
 
@@ -40,33 +41,35 @@ def _one(found: Blocks, view: View) -> None:
     _wide(
         figure,
         f"{METRICS[view.metric]} of each method, with its spread over seeds, between chance and oracle",
+        "metric",
     )
 
 
 def _all(found: Blocks, view: View) -> None:
     figure = scores.all_metrics(found, _titles(found), compare_table.label, compare_table.color)
-    _wide(figure, "All seven metrics of each method on each data set, with their spread over seeds")
+    alt = "All seven metrics of each method on each data set, with their spread over seeds"
+    _wide(figure, alt, "metrics")
     st.caption("In percent. Every panel has its own scale, from the worst to the best of the methods.")
 
 
 def _time(found: Blocks, view: View) -> None:
     figure = scores.time(found, view.metric, _titles(found), compare_table.label, compare_table.color)
-    _wide(figure, f"{METRICS[view.metric]} of each method against its training time")
+    _wide(figure, f"{METRICS[view.metric]} of each method against its training time", "time")
     st.caption(
         "Times are comparable only on one device with nothing else running; pointing at a dot names "
         "its device."
     )
 
 
-def _wide(figure: go.Figure, alt: str, name: str = "") -> None:
+def _wide(figure: go.Figure, alt: str, name: str) -> None:
     """A figure that needs some width: on a narrow screen it scrolls in its own box (style.css)."""
-    with st.container(key=f"wide_figure{name}"):
-        st.plotly_chart(figure, alt=alt)
+    with st.container(key=f"wide_figure_{name}"):
+        steady_chart(figure, f"compare_{name}", alt)
 
 
 def _labels(found: Blocks, view: View) -> None:
     for place, rows in enumerate(found):
-        labels.show(rows, found, view.metric, partial(_wide, name=str(place)))
+        labels.show(rows, found, view.metric, partial(_wide, name=f"labels_{place}"))
 
 
 def _queries(found: Blocks, view: View) -> None:

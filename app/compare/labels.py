@@ -35,7 +35,7 @@ def show(
         draw: Puts a figure with its description on the page.
     """
     title = compare_table.title(rows, every)
-    st.subheader(title)
+    st.header(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
         known = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}
@@ -48,7 +48,7 @@ def show(
     base = next((compare_table.label(row) for row in rows if row.baseline), "")
     what = f"difference to {base} in points" if table.difference else "percent"
     draw(
-        label_quality.heat_map(table, compare_table.label, st.context.theme.type == "dark"),
+        label_quality.heat_map(table, compare_table.label, st.context.theme.type == "dark", of),
         f"Mean average precision of each method on each label of {title}, {what}",
     )
     pinned = "" if base else " Compare with a baseline above to see differences."
@@ -72,7 +72,7 @@ def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> No
     heads = ["Method", *(f"{number} label{'s' if number > 1 else ''}" for number in table.numbers)]
     digits = "+.1f" if table.difference else ".1f"
     lines = [
-        Line([marked(compare_table.color(row), escape(compare_table.label(row))), *_cells(values, digits)])
+        Line([marked(compare_table.swatch(row), escape(compare_table.label(row))), *_cells(values, digits)])
         for row, values in zip(table.rows, table.values, strict=True)
     ]
     what = "difference to the baseline in points" if table.difference else "percent"

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import cache, tables
 from app.figures import labels
+from app.steady import steady_chart
 from core.data import Dataset
 from core.metrics import METRICS
 
@@ -15,11 +16,13 @@ def show(data: Dataset, seed: int) -> None:
     """Counts by label and split, sizes of the label sets, and chance."""
     wide, narrow = st.columns([3, 1], gap="medium")
     wide.markdown("**Images by label and split**")
-    wide.plotly_chart(
-        labels.counts(data.labels, data.splits, data.classes), alt="Images per label, most frequent first"
-    )
+    with wide:
+        counts = labels.counts(data.labels, data.splits, data.classes)
+        steady_chart(counts, "data_labels", "Images per label, most frequent first")
     narrow.markdown("**Images by number of labels**")
-    narrow.plotly_chart(labels.set_sizes(data.labels), alt="Number of images by their number of labels")
+    with narrow:
+        sizes = labels.set_sizes(data.labels)
+        steady_chart(sizes, "data_label_sets", "Number of images by their number of labels")
     st.html(_chance(data, seed))
     st.caption(
         "What a random order of the gallery scores on these labels, in closed form: the more labels the "
@@ -29,7 +32,7 @@ def show(data: Dataset, seed: int) -> None:
 
 def _chance(data: Dataset, seed: int) -> str:
     expected = cache.chance(data, seed)
-    head = ["", *(escape(title) for title in METRICS.values())]
+    head = ["Ranking", *(escape(title) for title in METRICS.values())]
     cells = ["Chance, %", *("–" if np.isnan(v) else f"{100 * v:.2f}" for v in expected.values())]
     note = f"test split of seed {seed}, {len(data.splits['test']):,} images"
     numbers = tuple(range(1, len(head)))

@@ -50,7 +50,7 @@ def _first(name: str, root: str | None, data: Dataset, published: Published | No
                 grey=True,
             )
         )
-    head = ["", "Labels", "Images", "Image size", "Resolution, m", "Source", "Year"]
+    head = ["Where", "Labels", "Images", "Image size", "Resolution, m", "Source", "Year"]
     return tables.table("Table 1", head, lines, (1, 2, 3, 4, 6), "summary")
 
 
@@ -58,7 +58,7 @@ def _second(data: Dataset, published: Published | None) -> str:
     lines = [tables.Line(["here", *(f"{len(data.splits[split]):,}" for split in SPLITS)])]
     if published:
         lines.append(tables.Line(["paper", *(f"{count:,}" for count in published.splits)], grey=True))
-    return tables.table("Table 2", ["", "Training", "Validation", "Test"], lines, (1, 2, 3), "splits")
+    return tables.table("Table 2", ["Where", "Training", "Validation", "Test"], lines, (1, 2, 3), "splits")
 
 
 def _third(data: Dataset, published: Published | None) -> str:

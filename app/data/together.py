@@ -9,6 +9,7 @@ import streamlit as st
 from app import tables
 from app.figures import labels as figures
 from app.permalink import note_unknown, renamed
+from app.steady import steady_chart
 from core import labels
 from core.data import Dataset
 
@@ -42,7 +43,7 @@ def show(data: Dataset) -> None:
         dark = st.context.theme.type == "dark"
         arranged = ORDERS[order or ""](data.labels)
         figure = figures.cooccurrence(data.labels, data.classes, titles[shown or ""], dark, arranged)
-        st.plotly_chart(figure, alt=f"Labels that appear together: {shown}, {order}")
+        steady_chart(figure, "data_together", f"Labels that appear together: {shown}, {order}")
     with narrow:
         st.markdown("**Label combinations**")
         end = st.segmented_control(

@@ -26,7 +26,8 @@ def numbers(rows: Sequence[Row], dims: int) -> str:
     """One line per run.
 
     Args:
-        rows: Title, colour, trustworthiness of the picture, numbers of the space, mAP Medium as a fraction.
+        rows: Title, CSS background of its mark, trustworthiness of the picture, numbers of the space, mAP
+            Medium as a fraction.
         dims: Of the picture.
     """
     head = [

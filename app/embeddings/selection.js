@@ -52,7 +52,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     pager.append(go("Previous", data.page - 1, data.first === 0), `${data.first + 1}–${last} of ${data.total.toLocaleString("en")}`,
       go("Next", data.page + 1, last >= data.total));
   }
-  root.replaceChildren(make("div", "left", grid, pager), make("div", "right", make("h4", "", "Labels"), counts));
+  root.replaceChildren(make("div", "left", grid, pager), make("div", "right", make("h2", "", "Labels"), counts));
   root.dataset.total = data.total;
   root.dataset.shown = items.length;
 }

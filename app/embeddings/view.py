@@ -13,8 +13,9 @@ from app.embeddings.colors import Coloring
 from app.embeddings.numbers import numbers
 from app.embeddings.settings import Settings
 from app.figures import embeddings as figures
-from app.palette import loss_color
+from app.palette import loss_color, swatch
 from app.retrieval import waiting
+from app.steady import steady_chart
 from app.thumbnails import Thumbnails
 from core import ask, project, space
 from core.errors import MaclError
@@ -116,7 +117,8 @@ def show(
         with notices:
             _sampled(chosen)
     titles = names.short_labels(list(chosen))
-    shades = [loss_color(cache.config(run).loss) for run in chosen]
+    configs = [cache.config(run) for run in chosen]
+    shades = [loss_color(config.loss, config.params) for config in configs]
     heads = [
         scatter.panel(title, shade, _note(settings, picture, run))
         for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
@@ -138,8 +140,8 @@ def show(
     prepare()  # open, or on the way, before a picture is wanted
     trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
     rows = [
-        (title, shade, trust, _measured(run, one), _score(run))
-        for run, one, title, shade, trust in zip(chosen, found, titles, shades, trusts, strict=True)
+        (title, swatch(config.loss, config.params), trust, _measured(run, one), _score(run))
+        for run, one, title, config, trust in zip(chosen, found, titles, configs, trusts, strict=True)
     ]
     st.html(numbers(rows, dims))
     if settings.training:
@@ -161,6 +163,8 @@ def _explore(
     trusts: Callable[[], list[str]],
 ) -> None:
     """Pictures and selection; hovering and lassos run this part alone."""
+    if any(cache.gone(run) for run in runs):
+        st.rerun()  # the whole page, which names them
     state = st.session_state
     scatter.show(data, selection.take, _hovered)
     chosen = numbered.where(state.get(selection.NAMES, ()))
@@ -348,10 +352,12 @@ def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:
         epochs = layouts.saved(run)
         if epochs:
             of = [_after(run, epoch) for epoch in epochs]
-            lines.append(figures.Line(title, cache.config(run).loss, epochs, of))
+            lines.append(figures.Line(title, cache.config(run).loss, epochs, of, cache.config(run).params))
     if lines:
-        st.plotly_chart(
-            figures.by_epoch(lines), alt="Alignment, uniformity, effective rank and hubness by epoch"
+        steady_chart(
+            figures.by_epoch(lines),
+            "embeddings_numbers",
+            "Alignment, uniformity, effective rank and hubness by epoch",
         )
 
 

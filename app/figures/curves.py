@@ -1,6 +1,6 @@
 """Training curves of several runs in one figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite, nan
@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.palette import loss_color
+from core.losses import Value
 from core.metrics import METRICS
 
 X_AXES = ("step", "epoch", "time")
@@ -30,6 +31,7 @@ class Curve:
         rows: Lines of metrics.jsonl.
         steps_per_epoch: For the epoch axis; 0 when it is not known yet.
         dash: Number of the dash, to tell apart runs of one loss.
+        params: Of the loss, for the shade of its colour.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Curve:
     rows: Sequence[dict[str, float]]
     steps_per_epoch: int = 0
     dash: int = 0
+    params: Mapping[str, Value] | None = None
 
 
 def figure(
@@ -62,7 +65,11 @@ def figure(
     for curve in curves:
         xs, ys = points(curve, x, y)
         marks = len(xs) == 1 or (y != "loss" and len(xs) <= 40)
-        line = {"color": loss_color(curve.loss), "width": 2, "dash": DASHES[curve.dash % len(DASHES)]}
+        line = {
+            "color": loss_color(curve.loss, curve.params),
+            "width": 2,
+            "dash": DASHES[curve.dash % len(DASHES)],
+        }
         if smooth:
             thin = {"color": line["color"], "width": 1}
             measured = dict(zip("xy", thinned(xs, ys), strict=True))

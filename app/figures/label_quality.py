@@ -23,13 +23,14 @@ _VALUE = {
 }
 
 
-def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool) -> go.Figure:
+def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool, counted: str) -> go.Figure:
     """Mean average precision of every label, or its difference to the baseline.
 
     Args:
         table: From `core.report.labels.label_table`, at least one method.
         label: Name of a row.
         dark: Drawn on a dark page.
+        counted: Whose number stands beside each label, such as training images.
     """
     names = [label(row) for row in table.rows]
     groups = np.column_stack([table.groups[key] for key in GROUPS])  # (M, 3)
@@ -39,6 +40,8 @@ def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool) -> go.F
     most = max(1.0, float(np.percentile(np.abs(known), 98))) if known.size else 1.0
     span = (-most, most) if table.difference else (float(known.min()), 100.0) if known.size else (0.0, 100.0)
     digits, unit = ("+.1f", "points") if table.difference else (".0f", "%")
+    what = "difference, points" if table.difference else "average precision, %"
+    bar = {"thickness": 8, "outlinewidth": 0, "title": {"text": what, "side": "right"}}
     figure = make_subplots(
         rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.015,
         column_widths=[len(table.classes), 1.4 * len(GROUPS)],
@@ -47,13 +50,17 @@ def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool) -> go.F
     parts: tuple[tuple[list[str], Any], ...] = ((held, table.values), (list(GROUPS.values()), groups))
     for column, (heads, values) in enumerate(parts, start=1):
         figure.add_heatmap(
-            z=values, x=heads, y=names, zmin=span[0], zmax=span[1], showscale=False, xgap=1, ygap=1,
-            colorscale=[(0, low), (0.5, middle), (1, high)], row=1, col=column, hoverongaps=False,
+            z=values, x=heads, y=names, zmin=span[0], zmax=span[1], xgap=1, ygap=1,
+            showscale=column == 1, colorbar=bar, colorscale=[(0, low), (0.5, middle), (1, high)],
+            row=1, col=column, hoverongaps=False,
             texttemplate=f"%{{z:{digits}}}" if len(heads) < TEXT_LIMIT else None,
             textfont={"size": 11, "color": ink},
             hovertemplate=f"%{{y}}, %{{x}}: %{{z:{digits}}} {unit}<extra></extra>",
         )  # fmt: skip
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
+    figure.update_yaxes(title_text="method", col=1)
     figure.update_xaxes(side="top", tickangle=-45, automargin=True, showgrid=False, ticks="")
-    figure.update_layout(height=170 + 26 * max(3, len(names)), margin={"l": 10, "r": 10, "t": 10, "b": 10})
+    figure.update_xaxes(title_text=f"label ({counted})", col=1)
+    figure.update_xaxes(title_text="mean over", col=2)
+    figure.update_layout(height=190 + 26 * max(3, len(names)), margin={"l": 10, "r": 10, "t": 10, "b": 10})
     return figure

@@ -46,7 +46,7 @@ def counts(y: np.ndarray, splits: Mapping[str, np.ndarray], classes: Sequence[st
     )
     figure.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.12})
     figure.update_yaxes(title_text="images")
-    figure.update_xaxes(tickangle=-45, automargin=True)
+    figure.update_xaxes(title_text="label", tickangle=-45, automargin=True)
     return figure
 
 
@@ -66,6 +66,7 @@ def set_sizes(y: np.ndarray) -> go.Figure:
     )  # fmt: skip
     figure.update_layout(bargap=0.25, height=340, margin={"l": 10, "r": 10, "t": 30, "b": 10})
     figure.update_xaxes(title_text="labels per image", tickmode="array", tickvals=sizes)
+    figure.update_yaxes(title_text="images")
     return figure
 
 
@@ -96,7 +97,9 @@ def cooccurrence(
     apart = both[~np.eye(len(both), dtype=bool)]
     low, high, ink = _RAMP[dark]
     title, digits, hover = KINDS[kind]
+    unit = {"count": "images with both", "lift": "lift, times"}.get(kind, title)
     bar: dict[str, object] = {"thickness": 8, "len": 0.6, "outlinewidth": 0}
+    bar |= {"title": {"text": unit, "side": "right"}}
     if kind == "lift":
         np.fill_diagonal(both, np.nan)  # with itself: how rare the label is, not what it meets
         shown = np.clip(np.log2(np.maximum(both, 2.0**-99)), -LIFT_RANGE, LIFT_RANGE)
@@ -107,7 +110,6 @@ def cooccurrence(
         shown, zmin = both, 0
         zmax = 100 if kind == "conditional" else max(1, apart.max(initial=0))
         scale = [(0, low), (1, high)]
-        bar |= {"ticksuffix": " %" if kind == "conditional" else ""}
     text = [["" if np.isnan(cell) else format(cell, digits) for cell in row] for row in both]
     figure = go.Figure(
         go.Heatmap(
@@ -120,8 +122,9 @@ def cooccurrence(
     )  # fmt: skip
     side = 130 + 25 * max(6, len(names))
     figure.update_layout(height=side, margin={"l": 10, "r": 10, "t": 20, "b": 10})
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False, ticks="")
-    figure.update_xaxes(tickangle=-45, automargin=True, showgrid=False, ticks="")
+    row, column = ("label (row)", "label (column)") if kind == "conditional" else ("label", "label")
+    figure.update_yaxes(title_text=row, autorange="reversed", automargin=True, showgrid=False, ticks="")
+    figure.update_xaxes(title_text=column, tickangle=-45, automargin=True, showgrid=False, ticks="")
     return figure
 
 

@@ -6,9 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
+from app.figures.curves import DASHES
+
 Floats = NDArray[np.float64]
 
-OWN = "#2a8fb0"  # colour of MACL with `own`
+PATTERNS = ("", "/", ".")  # of bars beside each other, for those who do not see their colours apart
 
 
 def label_shares(
@@ -24,9 +26,11 @@ def label_shares(
     """
     figure = go.Figure()
     ticks = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True)]
-    for name, color, values in shares:
+    for n, (name, color, values) in enumerate(shares):
+        pattern = {"shape": PATTERNS[n % len(PATTERNS)], "size": 6, "solidity": 0.2, "fillmode": "overlay"}
         figure.add_bar(
-            x=ticks, y=100 * values, name=name, marker_color=color,
+            x=ticks, y=100 * values, name=name,
+            marker={"color": color, "pattern": pattern},
             hovertemplate=f"%{{x}}: %{{y:.2f}} %<extra>{name}</extra>",
         )  # fmt: skip
     figure.update_layout(
@@ -57,11 +61,11 @@ def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figu
             x=J[known], y=s[known], mode="markers", name=name, legendgroup=name, showlegend=False,
             marker={"color": color, "size": 4, "opacity": 0.25}, hoverinfo="skip",
         )  # fmt: skip
-    for name, color, s in similarities:
+    for n, (name, color, s) in enumerate(similarities):
         levels, means = by_overlap(J, s)
         figure.add_scatter(
             x=levels, y=means, mode="lines+markers", name=name, legendgroup=name,
-            line={"color": color, "width": 2.5}, marker={"size": 7},
+            line={"color": color, "width": 2.5, "dash": DASHES[n % len(DASHES)]}, marker={"size": 7},
             hovertemplate=f"J = %{{x:.2f}}: mean s = %{{y:.3f}}<extra>{name}</extra>",
         )  # fmt: skip
     figure.update_layout(

@@ -13,23 +13,24 @@ from app.figures.curves import DASHES
 
 @dataclass(frozen=True)
 class ByRank:
-    """One run: its name, colour (#rrggbb), and values among the first 1, 2, … images."""
+    """One run: its name, colour (#rrggbb), values among the first 1, 2, … images, and the key of its loss."""
 
     name: str
     color: str
     precisions: Sequence[float]
     jaccards: Sequence[float]
+    loss: str = ""
 
 
 def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
-    """Precision on the left, mean Jaccard index on the right; runs of one colour differ in their dash."""
+    """Precision on the left, mean Jaccard index on the right; runs of one loss differ in their dash."""
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=["Precision among the first", "Mean Jaccard among the first"]
     )
     seen: Counter[str] = Counter()
     for run in runs:
-        line = {"color": run.color, "width": 2, "dash": DASHES[seen[run.color] % len(DASHES)]}
-        seen[run.color] += 1
+        line = {"color": run.color, "width": 2, "dash": DASHES[seen[run.loss or run.color] % len(DASHES)]}
+        seen[run.loss or run.color] += 1
         for column, values in enumerate((run.precisions, run.jaccards), start=1):
             figure.add_scatter(
                 x=list(range(1, len(values) + 1)),
@@ -44,6 +45,8 @@ def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
                 col=column,
             )
     figure.update_xaxes(title_text="images", rangemode="tozero")
+    figure.update_yaxes(title_text="precision, %", col=1)
+    figure.update_yaxes(title_text="Jaccard index, 0 to 1", col=2)
     plain = {"zeroline": False, "showline": False, "gridcolor": "rgba(128, 140, 150, 0.2)"}
     figure.update_xaxes(**plain)
     figure.update_yaxes(**plain)

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.palette import CHANCE_COLOR, ORACLE_COLOR
+from app.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row
@@ -56,8 +56,9 @@ def dots(
             _method(figure, row, key, label(row), color(row), place)
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.3])
-    figure.update_xaxes(showgrid=True, zeroline=False, ticksuffix=" %")
-    figure.update_xaxes(title_text=METRICS[key], row=lines)
+    figure.update_xaxes(showgrid=True, zeroline=False)
+    figure.update_xaxes(title_text=f"{METRICS[key]}, %")
+    figure.update_yaxes(title_text="method", col=1)
     height = lines * (90 + 26 * max(3, len(order))) + 30
     figure.update_layout(height=height, margin={"l": 10, "r": 10, "t": 40})
     return figure
@@ -77,7 +78,7 @@ def all_metrics(
     order, lines = _order(blocks, label), len(blocks)
     figure = make_subplots(
         rows=lines, cols=len(METRICS), shared_yaxes=True, horizontal_spacing=0.012,
-        vertical_spacing=_apart(lines, 60 + 22 * max(3, len(order))),
+        vertical_spacing=_apart(lines, 80 + 22 * max(3, len(order))),
         column_titles=[title.replace("@", "<br>@") for title in METRICS.values()],
     )  # fmt: skip
     for line, rows in enumerate(blocks, start=1):
@@ -95,10 +96,13 @@ def all_metrics(
         )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.4])
-    figure.update_xaxes(showgrid=True, zeroline=False, tickfont_size=10)
+    figure.update_yaxes(title_text="method", col=1)
+    figure.update_xaxes(showgrid=True, zeroline=False, tickfont_size=10, title_font_size=11)
+    for column, title in enumerate(METRICS.values(), start=1):
+        figure.update_xaxes(title_text=f"{title.partition('@')[0]}, %", col=column)
     figure.update_annotations(font_size=12)
     figure.update_layout(
-        height=lines * (60 + 22 * max(3, len(order))) + 60, margin={"l": 10, "r": 10, "t": 60}
+        height=lines * (80 + 22 * max(3, len(order))) + 60, margin={"l": 10, "r": 10, "t": 60}
     )
     return figure
 
@@ -132,18 +136,18 @@ def time(
             if row.reference or key not in row.values or not took:
                 continue
             name, (mean, spread) = label(row), row.values[key]
+            mark = symbol(row.loss, row.results[0].config.params)
             devices = "; ".join(sorted({str(r.scores.get("device", "")) for r in row.results}))
             figure.add_scatter(
                 x=[sum(took) / len(took)], y=[mean], mode="markers", name=name, legendgroup=name,
-                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": _symbol(row)},
+                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": mark},
                 error_y=None if spread is None else {"array": [spread], "color": color(row), "thickness": 1},
                 hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
             )  # fmt: skip
             seen.add(name)
-    figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False}, ticksuffix=" s")
-    figure.update_xaxes(title_text="training time", row=lines)
-    figure.update_yaxes(ticksuffix=" %", zeroline=False)
-    figure.update_yaxes(title_text=METRICS[key], col=1)
+    figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False})
+    figure.update_xaxes(title_text="training time, s")
+    figure.update_yaxes(title_text=f"{METRICS[key]}, %", zeroline=False)
     figure.update_layout(height=lines * 360 + 60, margin={"l": 10, "r": 10, "t": 40})
     figure.update_layout(legend={"orientation": "h", "y": -0.22 / lines, "yanchor": "top", "x": 0})
     return figure
@@ -152,11 +156,6 @@ def time(
 def _apart(lines: int, height: int) -> float:
     """Space between lines of panels of this many pixels: as much as title and axis need."""
     return min(90 / (lines * height), 1 / lines)
-
-
-def _symbol(row: Row) -> str:
-    """Variants of a loss share its colour, not its shape."""
-    return "circle" if row.method == LOSSES[row.loss].title else "diamond"
 
 
 def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
@@ -187,7 +186,8 @@ def _method(
     )  # fmt: skip
     shown = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
     figure.add_scatter(
-        x=[mean], y=[name], mode="markers", showlegend=False, marker={"color": shade, "size": size},
+        x=[mean], y=[name], mode="markers", showlegend=False,
+        marker={"color": shade, "size": size, "symbol": symbol(row.loss, row.results[0].config.params)},
         error_x=None if spread is None else {"array": [spread], "color": shade, "thickness": 2, "width": 0},
         hovertemplate=f"{name}: {shown}<extra></extra>", **place,
     )  # fmt: skip

@@ -65,7 +65,7 @@ def surface(
             "showbackground": False,
             "gridcolor": "rgba(128,128,128,.35)",
         }
-        for name, title in zip("xyz", titles, strict=True)
+        for name, title in zip("xyz", (*titles[:2], f"{titles[2]}, %"), strict=True)
     }
     layout = {
         "height": 430,
@@ -92,11 +92,12 @@ def contour(
 ) -> go.Figure:
     """The same from above, with every trained point; arguments as in `surface`."""
     grid_x, grid_y = np.meshgrid(xs, ys)
+    bar = {"text": f"{titles[2]}, %", "side": "right"}
     done = np.isfinite(means)
     traces: list[dict[str, Any]] = [
         {
             "type": "contour", "x": list(xs), "y": list(ys), "z": means.tolist(), "colorscale": SCALE,
-            "colorbar": {"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}}, "line": {"width": 0.5},
+            "colorbar": {"thickness": 8, "outlinewidth": 0, "title": bar}, "line": {"width": 0.5},
             "hoverinfo": "skip", "connectgaps": False,
         },
         {
@@ -215,7 +216,7 @@ def bars(
     cells: Sequence[Cell],
     axis: str,
     by: str | None,
-    titles: tuple[str, str],
+    titles: tuple[str, str, str],
     text_of: Callable[[Value], str],
 ) -> go.Figure:
     """The metric for each value of one axis, a group of bars per value of another (Figs. 10, 11).
@@ -224,7 +225,7 @@ def bars(
         cells: From `core.surface.cells`.
         axis: What the bars stand for.
         by: Axis whose values are the bars of a group; None: one bar each.
-        titles: Of the second axis and the metric.
+        titles: Of the first axis, the second one and the metric.
         text_of: Text for a value.
     """
     groups: dict[Value, list[Cell]] = {}
@@ -232,7 +233,7 @@ def bars(
         groups.setdefault(cell.at[by] if by else "", []).append(cell)
     traces: list[dict[str, Any]] = []
     for n, (name, members) in enumerate(groups.items()):
-        shown = f"{titles[0]} = {text_of(name)}" if by else ""
+        shown = f"{titles[1]} = {text_of(name)}" if by else ""
         traces.append(
             {"type": "bar", "x": [text_of(cell.at[axis]) for cell in members]}
             | {"y": [cell.mean for cell in members], "name": shown, "showlegend": bool(by)}
@@ -261,8 +262,13 @@ def bars(
         "barmode": "group",
         "bargap": 0.25,
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        "xaxis": {"type": "category", "showgrid": False, "tickangle": -35 if len(cells) > 6 else 0},
-        "yaxis": {"title": {"text": f"{titles[1]}, %"}, "rangemode": "tozero"},
+        "xaxis": {
+            "title": {"text": titles[0]},
+            "type": "category",
+            "showgrid": False,
+            "tickangle": -35 if len(cells) > 6 else 0,
+        },
+        "yaxis": {"title": {"text": f"{titles[2]}, %"}, "rangemode": "tozero"},
     }
     return go.Figure(data=traces, layout=layout, _validate=False)
 

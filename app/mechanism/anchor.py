@@ -72,7 +72,7 @@ def _strip(chosen: Chosen, title: str, note: str, rows: np.ndarray, kind: str, c
 
 
 def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near: np.ndarray) -> None:
-    st.subheader("What each loss takes for a positive of this anchor, and with which weight", divider=False)
+    st.header("What each loss takes for a positive of this anchor, and with which weight", divider=False)
     st.caption(
         "Each image's share of the whole pull on the anchor; images from the most to the least overlap, "
         f"prototypes, which open no pair, right of the line. {LOSSES[key].title} as set above, the others at "

@@ -8,6 +8,7 @@ import streamlit as st
 from app.figures import mechanism as figures
 from app.mechanism.batch import Chosen
 from app.palette import loss_color
+from app.steady import steady_chart
 from core import mechanism
 from core.labels import counts
 from core.losses import LOSSES, Value
@@ -25,19 +26,24 @@ def gains(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     alone = mechanism.maps("macl", batch, {**own, "use_T": False}).values["gamma"]
     title, (w, T) = LOSSES["wg_macl" if weighted else "macl"].title, _terms(own)
     methods = [
-        ("mulsupcon", f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ", (values["w"] > 0).astype(float)),
-        ("wg_macl", f"{w}, one τ", alone),
-        ("macl", f"{title}: {w} and {T}", values["gamma"]),
+        (
+            loss_color("mulsupcon"),
+            f"{'Wg-' if weighted else ''}MulSupCon: w = 1, one τ",
+            (values["w"] > 0).astype(float),
+        ),
+        (loss_color("macl", {"use_T": False}), f"{w}, one τ", alone),
+        (loss_color("macl"), f"{title}: {w} and {T}", values["gamma"]),
     ]
     train = counts(batch.labels)
     order = [n for n in np.argsort(train, kind="stable").tolist() if batch.y[:, n].sum() > 1]
     classes = [chosen.source.classes[n] for n in order]
     shares = [mechanism.label_shares(batch.y, gamma, weighted)[order] for _, _, gamma in methods]
     st.markdown(_gained(len(classes), shares, w, T))
-    bars = [(name, loss_color(loss), share) for (loss, name, _), share in zip(methods, shares, strict=True)]
-    st.plotly_chart(
+    bars = [(name, color, share) for (color, name, _), share in zip(methods, shares, strict=True)]
+    steady_chart(
         figures.label_shares(classes, [int(train[n]) for n in order], bars, chosen.source.counted),
-        alt="Share of each label in the attraction: MulSupCon, w alone, MACL",
+        "m_label_shares",
+        "Share of each label in the attraction: MulSupCon, w alone, MACL",
     )
     st.caption(f"A label's attraction: the sum of γ/|P| over its anchors and their positives here. {hint}")
     head = ["label", f"{chosen.source.counted}_images", "mulsupcon", "w_alone", "macl"]
@@ -67,7 +73,7 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     for title, color, settings, mode in (
         ("w = 1 and one τ (MulSupCon)", loss_color("mulsupcon"), even, False),
         (f"{w} and {T} as in eq. 4", loss_color("macl"), own, False),
-        (f"{w} and {T}, own", figures.OWN, own, True),
+        (f"{w} and {T}, own", loss_color("macl", {"denominator": "own"}), own, True),
     ):
         taus = mechanism.pair_terms(batch.y, batch.labels, settings).T
         weight = mechanism.weights(name, batch.y, batch.labels, settings)
@@ -75,8 +81,10 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
     J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
     one_tau, eq4, each_own = (s for _, _, s in found)
     st.markdown(_verdict(J, eq4, each_own))
-    st.plotly_chart(
-        figures.asked(J, found), alt="Similarity at the optimum over the overlap of the label sets"
+    steady_chart(
+        figures.asked(J, found),
+        "m_similarity_asked",
+        "Similarity at the optimum over the overlap of the label sets",
     )
     st.caption(
         f"For {len(J)} anchors the similarities to their positives that make the anchor's loss smallest, "

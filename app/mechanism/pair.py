@@ -172,6 +172,6 @@ def _force(
 
 
 def _line(symbol: str, formula: str, value: float, source: str = "", kind: str = "") -> str:
-    note = f' <span style="opacity:.6">({source})</span>' if source else ""
+    note = f' <span style="opacity:.75">({source})</span>' if source else ""
     cells = f'<th scope="row">{symbol}</th><td>{formula}{note}</td>'
     return f'<tr class="{kind}" data-term="{symbol}">{cells}<td class="value">{number(value)}</td></tr>'

@@ -4,6 +4,7 @@ import time
 
 import streamlit as st
 
+from app import cache
 from app.mechanism import anchor, distributions, pairs, settings
 from app.mechanism.batch import Chosen
 from app.permalink import note_unknown
@@ -20,6 +21,8 @@ VIEWS = {
 def show(chosen: Chosen) -> None:
     """Everything that a slider moves; the batch stays as it is."""
     started = time.perf_counter()
+    if chosen.source.run is not None and cache.gone(chosen.source.run):
+        st.rerun()  # the whole page, which says so and takes another one
     note_unknown(m_view=list(VIEWS))
     key, params = settings.choose(chosen.source.run)
     if chosen.source.note:

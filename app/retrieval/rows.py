@@ -10,6 +10,7 @@ import streamlit as st
 
 from app import cache, gallery, query
 from app.palette import loss_color
+from app.words import percent
 from core import ask
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -101,7 +102,8 @@ def of_runs(
 
 def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: Sequence[str]) -> Row:
     """The row of one run; arguments as in `of_runs`."""
-    color = loss_color(cache.config(run).loss)
+    config = cache.config(run)
+    color = loss_color(config.loss, config.params)
 
     def without(text: str, *waits: ask.Question) -> Row:
         return Row(run, title, gallery.note(title, color, text), waits=list(waits))
@@ -146,7 +148,7 @@ def of_run(run: Run, title: str, reference: Run, asked: Asked, k: int, classes: 
     drawn = gallery.row(title, color, answer, place.names, classes, about, place.splits)
     by = st.session_state[query.BY]
     if not math.isnan(value) and by != "map_sim":  # which is the AP that every row shows
-        drawn["facts"].insert(0, f"{METRICS[by]} {100 * value:.1f} %")
+        drawn["facts"].insert(0, f"{METRICS[by]} {percent(value)}")
     drawn |= {"key": run.id, "why": ask.can_answer(run)}
     return Row(run, title, drawn, answer, place, value, z=z, place=own)
 

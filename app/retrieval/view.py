@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from app import query
+from app import cache, query
 from app.figures.retrieval import ByRank, by_rank
 from app.retrieval import sheet, table, upload
 from app.retrieval.rows import Asked, Row
@@ -84,7 +84,13 @@ def images_searched(rows: Sequence[Row]) -> int:
 def ranks(rows: Sequence[Row]) -> None:
     """Precision and Jaccard index by rank, all runs in one figure; folded away."""
     lines = [
-        ByRank(row.title, row.color, row.answer.precisions, row.answer.jaccards)
+        ByRank(
+            row.title,
+            row.color,
+            row.answer.precisions,
+            row.answer.jaccards,
+            cache.config(row.run).loss,
+        )
         for row in rows
         if row.answer and row.answer.precisions
     ]

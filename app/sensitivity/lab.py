@@ -153,6 +153,8 @@ def _watch(now: Run, before: Run, asked: Sequence[Run], words: Mapping[str, str]
 
 
 def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) -> None:
+    if any(cache.gone(run) for run in asked):
+        st.rerun()  # the whole page asks for them anew
     words = [run.state for run in asked]
     ended = {run.id for run, word in zip(asked, words, strict=True) if word not in ACTIVE}
     new = {name for name in ended if seen[name] in ACTIVE}
@@ -163,7 +165,8 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) 
     if now.state == "finished":
         rest = len(asked) - len(ended)
         seconds = cache.scores(now)["training_s"]
-        text = f"trained in {seconds:.1f} s" + (f" · repeating on more seeds, {rest} left" if rest else "")
+        took = "trained" if seconds is None else f"trained in {seconds:.1f} s"
+        text = took + (f" · repeating on more seeds, {rest} left" if rest else "")
         st.progress(1.0 if not rest else 1 - rest / max(1, len(asked)), text)
     elif running is None:
         st.progress(0.0, _waits(now))
@@ -172,12 +175,14 @@ def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) 
     shown = [before] if now.path == before.path else [before, now]
     lines = [
         curves.Curve(
-            ("baseline" if run is before else "now"), cache.config(run).loss, cache.history(run), 0, n
+            ("baseline" if run is before else "now"), config.loss, cache.history(run), 0, n, config.params
         )
-        for n, run in enumerate(shown)
+        for n, (run, config) in enumerate((run, cache.config(run)) for run in shown)
     ]
     drawn = curves.figure(lines, height=230)
     steady_chart(drawn, "lab_curve", f"Loss over steps: {', '.join(result.named(run) for run in shown)}")
+    if live.unlike(shown):
+        st.caption("Other formulas or parameters have other scales: a lower curve is not a better one.")
 
 
 def _waits(run: Run) -> str:

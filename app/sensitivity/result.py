@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import streamlit as st
 
@@ -10,7 +11,7 @@ from app.names import config_label, method
 from app.palette import loss_color
 from app.sensitivity.state import QUERY, ask, go_to, pin
 from app.thumbnails import Thumbnails
-from app.words import plain
+from app.words import percent, plain
 from core import lab, launch
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -48,6 +49,8 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
         )  # fmt: skip
     if kept := st.session_state.pop("lab_kept", ""):
         st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
+    if lost := st.session_state.pop("lab_lost", ""):
+        st.warning(plain(lost))
     asked = [(now, before), *repeated]
     _failures([run for pair in asked for run in pair], words)
     if words[now.id] != "finished":
@@ -59,31 +62,54 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
     failed = sum(any(words[run.id] == "failed" for run in pair) for pair in asked)
     waiting = f"{failed} of {SEEDS} seeds failed" if failed else "more seeds …"
     for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
-        values = [_value(run, metric) for run, _ in pairs]
-        changes = [value - _value(run, metric) for value, (_, run) in zip(values, pairs, strict=True)]
+        values, changes = _known(pairs, metric)
         complete = len(pairs) == SEEDS
-        agree = complete and (min(changes) > 0 or max(changes) < 0)
+        agree = complete and len(changes) == SEEDS and (min(changes) > 0 or max(changes) < 0)
+        here = _change(now, before, metric) if words[before.id] == "finished" else None
         with cell:
             st.metric(
                 title,
-                f"{_value(now, metric):.1f}",
-                delta=" " if same or not changes else f"{changes[0]:+.1f}",
+                percent(_value(now, metric), unit=""),
+                delta=" " if same or here is None else f"{here:+.1f}",
                 delta_color="normal" if agree else "off",
-                delta_arrow="off" if same or not changes else "auto",
+                delta_arrow="off" if same or here is None else "auto",
                 help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
-            spread = f"{SEEDS} seeds {_spread(values if same else changes, same)}" if complete else waiting
-            st.caption(f"{spread}  \nchance {_value(now, metric, 'chance'):.1f}")
+            spread = _spread(values if same else changes, same) if complete else waiting
+            st.caption(f"{spread}  \nchance {percent(_value(now, metric, 'chance'), unit='')}")
+
+
+def _known(pairs: Sequence[tuple[Run, Run]], metric: str) -> tuple[list[float], list[float]]:
+    """Values of the settings and their changes against the baseline, percent, on the seeds that have them.
+
+    On a small test split no image may be able to query: there a metric has no value.
+    """
+    values = [_value(run, metric) for run, _ in pairs]
+    changes = [_change(run, base, metric) for run, base in pairs]
+    return (
+        [100 * value for value in values if value is not None],
+        [change for change in changes if change is not None],
+    )
+
+
+def _change(run: Run, base: Run, metric: str) -> float | None:
+    value, before = _value(run, metric), _value(base, metric)
+    return None if value is None or before is None else 100 * (value - before)
 
 
 def _spread(numbers: Sequence[float], absolute: bool) -> str:
-    mean = statistics.fmean(numbers)
-    return f"{mean:.1f}" * absolute + f"{mean:+.1f}" * (not absolute) + f" ± {statistics.stdev(numbers):.1f}"
+    """Mean and standard deviation of the seeds that have a value; few seeds are said to be few."""
+    if not numbers:
+        return "no image can query"
+    seeds = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
+    of = "" if len(numbers) == SEEDS else f" of {SEEDS}"
+    mean = f"{statistics.fmean(numbers):{'.1f' if absolute else '+.1f'}}"
+    return f"{seeds}{of} {mean}" + (f" ± {statistics.stdev(numbers):.1f}" if len(numbers) > 1 else "")
 
 
-def _value(run: Run, metric: str, part: str = "metrics") -> float:
-    value = cache.scores(run)[part][metric]
-    return float("nan") if value is None else 100 * float(value)
+def _value(run: Run, metric: str, part: str = "metrics") -> float | None:
+    value: float | None = cache.scores(run)[part][metric]
+    return value
 
 
 def _failures(asked: Sequence[Run], words: Mapping[str, str]) -> None:
@@ -96,11 +122,15 @@ def _failures(asked: Sequence[Run], words: Mapping[str, str]) -> None:
 
 def _again(failed: Sequence[Run]) -> None:
     for run in failed:
-        launch.resume(run)
+        with suppress(OSError):  # deleted meanwhile: the lab asks for it anew
+            launch.resume(run)
 
 
 def _keep(run: Run) -> None:
-    st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
+    try:
+        st.session_state["lab_kept"] = lab.keep(run, launch.run_root()).id
+    except (MaclError, OSError) as error:
+        st.session_state["lab_lost"] = f"{named(run)} was not kept: {error}. It is trained again here."
 
 
 def rows(
@@ -139,7 +169,7 @@ def rows(
 def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str, object]:
     """What a run retrieves; both runs have one seed, so that they search the same test split."""
     text = ("baseline · " if run.path == before.path else "") + named(run)
-    color = loss_color(cache.config(run).loss)
+    color = _color(run)
     if query not in cache.test_rows(run):  # its folder was put together by hand
         return gallery.note(text, color, "The query is not in its test split.")
     z, y = cache.embeddings(run)
@@ -149,7 +179,12 @@ def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str,
 
 def _waiting(run: Run, word: str) -> dict[str, object]:
     what = "It failed: see above." if word == "failed" else "training …"
-    return gallery.note(named(run), loss_color(cache.config(run).loss), what)
+    return gallery.note(named(run), _color(run), what)
+
+
+def _color(run: Run) -> str:
+    config = cache.config(run)
+    return loss_color(config.loss, config.params)
 
 
 def strip(config: RunConfig) -> None:
@@ -171,6 +206,6 @@ def strip(config: RunConfig) -> None:
     with st.container(horizontal=True, gap="small"):
         for run, other in past[:STRIP]:
             st.button(
-                f"{method(other)} · {_value(run, metric):.1f}", key=f"lab_past_{run.id}", on_click=go_to,
+                f"{method(other)} · {percent(_value(run, metric))}", key=f"lab_past_{run.id}", on_click=go_to,
                 args=(other,), type="primary" if other == config else "secondary", help=config_label(other),
             )  # fmt: skip

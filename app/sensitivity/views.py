@@ -10,7 +10,7 @@ import streamlit as st
 from app import cache
 from app.figures import sensitivity as figures
 from app.mechanism.settings import NAMES
-from app.names import run_label
+from app.names import config_label, run_label
 from app.palette import loss_color
 from app.pictures import pictures
 from app.sensitivity import maps
@@ -24,6 +24,7 @@ from core.runs import Run
 from core.surface import Cell, between, cells, matrix, nearest
 from core.sweep import Point, Sweep
 
+NAMED = 4  # runs that a message names
 SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ", "lr": "learning rate"} | NAMES
 
 
@@ -47,6 +48,9 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         pairs: Its points with their runs.
         metric: Key of the metric.
     """
+    if lost := [config_label(point.config) for point, run in pairs if run is None]:
+        more = f", and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
+        st.warning(plain(f"Not here (any more): {', '.join(lost[:NAMED])}{more}. Continue trains them."))
     done, scores, damaged = [], {}, []
     for point, run in pairs:
         if run is not None and cache.state(run) == "finished":
@@ -61,6 +65,9 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         st.info("Its first run has not finished yet.")
         return
     every = cells(done, scores, metric)
+    if not every:
+        st.info(f"{METRICS[metric]} has no value here: no test image can query. Choose another metric.")
+        return
     found, shown = _cut(sweep, every)
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
     if len(shown) == 2 and len(numeric) == 2:
@@ -74,7 +81,8 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
     elif shown:
         axis = next((name for name in shown if name not in numeric), shown[0])
         by = next((name for name in shown if name != axis), None)
-        drawn = figures.bars(found, axis, by, (title_of(by or axis), METRICS[metric]), text_of)
+        titles = (title_of(axis), title_of(by or axis), METRICS[metric])
+        drawn = figures.bars(found, axis, by, titles, text_of)
         steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
     _points(sweep, found, every, metric)
 
@@ -103,6 +111,8 @@ def _cut(sweep: Sweep, found: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
 def _read(sweep: Sweep, found: Sequence[Cell], axes: tuple[str, str], metric: str) -> None:
     """Surface and contour; the sliders read between their points, beside the maps for the same values."""
     started = time.perf_counter()
+    if any(cache.gone(run) for cell in found for run in cell.runs):
+        st.rerun()  # the whole page, which names them
     x_name, y_name = axes
     xs, ys = (sorted(float(value) for value in sweep.axes[name]) for name in axes)
     means, _ = matrix(found, x_name, y_name, xs, ys)

@@ -203,7 +203,10 @@ def _table(planned: Sweep, root: Path, metric: str) -> Table:
     for name in names:
         shown.add_column(name)
     shown.add_column("percent", justify="right")
-    for cell in cells(pairs, scores, metric):
-        spread = "" if cell.spread is None else f" ± {cell.spread:.2f}"
-        shown.add_row(*(str(cell.at[name]) for name in names), f"{cell.mean:.2f}{spread}")
+    found = {tuple(cell.at[name] for name in names): cell for cell in cells(pairs, scores, metric)}
+    done = [point for point, run in pairs if run and run.id in scores]
+    for place in dict.fromkeys(tuple(point.at[name] for name in names) for point in done):
+        cell = found.get(place)  # none: no test image could query, so that the metric has no value
+        spread = "" if cell is None or cell.spread is None else f" ± {cell.spread:.2f}"
+        shown.add_row(*map(str, place), "–" if cell is None else f"{cell.mean:.2f}{spread}")
     return shown

@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 MAIN = str(ROOT / "app" / "main.py")
 PAGES = {  # with what shows that a page is more than its title
     "home": "page_link",
-    "data": "plotly_chart",
+    "data": "bidi_component",
     "train": "bidi_component",
-    "compare": "plotly_chart",
+    "compare": "bidi_component",
     "retrieval": "bidi_component",
     "mechanism": "bidi_component",
     "sensitivity": "bidi_component",
