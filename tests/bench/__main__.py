@@ -16,6 +16,7 @@ BENCHES = (
     "retrieval",
     "embeddings",
     "pages",
+    "many_runs",
     "quickstart",
     "sensitivity",
     "same_loss",
