@@ -171,6 +171,7 @@ def every_pair(names: list[str]) -> list[str]:
     return done[::-1]
 
 
+@pytest.mark.timed
 @pytest.mark.timeout(300)
 def test_every_page_keeps_what_was_left_on_it_whichever_page_comes_next(
     server: Server, page: Page, tiny: Path
