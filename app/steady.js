@@ -69,7 +69,8 @@ export default function ({ data: [data], parentElement }) {
   const draw = () => load(data.library).then((Plotly) => {
     const { traces, layout } = root.wanted; // a newer one may have come while the library was loading
     const height = document.fullscreenElement === root ? window.innerHeight : layout.height;
-    Plotly.react(root, traces, themed({ ...layout, height }, root), config(Plotly, data.name));
+    root.config ??= config(Plotly, data.name); // another one, if but with new functions, is a new plot to Plotly
+    Plotly.react(root, traces, themed({ ...layout, height }, root), root.config);
   });
   root.onfullscreenchange = draw;
   draw();
