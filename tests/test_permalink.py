@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache, shared
 from app.permalink import Between
-from core import data, launch, project
-from core.data import DATASETS, job
+from core import data, launch
+from core.data import DATASETS
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 PAGES = ("home", "data", "train", "compare", "retrieval", "embeddings", "mechanism", "sensitivity")
@@ -28,8 +28,6 @@ def root(tmp_path: Path, finished_runs: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
     monkeypatch.setattr(launch, "ensure_worker", lambda *_: None)
-    monkeypatch.setattr(job, "start", lambda *_, **__: None)
-    monkeypatch.setattr(project, "request", lambda *_: "")
     return tmp_path / "runs"
 
 
