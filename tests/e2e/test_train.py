@@ -69,7 +69,7 @@ def test_what_is_being_typed_survives_the_refreshes(server: Server, page: Page, 
     seeds.press_sequentially("0-4")  # not committed: the field still has the focus
     page.get_by_text("Saved configuration").click()
     seeds.focus()
-    page.evaluate("() => { window.first = document.querySelector('.js-plotly-plot') }")
+    page.evaluate("() => { window.first = document.querySelector('.js-plotly-plot .main-svg') }")
     before = last_step(page)
     wait(lambda: last_step(page) > before)
     assert page.evaluate("() => document.contains(window.first)")  # refreshed in place: it does not flicker
