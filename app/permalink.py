@@ -123,7 +123,7 @@ class _Told:
 def _needed(known: Fitting) -> str:
     if isinstance(known, Between | Switch):
         return f" (need {known})"
-    return f" (need one of {', '.join(known)})" if 0 < len(known) <= FEW else ""
+    return f" (need one of {plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
 
 
 def news(name: str, key: str) -> list[str]:

@@ -1,11 +1,24 @@
-"""What the components of a page were given to draw."""
+"""A page as tests open it, and what its components were given to draw."""
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from streamlit.testing.v1 import AppTest
+
+MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+
+
+def open_page(name: str, **query: Any) -> AppTest:
+    """The page at an address, drawn once."""
+    page = AppTest.from_file(MAIN, default_timeout=60)
+    for key, value in query.items():
+        page.query_params[key] = value
+    page.switch_page(f"../pages/{name}.py").run()
+    assert not page.exception
+    return page
 
 
 def component_data(page: AppTest, kind: str = "") -> list[dict[str, Any]]:

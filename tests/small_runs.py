@@ -1,6 +1,7 @@
 """Runs of a second, waiting for what other processes do with them, and comparing what came of them."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from core import metrics
-from core.runs import Run, RunConfig, without_nan
+from core.runs import Run, RunConfig, create, without_nan
 
 
 def config(tiny: Path, preset: str = "instant", **fields: Any) -> RunConfig:
@@ -41,6 +42,21 @@ def by_hand(run: Run, noise: float, seed: int = 0) -> None:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def of_quick_start(root: Path, finished_runs: Path) -> list[Run]:
+    """Finished runs that pass for those of the quick start, in its order."""
+    from app import quick_start  # and streamlit with it, which most tests do without
+
+    made = []
+    for config in quick_start.configs():
+        run = create(config, root)
+        (source,) = finished_runs.glob(f"*-{config.loss}-*")
+        for file in source.iterdir():
+            if file.is_file() and file.name != "config.json":
+                shutil.copy(file, run.path)
+        made.append(run)
+    return made
 
 
 def wait(for_what: Callable[[], bool], seconds: float = 120) -> None:

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
-from app import cache, live, quick_start, words
+from app import cache, live, words
 from app.compare.figures import FIGURES
 from app.figures import curves
 from app.sensitivity import result
@@ -19,8 +19,9 @@ from core.cli.sweep import _table
 from core.losses import Value
 from core.metrics import METRICS
 from core.runs import Run, RunConfig
+from tests.components import open_page
+from tests.small_runs import of_quick_start
 
-MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 EMPTY: dict[str, None] = dict.fromkeys(METRICS)
 
 
@@ -52,11 +53,7 @@ def without(run: Run) -> None:
 
 
 def opened(name: str, **query: Any) -> AppTest:
-    page = AppTest.from_file(MAIN, default_timeout=60)
-    for key, value in query.items():
-        page.query_params[key] = value
-    page.switch_page(f"../pages/{name}.py").run()
-    assert not page.exception
+    page = open_page(name, **query)
     assert not page.error
     said = [
         str(node.proto)
@@ -86,16 +83,10 @@ def test_other_pages(root: Path, name: str) -> None:
 
 
 def test_quick_start(root: Path, finished_runs: Path) -> None:
-    made = []
-    for config in quick_start.configs():
-        run = runs.create(config, root)
-        (source,) = finished_runs.glob(f"*-{config.loss}-*")
-        for file in source.iterdir():
-            if file.is_file() and file.name != "config.json":
-                shutil.copy(file, run.path)
+    made = of_quick_start(root, finished_runs)
+    for run in made:
         without(run)
-        made.append(run.id)
-    page = opened("home", quick=made)
+    page = opened("home", quick=[run.id for run in made])
     assert [metric.value for metric in page.metric][:4] == ["–"] * 4
 
 

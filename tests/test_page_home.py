@@ -16,6 +16,7 @@ from core import launch, runs
 from core.errors import MaclError
 from core.runs import Run
 from tests.components import charts, numbers
+from tests.small_runs import of_quick_start
 
 MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 BUTTON = "Train MACL and MulSupCon"
@@ -35,15 +36,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def pair(root: Path, finished_runs: Path) -> list[Run]:
     """Finished runs that pass for those of the quick start, in its order."""
-    made = []
-    for config in quick_start.configs():
-        run = runs.create(config, root)
-        (source,) = finished_runs.glob(f"*-{config.loss}-*")
-        for file in source.iterdir():
-            if file.is_file() and file.name != "config.json":
-                shutil.copy(file, run.path)
-        made.append(run)
-    return made
+    return of_quick_start(root, finished_runs)
 
 
 def home(**query: Any) -> AppTest:

@@ -4,7 +4,6 @@ import shutil
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -13,8 +12,8 @@ from app import cache, shared
 from app.permalink import Between
 from core import data, launch
 from core.data import DATASETS
+from tests.components import open_page
 
-MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 PAGES = ("home", "data", "train", "compare", "retrieval", "embeddings", "mechanism", "sensitivity")
 DATA = {"dataset": "Your own images", "size": "96"}
 
@@ -41,15 +40,6 @@ def ready(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             time.sleep(0.2)
             data.load("folder", str(tiny), image_size=96)
     return tiny
-
-
-def open_page(name: str, **query: Any) -> AppTest:
-    app = AppTest.from_file(MAIN, default_timeout=60)
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.switch_page(f"../pages/{name}.py").run()
-    assert not app.exception
-    return app
 
 
 def told(app: AppTest) -> str:
@@ -156,6 +146,20 @@ def test_an_address_is_never_rendered() -> None:
     app = open_page("train", preset="**bold** [here](http://example.org) $x$")
     assert "\\*\\*bold\\*\\*" in app.warning[0].value
     assert "](" not in app.warning[0].value
+
+
+def test_what_a_data_set_calls_its_labels_is_never_rendered_either() -> None:
+    def page() -> None:
+        from app import permalink
+
+        permalink.told_here()
+        permalink.note_unknown(labels=["[here](http://example.org)", "**trees**"])
+
+    app = AppTest.from_function(page)
+    app.query_params["labels"] = "unicorn"
+    (warning,) = app.run().warning
+    assert "](" not in warning.value
+    assert "**trees" not in warning.value
 
 
 def test_links_from_before_the_pages_had_keys_of_their_own(ready: Path) -> None:

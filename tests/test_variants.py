@@ -3,7 +3,6 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,9 +10,8 @@ from streamlit.testing.v1 import AppTest
 from app import cache, palette, run_list
 from core import launch, runs
 from core.runs import Run
-from tests.components import charts, component_data
+from tests.components import charts, component_data, open_page
 
-MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
 PRINTED = palette.loss_color("macl")
 OWN = palette.loss_color("macl", {"denominator": "own"})
 
@@ -34,15 +32,6 @@ def pair(tmp_path: Path, finished_runs: Path, monkeypatch: pytest.MonkeyPatch) -
     return [Run(root / "b-printed"), Run(root / "a-own")]
 
 
-def opened(name: str, **query: Any) -> AppTest:
-    page = AppTest.from_file(MAIN, default_timeout=60)
-    for key, value in query.items():
-        page.query_params[key] = value
-    page.switch_page(f"../pages/{name}.py").run()
-    assert not page.exception
-    return page
-
-
 def colors(page: AppTest, kind: str = "line") -> list[str]:
     """Of the named traces of the first chart."""
     traces = json.loads(charts(page)[0]["spec"])["data"]
@@ -52,7 +41,7 @@ def colors(page: AppTest, kind: str = "line") -> list[str]:
 @pytest.mark.parametrize("turned", [False, True])
 def test_train(pair: list[Run], turned: bool) -> None:
     chosen = pair[::-1] if turned else pair
-    page = opened("train", runs=[run.id for run in chosen])
+    page = open_page("train", runs=[run.id for run in chosen])
     assert colors(page) == ([OWN, PRINTED] if turned else [PRINTED, OWN])
     listed = page.dataframe[0].value[" "].tolist()
     assert listed == [run_list.SWATCH, run_list.VARIANT]  # newest first, by name
@@ -61,13 +50,13 @@ def test_train(pair: list[Run], turned: bool) -> None:
 
 @pytest.mark.usefixtures("pair")
 def test_compare() -> None:
-    page = opened("compare")
+    page = open_page("compare")
     body = next(html.proto.body for html in page.get("html") if "<table" in html.proto.body)
     assert f"background:{PRINTED}" in body
     assert f"background:repeating-linear-gradient(135deg, {OWN}" in body
     assert {PRINTED, OWN} <= set(colors(page, "marker"))
-    assert {PRINTED, OWN} == set(colors(opened("compare", figure="All metrics"), "marker"))
-    labels = opened("compare", figure="Labels")
+    assert {PRINTED, OWN} == set(colors(open_page("compare", figure="All metrics"), "marker"))
+    labels = open_page("compare", figure="Labels")
     tables = [
         html.proto.body for html in labels.get("html") if "number of labels of the query" in html.proto.body
     ]
@@ -75,13 +64,13 @@ def test_compare() -> None:
 
 
 def test_retrieval(pair: list[Run]) -> None:
-    page = opened("retrieval", runs=[run.id for run in pair])
+    page = open_page("retrieval", runs=[run.id for run in pair])
     (grid,) = component_data(page, "gallery")
     assert [row["color"] for row in grid["rows"]] == [PRINTED, OWN]
 
 
 def test_embeddings(pair: list[Run]) -> None:
-    page = opened("embeddings", runs=[run.id for run in pair], projection="PCA")
+    page = open_page("embeddings", runs=[run.id for run in pair], projection="PCA")
     panels = next(data["panels"] for data in component_data(page, "scatter") if "panels" in data)
     assert [panel["color"] for panel in panels] == [PRINTED, OWN]
     table = next(html.proto.body for html in page.get("html") if "Trustworthiness" in html.proto.body)
@@ -89,9 +78,9 @@ def test_embeddings(pair: list[Run]) -> None:
 
 
 def test_mechanism(pair: list[Run]) -> None:
-    page = opened("mechanism", run=pair[0].id, m_view="What the loss asks for", m_b="16")
+    page = open_page("mechanism", run=pair[0].id, m_view="What the loss asks for", m_b="16")
     assert colors(page)[-2:] == [PRINTED, OWN]
-    gains = opened("mechanism", run=pair[0].id, m_view="Which labels gain", m_b="16")
+    gains = open_page("mechanism", run=pair[0].id, m_view="Which labels gain", m_b="16")
     bars = colors(gains, "marker")
     assert bars == [
         palette.loss_color("mulsupcon"),
@@ -102,6 +91,6 @@ def test_mechanism(pair: list[Run]) -> None:
 
 @pytest.mark.usefixtures("pair")
 def test_home() -> None:
-    bodies = [html.proto.body for html in opened("home").get("html")]
+    bodies = [html.proto.body for html in open_page("home").get("html")]
     assert any(f"background:{PRINTED}" in body for body in bodies)
     assert any(f"background:repeating-linear-gradient(135deg, {OWN}" in body for body in bodies)
