@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ while not list(Path(sys.argv[1]).glob("*/metrics.jsonl")):
 os.close(terminal)
 print(child, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
+
+
+@pytest.fixture(autouse=True)
+def _plain() -> Iterator[None]:
+    """As in a terminal, whatever this process was started with, or an earlier test has left."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("command", ["train", "resume"])
