@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -425,6 +425,21 @@ def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
     assert told["notes"] == [f"trustworthiness {trust:.2f}" for trust in trusts]
     again = open_page(runs=[run.id for run in two], umap_seed=7)
     assert component(again, "panels") == component(page, "panels")
+
+
+def test_umap_that_comes_while_the_page_is_drawn_is_shown(
+    two: list[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = project.request
+
+    def late(steps: Sequence[Step]) -> str:
+        for step in steps:
+            store.write(step.key, step.z[:, :2])
+        return request(steps)
+
+    monkeypatch.setattr(project, "request", late)
+    page = open_page(runs=[run.id for run in two], umap_seed=9)
+    assert [panel["note"] for panel in component(page, "panels")["panels"]] == ["UMAP", "UMAP"]
 
 
 def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run]) -> None:

@@ -226,9 +226,10 @@ def _wait(steps: Sequence[project.Step]) -> None:
     except MaclError as error:
         st.warning(f"PCA only: {error}")
         return
-    if name:
-        there = sum(project.there(step) for step in steps)
-        _progress(name, there, steps)
+    if not name:
+        st.rerun()  # the last one has come since the pictures were drawn
+    there = sum(project.there(step) for step in steps)
+    _progress(name, there, steps)
 
 
 @st.fragment(run_every=0.5)

@@ -75,8 +75,12 @@ def choose(page: Page, label: str, option: str) -> None:
     """An entry of a list."""
     field(page, label).click()
     page.get_by_role("option", name=option, exact=True).click()
-    page.keyboard.press("Escape")
     quiet(page)
+    if page.get_by_role(
+        "listbox"
+    ).count():  # a list for several stays open; to close it at once undoes the choice
+        page.keyboard.press("Escape")
+        quiet(page)
 
 
 def fill(page: Page, label: str, text: str) -> None:
