@@ -433,6 +433,7 @@ def test_umap_that_comes_while_the_page_is_drawn_is_shown(
     request = project.request
 
     def late(steps: Sequence[Step]) -> str:
+        request(steps)
         for step in steps:
             store.write(step.key, step.z[:, :2])
         return request(steps)
