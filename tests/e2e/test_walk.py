@@ -52,8 +52,21 @@ def seen(page: Page) -> list[Any]:
     return found
 
 
+# Counts the times that the script has ended; a run may begin long after the click that asked for it.
+COUNT_RUNS = """() => {
+  const app = document.querySelector("[data-testid=stApp]");
+  window.ended = 0;
+  window.endings?.disconnect();
+  window.endings = new MutationObserver(() => {
+    window.ended += app.getAttribute("data-test-script-state") === "notRunning";
+  });
+  window.endings.observe(app, { attributes: true, attributeFilter: ["data-test-script-state"] });
+}"""
+
+
 def settled(page: Page) -> list[Any]:
     """What the page shows once it shows the same at two looks."""
+    expect(page.get_by_role("heading", level=1)).to_be_visible()  # nothing at all is no state of a page
     before: list[Any] = []
 
     def same() -> bool:
@@ -74,11 +87,12 @@ def open_page(page: Page, name: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     """An entry of a list."""
     field(page, label).click()
+    page.evaluate(COUNT_RUNS)
     page.get_by_role("option", name=option, exact=True).click()
+    page.wait_for_function("() => window.ended > 0")
     quiet(page)
-    if page.get_by_role(
-        "listbox"
-    ).count():  # a list for several stays open; to close it at once undoes the choice
+    # a list for several stays open; to close it before the page has taken the choice undoes it
+    if page.get_by_role("listbox").count():
         page.keyboard.press("Escape")
         quiet(page)
 
