@@ -4,8 +4,10 @@ READY := .venv/.ready
 
 # What rests on how a processor computes, once more as on one without AVX-512 and bf16.
 PLAIN := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2
-NUMBERS := $(addprefix tests/test_,augment.py device.py embedder.py explain.py export.py features.py losses.py \
-	model.py page_retrieval.py retrieve.py) $(wildcard tests/test_loss_*.py)
+NUMBERS := tests/core/losses tests/core/encoder/test_explain.py tests/core/encoder/test_export.py \
+	tests/core/encoder/test_model.py tests/core/test_device.py tests/core/data/test_augment.py \
+	tests/core/training/test_features.py tests/core/retrieval/test_embedder.py \
+	tests/core/retrieval/test_search.py tests/app/retrieval/test_page_retrieval.py
 
 .PHONY: app install test numbers lint bench demo screenshots clean
 
@@ -32,7 +34,7 @@ bench: $(READY)
 
 # Train again what assets/recorded shows on the first start.
 demo: $(READY)
-	$(BIN)/python -m core.record
+	$(BIN)/python -m core.experiments.record
 
 # Every page in every state, light and dark, into screenshots/.
 screenshots: $(READY)

@@ -18,22 +18,25 @@ import numpy as np
 import streamlit as st
 from safetensors import SafetensorError, safe_open
 
-from app.thumbnails import Thumbnails
-from core import benchmark, labels, launch, metrics, report, runs
-from core.ask import Question, answer_path, look
-from core.benchmark import Benchmark
+from app.kit.thumbnails import Thumbnails
+from core import labels, metrics, report, runs
 from core.data import Dataset, Report, check, examination, fingerprint, load
 from core.data import is_prepared as is_prepared_now
-from core.data.duplicates import Pair
 from core.data.duplicates import result as duplicates_of
+from core.data.pair import Pair
 from core.errors import MaclError
-from core.retrieve import Gallery
+from core.experiments import benchmark
+from core.experiments.benchmark import Benchmark
+from core.experiments.sweep import MOST_RUNS
+from core.files import PROJECT
+from core.queue import launch
+from core.retrieval.ask import Question, answer_path, look
+from core.retrieval.search import Gallery
 from core.runs import Run, RunConfig
-from core.sweep import MOST_RUNS
 
 Found = TypeVar("Found")
 MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every look: one too few, and none is remembered
-RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or launch.PROJECT / "assets" / "recorded")
+RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or PROJECT / "assets" / "recorded")
 
 
 def all_runs() -> list[Run]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import shared, tab
+from app.kit import shared, tab
 from app.pages import keep_clicks
 
 ASSETS = Path(__file__).parent.parent / "assets"

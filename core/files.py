@@ -10,6 +10,8 @@ from pathlib import Path
 
 from core.errors import MaclError
 
+PROJECT = Path(__file__).resolve().parent.parent  # the checkout, in which everything is started
+
 # struct flock: the kernels order the fields differently.
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi0q"
 _held: dict[Path, int] = {}  # our own locks: F_GETLK cannot see them, and opening the file would drop them

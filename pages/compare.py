@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from app import cache, compare_table, permalink
-from app.compare import blocks, figures, filters, view
-from app.words import plain
+from app import cache
+from app.compare import blocks, comparison, figures, filters, view
+from app.kit import permalink
+from app.kit.words import plain
 from core import report
 
 st.title("Compare")
@@ -25,7 +26,7 @@ if not rows:
     st.info("No finished run is left: take a filter away.")
     st.stop()
 chosen = view.choose(rows)
-found = compare_table.arranged(rows, chosen)
+found = comparison.arranged(rows, chosen)
 blocks.show(found, chosen)
 blocks.downloads(found, chosen)
 figures.show(found, chosen)

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app import data_view, names, permalink, shared, words
 from app.data import duplicates, images, labels, paper, together
+from app.kit import data_view, names, permalink, shared, words
 from core.errors import MaclError
 
 VIEWS = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]

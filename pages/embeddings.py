@@ -2,11 +2,12 @@ from functools import cache as once
 
 import streamlit as st
 
-from app import cache, gallery, permalink, query
+from app import cache
 from app.embeddings import settings, view
-from app.pictures import opened, pictures
-from app.thumbnails import Thumbnails
-from core import ask
+from app.kit import gallery, permalink, query
+from app.kit.pictures import opened, pictures
+from app.kit.thumbnails import Thumbnails
+from core.retrieval import ask
 
 st.title("Embeddings")
 st.caption(

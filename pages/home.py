@@ -1,8 +1,9 @@
 import streamlit as st
 
-from app import overview, permalink, quick_start
-from app.component import fetch_ahead
-from app.warm import keep_workers
+from app.home import overview, quick_start
+from app.kit import permalink
+from app.kit.component import fetch_ahead
+from app.kit.warm import keep_workers
 
 st.title("MACL Lab")
 st.markdown(

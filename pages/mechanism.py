@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import permalink
+from app.kit import permalink
 from app.mechanism import batch, view
 from core.errors import MaclError
 

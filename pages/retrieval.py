@@ -1,11 +1,12 @@
 import streamlit as st
 
-from app import cache, gallery, permalink, query
-from app.names import short_labels
-from app.pictures import pictures
+from app import cache
+from app.kit import gallery, permalink, query
+from app.kit.names import short_labels
+from app.kit.pictures import pictures
+from app.kit.words import plain
 from app.retrieval import find, rows, upload, view, waiting, why
 from app.retrieval.askable import Askable
-from app.words import plain
 from core.errors import MaclError
 
 st.title("Retrieval")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import permalink
+from app.kit import permalink
 from app.sensitivity import lab, sweeps
 
 VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}

@@ -1,7 +1,9 @@
 import streamlit as st
 
-from app import cache, live, permalink, run_list, train_form
-from app.warm import keep_workers
+from app import cache
+from app.kit import permalink
+from app.kit.warm import keep_workers
+from app.train import form, live, run_list
 
 st.title("Train")
 st.caption("Start runs with one or several losses and watch them; they go on when this page is closed.")
@@ -9,9 +11,9 @@ permalink.told_here()
 keep_workers()
 states = live.states()
 
-form, results = st.columns([2, 5], gap="large")
-with form:
-    st.fragment(train_form.form)()
+left, results = st.columns([2, 5], gap="large")
+with left:
+    st.fragment(form.form)()
 
 with results:
     if not cache.all_runs():

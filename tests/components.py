@@ -2,13 +2,14 @@
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-MAIN = str(Path(__file__).resolve().parent.parent / "app" / "main.py")
+from core.files import PROJECT
+
+MAIN = str(PROJECT / "app" / "main.py")
 
 
 def open_page(name: str, **query: Any) -> AppTest:

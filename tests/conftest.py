@@ -69,7 +69,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run root with two instant runs on `tiny`, MulSupCon and MACL, as they were trained."""
-    from core import runs, train
+    from core import runs
+    from core.training import loop
 
     home = tmp_path_factory.getbasetemp() / "home"
     root = tmp_path_factory.mktemp("trained") / "runs"
@@ -85,7 +86,7 @@ def trained_runs(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 batch_size=16,
                 epochs=2,
             )
-            assert train.run(runs.create(config, root).path) == "finished"
+            assert loop.run(runs.create(config, root).path) == "finished"
     return root
 
 
@@ -105,7 +106,8 @@ def finished_runs(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def other_seed(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run as MulSupCon's but for its seed, and so its test split; its way is saved. By hand too."""
-    from core import runs, train
+    from core import runs
+    from core.training import loop
     from tests.small_runs import by_hand
 
     config = next(run.config for run in runs.list_runs(trained_runs) if run.config.loss == "mulsupcon")
@@ -113,7 +115,7 @@ def other_seed(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         patch.setenv("MACL_CACHE", str(tmp_path_factory.getbasetemp() / "home" / "cache"))
         changed = config.model_copy(update={"seed": 1, "embed_every": 1, "epochs": 3})
         run = runs.create(changed, tmp_path_factory.mktemp("seed"))
-        assert train.run(run.path) == "finished"
+        assert loop.run(run.path) == "finished"
     by_hand(run, 5.0)
     return run.path
 
@@ -121,7 +123,8 @@ def other_seed(trained_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[Path]:
     """A run root whose workers, and those of its lab, are gone after the test."""
-    from core import lab, launch
+    from core.experiments import lab
+    from core.queue import launch
 
     yield tmp_path / "runs"
     for place in (tmp_path / "runs", lab.folder(tmp_path / "runs")):

@@ -46,7 +46,7 @@ def _unit(rows: np.ndarray) -> np.ndarray:
 
 def of_quick_start(root: Path, finished_runs: Path) -> list[Run]:
     """Finished runs that pass for those of the quick start, in its order."""
-    from app import quick_start  # and streamlit with it, which most tests do without
+    from app.home import quick_start
 
     made = []
     for config in quick_start.configs():

@@ -13,12 +13,15 @@ import torch
 from safetensors.numpy import load_file
 
 from core import device as devices
-from core import explain, launch, runs, train, trained
-from core.batches import Images
+from core import runs
 from core.data import load
 from core.data.augment import augment
+from core.encoder import explain, trained
 from core.losses import LOSSES, make_loss
+from core.queue import launch
 from core.runs import RunConfig
+from core.training import loop
+from core.training.batches import Images
 from tests.loss_batches import random_batch
 from tests.small_runs import assert_same_outcome, config, wait
 
@@ -95,7 +98,7 @@ def test_images_that_do_not_fit_on_the_gpu_are_the_same(tiny: Path, monkeypatch:
 def test_nothing_in_a_step_waits_for_the_gpu(tiny: Path, tmp_path: Path) -> None:
     """Of a loss whose own formula looks at no value."""
     run = runs.create(full(tiny, loss="mulsupcon"), tmp_path)
-    trainer = train.Trainer(run, train.Log(run, None))
+    trainer = loop.Trainer(run, loop.Log(run, None))
     step, done = trainer._step, []
 
     def strictly(rows: np.ndarray) -> None:
@@ -124,15 +127,15 @@ def test_nothing_in_a_step_waits_for_the_gpu(tiny: Path, tmp_path: Path) -> None
 )
 def test_stopped_and_resumed_is_as_if_never_stopped(fields: Any, tiny: Path, tmp_path: Path) -> None:
     whole, parts = (runs.create(full(tiny, **fields), tmp_path) for _ in range(2))
-    assert train.run(whole.path) == "finished", whole.error
+    assert loop.run(whole.path) == "finished", whole.error
     assert whole.scores()["device"].startswith("cuda")
 
     def stop(done: int, total: int, what: str) -> None:
         if what == "training" and done == 12:
             (parts.path / "stop").touch()
 
-    assert train.run(parts.path, stop) == "stopped"
-    assert train.run(parts.path) == "finished", parts.error
+    assert loop.run(parts.path, stop) == "stopped"
+    assert loop.run(parts.path) == "finished", parts.error
     assert_same_outcome(whole, parts)
 
 
@@ -141,7 +144,7 @@ def test_weights_from_the_gpu_give_the_same_space_on_the_cpu(
     precision: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs.create(full(tiny, precision=precision), tmp_path)
-    assert train.run(run.path) == "finished", run.error
+    assert loop.run(run.path) == "finished", run.error
     z = load_file(run.path / "embeddings.safetensors")["z"]
     data = load("folder", tiny, 32)
     images = data.images[data.splits["test"]]
@@ -159,7 +162,7 @@ def test_weights_from_the_gpu_give_the_same_space_on_the_cpu(
 
 def test_the_regions_of_a_pair_add_up_to_its_similarity(tiny: Path, tmp_path: Path) -> None:
     run = runs.create(full(tiny, epochs=1), tmp_path)
-    assert train.run(run.path) == "finished", run.error
+    assert loop.run(run.path) == "finished", run.error
     data = load("folder", tiny, 32)
     network = trained.read(run)
     pair = data.images[:2]
@@ -182,7 +185,7 @@ def test_too_large_a_batch_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     torch.cuda.set_per_process_memory_fraction(share)
     try:
         run = runs.create(full(tiny, image_size=1024, batch_size=112, backbone="resnet50"), tmp_path)
-        assert train.run(run.path) == "failed"
+        assert loop.run(run.path) == "failed"
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.error == "there is not enough memory: lower the batch size or the image size"

@@ -5,15 +5,17 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from app import cache, compare_table, names
-from app.compare_table import View
-from app.words import plain
+from app import cache
+from app.compare import comparison
+from app.compare.comparison import View
+from app.kit import names
+from app.kit.words import plain
 from core import report
-from core.benchmark import Benchmark
 from core.data import DATASETS
+from core.experiments.benchmark import Benchmark
 from core.metrics import METRICS
+from core.metrics.significance import conclusion, sentence
 from core.report import Row
-from core.significance import conclusion, sentence
 
 OPEN = 3  # tables that are open on the first view; the others fold away below
 Blocks = Sequence[Sequence[Row]]
@@ -22,15 +24,15 @@ Blocks = Sequence[Sequence[Row]]
 def show(found: Blocks, view: View) -> None:
     """All tables, the first ones open."""
     if view.by_method:
-        st.html(compare_table.methods(found, view))
+        st.html(comparison.methods(found, view))
         for rows in found:
-            _below(rows, view, f"{compare_table.title(rows, found)}, {compare_table.protocol(rows)}")
+            _below(rows, view, f"{comparison.title(rows, found)}, {comparison.protocol(rows)}")
     for place, rows in enumerate([] if view.by_method else found):
         if len(found) <= OPEN + 1 or place < OPEN:
-            _one(rows, found, view, compare_table.title(rows, found))
+            _one(rows, found, view, comparison.title(rows, found))
         else:
-            with st.expander(f"{compare_table.title(rows, found)} · {rows[0].protocol}"):
-                st.caption(plain(compare_table.protocol(rows)))
+            with st.expander(f"{comparison.title(rows, found)} · {rows[0].protocol}"):
+                st.caption(plain(comparison.protocol(rows)))
                 _one(rows, found, view, "")
     best = "best mean of its data set and protocol" if view.by_method else "best mean of its table"
     legend = (
@@ -47,10 +49,10 @@ def show(found: Blocks, view: View) -> None:
 
 
 def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
-    st.html(compare_table.block(rows, view, caption))
+    st.html(comparison.block(rows, view, caption))
     _below(rows, view)
-    if runs := compare_table.of_one_seed(rows):
-        name = compare_table.link(rows, found)
+    if runs := comparison.of_one_seed(rows):
+        name = comparison.link(rows, found)
         with st.container(horizontal=True, gap="medium"):
             st.page_link(
                 "../pages/retrieval.py", label=f"Images retrieved: {name}", query_params={"runs": runs}
@@ -80,9 +82,9 @@ def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
 def _words(rows: Sequence[Row], view: View) -> None:
     """What may be concluded, in plain sentences."""
     compared = [
-        (compare_table.label(row), row.against[view.metric]) for row in rows if view.metric in row.against
+        (comparison.label(row), row.against[view.metric]) for row in rows if view.metric in row.against
     ]
-    base = next((compare_table.label(row) for row in rows if row.baseline), "")
+    base = next((comparison.label(row) for row in rows if row.baseline), "")
     if not base:
         st.caption(f"{view.baseline} is not in this table.")
     elif compared:
@@ -153,6 +155,6 @@ def downloads(found: Blocks, view: View) -> None:
             help = "A table per data set and protocol." if view.by_method and title != "CSV" else None
             st.download_button(title, text, name, kind, on_click="ignore", help=help)
     with st.expander("What the metrics mean"):
-        st.html(compare_table.definitions())
+        st.html(comparison.definitions())
     with st.expander("LaTeX to copy"):
         st.code(latex, language="latex")

@@ -6,11 +6,11 @@ from functools import partial
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import compare_table, permalink
-from app.compare import labels, queries
-from app.compare_table import View
+from app.compare import comparison, labels, queries
+from app.compare.comparison import View
 from app.figures import scores
-from app.steady import steady_chart
+from app.kit import permalink
+from app.kit.steady import steady_chart
 from core.metrics import METRICS
 from core.report import Row
 
@@ -33,11 +33,11 @@ def show(found: Blocks, view: View) -> None:
 
 
 def _titles(found: Blocks) -> list[str]:
-    return [compare_table.title(rows, found) for rows in found]
+    return [comparison.title(rows, found) for rows in found]
 
 
 def _one(found: Blocks, view: View) -> None:
-    figure = scores.dots(found, view.metric, _titles(found), compare_table.label, compare_table.color)
+    figure = scores.dots(found, view.metric, _titles(found), comparison.label, comparison.color)
     _wide(
         figure,
         f"{METRICS[view.metric]} of each method, with its spread over seeds, between chance and oracle",
@@ -46,14 +46,14 @@ def _one(found: Blocks, view: View) -> None:
 
 
 def _all(found: Blocks, view: View) -> None:
-    figure = scores.all_metrics(found, _titles(found), compare_table.label, compare_table.color)
+    figure = scores.all_metrics(found, _titles(found), comparison.label, comparison.color)
     alt = "All seven metrics of each method on each data set, with their spread over seeds"
     _wide(figure, alt, "metrics")
     st.caption("In percent. Every panel has its own scale, from the worst to the best of the methods.")
 
 
 def _time(found: Blocks, view: View) -> None:
-    figure = scores.time(found, view.metric, _titles(found), compare_table.label, compare_table.color)
+    figure = scores.time(found, view.metric, _titles(found), comparison.label, comparison.color)
     _wide(figure, f"{METRICS[view.metric]} of each method against its training time", "time")
     st.caption(
         "Times are comparable only on one device with nothing else running; pointing at a dot names "

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 
 import streamlit as st
 
-from app import names, permalink
-from app.words import plain
+from app.kit import names, permalink
+from app.kit.words import plain
 from core.losses import LOSSES
 from core.report import Result
 from core.runs import PRESETS, RunConfig

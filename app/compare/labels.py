@@ -8,10 +8,11 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import cache, compare_table
+from app import cache
+from app.compare import comparison
 from app.figures import label_quality
-from app.tables import Line, marked, page
-from app.tables import table as html_table
+from app.kit.tables import Line, marked, page
+from app.kit.tables import table as html_table
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.metrics.ranking import Floats
@@ -34,7 +35,7 @@ def show(
         metric: Key of that of the table.
         draw: Puts a figure with its description on the page.
     """
-    title = compare_table.title(rows, every)
+    title = comparison.title(rows, every)
     st.header(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
@@ -45,10 +46,10 @@ def show(
     if not table.rows:
         st.info("No run with test embeddings is left in this table.")
         return
-    base = next((compare_table.label(row) for row in rows if row.baseline), "")
+    base = next((comparison.label(row) for row in rows if row.baseline), "")
     what = f"difference to {base} in points" if table.difference else "percent"
     draw(
-        label_quality.heat_map(table, compare_table.label, st.context.theme.type == "dark", of),
+        label_quality.heat_map(table, comparison.label, st.context.theme.type == "dark", of),
         f"Mean average precision of each method on each label of {title}, {what}",
     )
     pinned = "" if base else " Compare with a baseline above to see differences."
@@ -72,7 +73,7 @@ def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> No
     heads = ["Method", *(f"{number} label{'s' if number > 1 else ''}" for number in table.numbers)]
     digits = "+.1f" if table.difference else ".1f"
     lines = [
-        Line([marked(compare_table.swatch(row), escape(compare_table.label(row))), *_cells(values, digits)])
+        Line([marked(comparison.swatch(row), escape(comparison.label(row))), *_cells(values, digits)])
         for row, values in zip(table.rows, table.values, strict=True)
     ]
     what = "difference to the baseline in points" if table.difference else "percent"
@@ -100,9 +101,9 @@ def _rare(table: LabelTable) -> str:
         return ""
     best = int(np.nanargmax(tail))
     if table.difference and tail[best] < 0:
-        return f"Highest on the rare third: the baseline; {compare_table.label(table.rows[best])} is next."
+        return f"Highest on the rare third: the baseline; {comparison.label(table.rows[best])} is next."
     value = f"{tail[best]:+.1f} points" if table.difference else f"{tail[best]:.1f} %"
-    return f"Highest on the rare third: {compare_table.label(table.rows[best])}, {value}."
+    return f"Highest on the rare third: {comparison.label(table.rows[best])}, {value}."
 
 
 def _quality(result: Result, known: Mapping[str, Run]) -> Quality | None:

@@ -6,13 +6,14 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache, query
-from app.compare_table import View
-from app.gallery import class_names, held
-from app.names import method
-from app.permalink import note_unknown
-from app.pictures import pictures
-from app.thumbnails import Thumbnails
+from app import cache
+from app.compare.comparison import View
+from app.kit import query
+from app.kit.gallery import class_names, held
+from app.kit.names import method
+from app.kit.permalink import note_unknown
+from app.kit.pictures import pictures
+from app.kit.thumbnails import Thumbnails
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.report import Row

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import permalink
-from app.compare_table import DEFAULT, View, label
+from app.compare.comparison import DEFAULT, View, label
+from app.kit import permalink
 from core.metrics import METRICS
 from core.report import Row
 from core.report.paper import tables

@@ -6,14 +6,15 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache, tables, thumbnails
-from app.data_view import start
+from app import cache
 from app.figures.labels import SPLITS
-from app.permalink import Between, note_unknown
-from app.words import plain
+from app.kit import tables, thumbnails
+from app.kit.data_view import start
+from app.kit.permalink import Between, note_unknown
+from app.kit.words import plain
 from core.data import Dataset, duplicates
-from core.data.duplicates import Pair
-from core.spreadsheet import to_csv
+from core.data.pair import KEPT, LEAST_OVERLAP, Pair
+from core.report.spreadsheet import to_csv
 
 PAGE = 12  # pairs side by side
 EVERY = 0.5  # seconds between two looks at a process
@@ -22,11 +23,11 @@ TURNS = ("", *["turned"] * 3, "mirrored", *["mirrored, turned"] * 3)
 HOW = f"""Every image is compared with every other by **phase correlation**, which finds a copy also when
 it is moved, brighter or compressed again; mirrored and turned copies are looked for too. What looks promising
 at 32 and 64 pixels is compared at full size: the **similarity** of a pair is the correlation of their fine
-structure where the two overlap, at least {100 * duplicates.LEAST_OVERLAP:.0f} % of the image.
+structure where the two overlap, at least {100 * LEAST_OVERLAP:.0f} % of the image.
 
 Copies saved again as JPEG of quality 50 mostly reach 0.9, overlapping crops 0.75 and more: WHDLD is one scene
 cut into 65 × 76 tiles, of which the last column and row overlap their neighbours by 52 % and 94 %. Between
-{duplicates.KEPT} and 0.7 lie pictures of one place taken at different times (stadiums in ML-AID), but also
+{KEPT} and 0.7 lie pictures of one place taken at different times (stadiums in ML-AID), but also
 stretches of the same runway with the same markings (DLRSD): look at a pair before you leave an image out.
 Water and fields without structure can be missed."""
 
@@ -89,11 +90,11 @@ def _found(data: Dataset) -> None:
     if not known:
         st.success(f"No two of the {len(data):,} images show the same place.")
         return
-    note_unknown(similarity=Between(duplicates.KEPT, 0.95), pairs=SCOPES)
+    note_unknown(similarity=Between(KEPT, 0.95), pairs=SCOPES)
     left, right = st.columns([2, 3], gap="large")
     with right:
         least = st.slider(
-            "Similarity from", duplicates.KEPT, 0.95, duplicates.SAME, 0.05, key="similarity",
+            "Similarity from", KEPT, 0.95, duplicates.SAME, 0.05, key="similarity",
             bind="query-params",
         )  # fmt: skip
         scope = st.segmented_control(

@@ -3,10 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from app import permalink
-from app.data_view import start
 from app.figures import labels
-from app.words import plain
+from app.kit import permalink
+from app.kit.data_view import start
+from app.kit.words import plain
 from core.data import Dataset, preview
 
 SHOWN = (12, 24, 48)

@@ -5,9 +5,10 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache, tables
+from app import cache
 from app.figures import labels
-from app.steady import steady_chart
+from app.kit import tables
+from app.kit.steady import steady_chart
 from core.data import Dataset
 from core.metrics import METRICS
 

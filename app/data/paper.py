@@ -5,12 +5,13 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache, tables
+from app import cache
+from app.kit import tables
 from core import labels
 from core.data import DATASETS, Dataset, sides
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
-from core.spreadsheet import to_csv
+from core.report.spreadsheet import to_csv
 
 SPLITS = ("train", "val", "test")
 

@@ -6,10 +6,10 @@ from urllib.parse import urlencode
 import numpy as np
 import streamlit as st
 
-from app import tables
 from app.figures import labels as figures
-from app.permalink import note_unknown, renamed
-from app.steady import steady_chart
+from app.kit import tables
+from app.kit.permalink import note_unknown, renamed
+from app.kit.steady import steady_chart
 from core import labels
 from core.data import Dataset
 

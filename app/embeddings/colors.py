@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.embeddings.points import Points
-from app.palette import JACCARD_SCALE
+from app.kit.palette import JACCARD_SCALE
 
 Bytes = NDArray[np.uint8]
 

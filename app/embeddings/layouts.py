@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from app import cache
 from app.embeddings.points import origin
-from core import project, space
+from core import projection
 from core.errors import MaclError
-from core.project import Step, Umap
-from core.retrieve import Gallery
+from core.metrics import space
+from core.projection import Step, Umap
+from core.retrieval.search import Gallery
 from core.runs import Run
 
 Floats = NDArray[np.float64]
@@ -113,7 +114,7 @@ def pictures(
     drawn: list[Picture] = []
     reference: tuple[Floats, str] | None = None
     for of_run, gallery in zip(found, galleries, strict=True):
-        raw = [project.layout(moment.step) for moment in of_run] if method == "umap" else []
+        raw = [projection.layout(moment.step) for moment in of_run] if method == "umap" else []
         ready = bool(raw) and all(layout is not None for layout in raw)
         places: list[Floats] = []
         said: list[str] = []
@@ -133,8 +134,8 @@ def pictures(
             def place(
                 layout: object = layout, z: object = z, onto: object = onto, back: object = back
             ) -> Floats:
-                shape = project.pca(z, dims) if layout is None else layout  # type: ignore[arg-type]
-                return project.align(shape, onto, back)  # type: ignore[arg-type]
+                shape = projection.pca(z, dims) if layout is None else layout  # type: ignore[arg-type]
+                return projection.align(shape, onto, back)  # type: ignore[arg-type]
 
             places.append(cache.remembered(f"places {mark}", place))
             said.append(mark)

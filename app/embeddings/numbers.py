@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from app.tables import Line, marked, page, table
-from core.space import NEIGHBOURS, SAMPLE, Numbers
+from app.kit.tables import Line, marked, page, table
+from core.metrics.space import NEIGHBOURS, SAMPLE, Numbers
 
 HEADS = {
     "Trustworthiness": f"Of the picture, not of the space: how far the {NEIGHBOURS} neighbours that it shows "

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.retrieve import Gallery
+from core.retrieval.search import Gallery
 
 Ints = NDArray[np.int64]
 

@@ -11,10 +11,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from app.component import component
 from app.embeddings.colors import Coloring
 from app.embeddings.layouts import Picture
 from app.embeddings.points import Points
+from app.kit.component import component
 
 HERE = Path(__file__).parent
 TALL = {1: 600, 2: 520}  # pixels at most, by how many stand beside each other

@@ -12,13 +12,13 @@ import streamlit as st
 from PIL import Image
 
 from app import cache
-from app.component import component
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
-from app.gallery import held
-from app.query import link
-from app.thumbnails import Thumbnails
-from core import spreadsheet
+from app.kit.component import component
+from app.kit.gallery import held
+from app.kit.query import link
+from app.kit.thumbnails import Thumbnails
+from core.report import spreadsheet
 from core.runs import Run
 
 HERE = Path(__file__).parent

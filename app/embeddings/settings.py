@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import streamlit as st
 
 from app.embeddings.colors import MODES
-from app.permalink import Between, Fitting, Switch, news, note_gone, note_unknown, say
-from app.query import option_labels
-from core.project import Umap
+from app.kit.permalink import Between, Fitting, Switch, news, note_gone, note_unknown, say
+from app.kit.query import option_labels
+from core.projection import Umap
 from core.runs import Run
 
 RUNS = "embeddings_runs"

@@ -7,20 +7,22 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import cache, gallery, names
+from app import cache
 from app.embeddings import colors, layouts, points, scatter, selection
 from app.embeddings.colors import Coloring
 from app.embeddings.numbers import numbers
 from app.embeddings.settings import Settings
 from app.figures import embeddings as figures
-from app.palette import loss_color, swatch
+from app.kit import gallery, names
+from app.kit.palette import loss_color, swatch
+from app.kit.steady import steady_chart
+from app.kit.thumbnails import Thumbnails
 from app.retrieval import waiting
-from app.steady import steady_chart
-from app.thumbnails import Thumbnails
-from core import ask, project, space
+from core import projection
 from core.errors import MaclError
-from core.metrics import METRICS, per_query
-from core.retrieve import Gallery
+from core.metrics import METRICS, per_query, space
+from core.retrieval import ask
+from core.retrieval.search import Gallery
 from core.runs import Run
 
 METRIC = "map_medium"  # what the colour "average precision" means
@@ -219,27 +221,27 @@ def _picture(
     }
 
 
-def _wait(steps: Sequence[project.Step]) -> None:
+def _wait(steps: Sequence[projection.Step]) -> None:
     """Ask for layouts and draw the page anew whenever one has come; PCA is there meanwhile."""
     try:
-        name = project.request(steps)
+        name = projection.request(steps)
     except MaclError as error:
         st.warning(f"PCA only: {error}")
         return
     if not name:
         st.rerun()  # the last one has come since the pictures were drawn
-    there = sum(project.there(step) for step in steps)
+    there = sum(projection.there(step) for step in steps)
     _progress(name, there, steps)
 
 
 @st.fragment(run_every=0.5)
-def _progress(name: str, there: int, steps: Sequence[project.Step]) -> None:
-    about = project.progress(name)
+def _progress(name: str, there: int, steps: Sequence[projection.Step]) -> None:
+    about = projection.progress(name)
     if about.state == "failed":
         st.warning(f"PCA only: UMAP could not be computed: {about.error}")
-        st.button("Try UMAP again", on_click=project.retry, args=(name,))
+        st.button("Try UMAP again", on_click=projection.retry, args=(name,))
         return
-    if about.state != "running" or sum(project.there(step) for step in steps) > there:
+    if about.state != "running" or sum(projection.there(step) for step in steps) > there:
         st.rerun()
     share = about.done / about.total if about.total else 0.0
     done = (there + min(share, 1.0)) / len(steps)

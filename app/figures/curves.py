@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from app.palette import loss_color
+from app.kit.palette import loss_color
 from core.losses import Value
 from core.metrics import METRICS
 

@@ -7,9 +7,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.figures.curves import DASHES
-from app.palette import loss_color
+from app.kit.palette import loss_color
 from core.losses import Value
-from core.space import Numbers
+from core.metrics.space import Numbers
 
 TITLES = {  # above the panel, and beside its axis with the unit
     "alignment": ("Alignment (lower: closer)", "squared distance"),

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from app.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
+from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report import Row

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from app.figures.curves import DASHES
+from core.experiments.surface import Cell
 from core.losses import Value
-from core.surface import Cell
 
 Floats = NDArray[np.float64]
 
@@ -137,7 +137,7 @@ def curve(
     """The metric over one parameter with its spread over seeds (Fig. 9 c, d), a line per value of another.
 
     Args:
-        cells: From `core.surface.cells`.
+        cells: From `core.experiments.surface.cells`.
         axis: The parameter.
         by: Axis whose values are lines; None: one line.
         titles: Of the parameter and the metric.
@@ -222,7 +222,7 @@ def bars(
     """The metric for each value of one axis, a group of bars per value of another (Figs. 10, 11).
 
     Args:
-        cells: From `core.surface.cells`.
+        cells: From `core.experiments.surface.cells`.
         axis: What the bars stand for.
         by: Axis whose values are the bars of a group; None: one bar each.
         titles: Of the first axis, the second one and the metric.

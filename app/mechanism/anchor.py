@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import heatmaps, tiles
-from app.heatmaps import HeatMap
+from app.kit import heatmaps, tiles
+from app.kit.heatmaps import HeatMap
+from app.kit.palette import JACCARD_SCALE
 from app.mechanism import selection
 from app.mechanism.batch import Chosen
-from app.palette import JACCARD_SCALE
 from core import mechanism
 from core.labels import counts, jaccard
 from core.losses import LOSSES, Value, check_params

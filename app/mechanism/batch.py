@@ -7,12 +7,13 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from app import cache, permalink, shared, tiles
-from app.gallery import class_names
-from app.names import dataset_title
-from app.pictures import pictures
-from app.query import option_labels
-from app.words import plain
+from app import cache
+from app.kit import permalink, shared, tiles
+from app.kit.gallery import class_names
+from app.kit.names import dataset_title
+from app.kit.pictures import pictures
+from app.kit.query import option_labels
+from app.kit.words import plain
 from core.data import DATASETS, Dataset
 from core.errors import MaclError
 from core.mechanism import WITH_PROTOTYPES, Batch, centroids, draw, nearest

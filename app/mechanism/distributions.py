@@ -6,9 +6,9 @@ import numpy as np
 import streamlit as st
 
 from app.figures import mechanism as figures
+from app.kit.palette import loss_color
+from app.kit.steady import steady_chart
 from app.mechanism.batch import Chosen
-from app.palette import loss_color
-from app.steady import steady_chart
 from core import mechanism
 from core.labels import counts
 from core.losses import LOSSES, Value

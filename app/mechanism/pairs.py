@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import streamlit as st
 
-from app import heatmaps, tiles
-from app.heatmaps import HeatMap
+from app.kit import heatmaps, tiles
+from app.kit.heatmaps import HeatMap
+from app.kit.palette import JACCARD_SCALE
+from app.kit.permalink import note_unknown
 from app.mechanism import batch, pair, selection
 from app.mechanism.batch import Chosen, Order
-from app.palette import JACCARD_SCALE
-from app.permalink import note_unknown
 from core import mechanism
 from core.losses import Value
 from core.mechanism import LABELWISE, MACL, Maps

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import heatmaps, permalink
+from app.kit import heatmaps, permalink
 from app.mechanism.batch import Chosen
 from core.labels import jaccard
 

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from app import cache
-from app.permalink import Between, Fitting, Switch, note_unknown, renamed
+from app.kit.permalink import Between, Fitting, Switch, note_unknown, renamed
 from core.losses import LOSSES, Parameter, Value
 from core.mechanism import MACL
 from core.runs import Run

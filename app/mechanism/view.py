@@ -5,9 +5,9 @@ import time
 import streamlit as st
 
 from app import cache
+from app.kit.permalink import note_unknown
 from app.mechanism import anchor, distributions, pairs, settings
 from app.mechanism.batch import Chosen
-from app.permalink import note_unknown
 
 VIEWS = {
     "Pairs": pairs.show,

@@ -8,10 +8,11 @@ from functools import cached_property
 import numpy as np
 import streamlit as st
 
-from app import cache, gallery, query
-from core import ask
+from app import cache
+from app.kit import gallery, query
 from core.errors import MaclError
-from core.retrieve import Gallery
+from core.retrieval import ask
+from core.retrieval.search import Gallery
 from core.runs import Run
 
 

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from app import cache, query
-from app.gallery import foreign, held, unreadable
+from app import cache
+from app.kit import query
+from app.kit.gallery import foreign, held, unreadable
+from app.kit.words import plain
 from app.retrieval.askable import Askable
 from app.retrieval.rows import Asked
-from app.words import plain
 from core.errors import MaclError
 from core.metrics import METRICS
-from core.retrieve import RARITIES, rare, worst_first
+from core.retrieval.search import RARITIES, rare, worst_first
 from core.runs import Run
 
 RARE = {"": "any", **RARITIES}

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import cache, gallery, query
-from app.palette import loss_color
-from app.words import percent
-from core import ask
+from app import cache
+from app.kit import gallery, query
+from app.kit.palette import loss_color
+from app.kit.words import percent
 from core.errors import MaclError
 from core.metrics import METRICS
-from core.retrieve import Answer, Gallery, metrics_of, search, search_for
+from core.retrieval import ask
+from core.retrieval.search import Answer, Gallery, metrics_of, search, search_for
 from core.runs import Run
 
 SHORT_SECONDS = 0.5  # in which a warm embedder embeds a picture for all runs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from app.palette import jaccard_color
+from app.kit.palette import jaccard_color
 from app.retrieval.rows import Asked, Row
 
 PAPER, INK, SOFT = "#ffffff", "#17222b", "#56636d"

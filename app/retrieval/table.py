@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 
 from app.retrieval.rows import Asked, Row
-from core import spreadsheet
-from core.retrieve import search_for
+from core.report import spreadsheet
+from core.retrieval.search import search_for
 
 COLUMNS = (
     "run", "title", "query", "rank", "image", "split", "cosine", "jaccard",

@@ -7,15 +7,16 @@ from contextlib import suppress
 import numpy as np
 import streamlit as st
 
-from app import cache, query
+from app import cache
+from app.kit import query
+from app.kit.thumbnails import encode
+from app.kit.words import plain
 from app.retrieval.rows import UPLOADED, Asked, embedding
-from app.thumbnails import encode
-from app.words import plain
-from core import ask
 from core.data.prepared import prepared_size
 from core.errors import MaclError
+from core.retrieval import ask
+from core.retrieval.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels, start
 from core.runs import Run
-from core.upload import LIMITS, MAX_BYTES, key_of, name_of, pixels, start
 
 FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
 _LAST, _WRONG = "retrieval_file_last", "retrieval_file_wrong"

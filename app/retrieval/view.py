@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from app import cache, query
+from app import cache
 from app.figures.retrieval import ByRank, by_rank
+from app.kit import query
+from app.kit.steady import steady_chart
+from app.kit.thumbnails import Thumbnails
 from app.retrieval import sheet, table, upload
 from app.retrieval.rows import Asked, Row
-from app.steady import steady_chart
-from app.thumbnails import Thumbnails
 from core.metrics import METRICS
 
 BY = {"": "Rows as chosen", **{key: f"Rows by {title}" for key, title in METRICS.items()}}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.words import plain
-from core import ask
+from app.kit.words import plain
 from core.errors import MaclError
+from core.retrieval import ask
 
 
 def progress(waits: Sequence[ask.Question]) -> None:

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import cache, query
-from app.component import component
-from app.names import run_label
+from app import cache
+from app.kit import query
+from app.kit.component import component
+from app.kit.names import run_label
+from app.kit.words import plain
 from app.retrieval.rows import Asked
 from app.retrieval.waiting import progress
-from app.words import plain
-from core import ask
 from core.errors import MaclError
+from core.retrieval import ask
 from core.runs import Run
 
 HERE = Path(__file__).parent

@@ -5,23 +5,26 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache, live, shared
+from app import cache
 from app.figures import curves
+from app.kit import shared
+from app.kit.names import dataset_title
+from app.kit.permalink import Between, note_unknown
+from app.kit.pictures import pictures
+from app.kit.steady import steady_chart
 from app.mechanism import settings
-from app.names import dataset_title
-from app.permalink import Between, note_unknown
-from app.pictures import pictures
 from app.sensitivity import maps, result
 from app.sensitivity.result import SEEDS
 from app.sensitivity.state import baseline
-from app.steady import steady_chart
-from core import lab, launch
+from app.train import live
 from core.data import DATASETS, default_root
 from core.errors import MaclError
+from core.experiments import lab
 from core.losses import Value
-from core.runs import INSTANT, Run, RunConfig
+from core.queue import launch
+from core.runs import PRESETS, Run, RunConfig
 
-SIZE = int(INSTANT["image_size"])
+SIZE = int(PRESETS["instant"]["image_size"])
 TICK, SLOW_TICK = 0.35, 0.75  # seconds between looks while the head or its repetitions are trained
 SEEDS_OF_LAB = Between(0, 10**6, whole=True)
 ASKED = "lab_asked"

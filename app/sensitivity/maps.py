@@ -3,11 +3,12 @@
 import numpy as np
 import streamlit as st
 
-from app import cache, heatmaps, tiles
-from app.gallery import class_names
+from app import cache
+from app.kit import heatmaps, tiles
+from app.kit.gallery import class_names
+from app.kit.thumbnails import Thumbnails
 from app.mechanism import pairs, selection
 from app.mechanism.batch import Chosen, Source
-from app.thumbnails import Thumbnails
 from core import mechanism
 from core.mechanism import Batch, draw
 from core.runs import Run, RunConfig

@@ -5,18 +5,19 @@ from typing import Any
 
 import streamlit as st
 
-from app.names import dataset_title
-from app.permalink import note_unknown
+from app.kit.names import dataset_title
+from app.kit.permalink import note_unknown
 from app.sensitivity.lab import sources
-from app.train_form import parse_seeds
-from core import duration, launch
-from core import sweep as sweeps
-from core.axes import choices, parse_axis
+from app.train.form import parse_seeds
 from core.errors import MaclError
+from core.experiments import duration
+from core.experiments import sweep as sweeps
+from core.experiments.axes import choices, parse_axis
+from core.experiments.studies import STUDIES
+from core.experiments.sweep import Known, Sweep
 from core.losses import LOSSES, Value
+from core.queue import launch
 from core.runs import PRESETS
-from core.studies import STUDIES
-from core.sweep import Known, Sweep
 
 OWN = "Your own grid"
 FIELDS = (

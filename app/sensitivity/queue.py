@@ -4,10 +4,12 @@ import time
 
 import streamlit as st
 
-from app import cache, live
-from app.names import run_label
-from core import duration, launch
-from core.sweep import Known
+from app import cache
+from app.kit.names import run_label
+from app.train import live
+from core.experiments import duration
+from core.experiments.sweep import Known
+from core.queue import launch
 
 SHOWN = 6
 EVERY, IDLE_EVERY = 1.0, 5.0

@@ -6,16 +6,18 @@ from contextlib import suppress
 
 import streamlit as st
 
-from app import cache, gallery, permalink
-from app.names import config_label, method
-from app.palette import loss_color
+from app import cache
+from app.kit import gallery, permalink
+from app.kit.names import config_label, method
+from app.kit.palette import loss_color
+from app.kit.thumbnails import Thumbnails
+from app.kit.words import percent, plain
 from app.sensitivity.state import QUERY, ask, go_to, pin
-from app.thumbnails import Thumbnails
-from app.words import percent, plain
-from core import lab, launch
 from core.errors import MaclError
+from core.experiments import lab
 from core.metrics import METRICS
-from core.retrieve import search
+from core.queue import launch
+from core.retrieval.search import search
 from core.runs import Run, RunConfig
 
 TOP = 6

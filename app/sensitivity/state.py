@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from app import permalink
+from app.kit import permalink
+from app.kit.words import plain
 from app.mechanism import settings
-from app.words import plain
 from core.losses import LOSSES, Value, check_params
 from core.runs import RunConfig
 

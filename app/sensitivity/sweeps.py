@@ -4,17 +4,18 @@ from collections import Counter
 
 import streamlit as st
 
-from app import cache, permalink
-from app.names import unique
+from app import cache
+from app.kit import permalink
+from app.kit.names import unique
+from app.kit.warm import keep_workers
+from app.kit.words import plain
 from app.sensitivity import plan, queue, views
-from app.warm import keep_workers
-from app.words import plain
-from core import launch
-from core import sweep as sweeps
 from core.errors import MaclError
+from core.experiments import sweep as sweeps
+from core.experiments.sweep import Point, Sweep
 from core.metrics import METRICS
+from core.queue import launch
 from core.runs import Run
-from core.sweep import Point, Sweep
 
 EVERY = 2.0
 SWEEP = "sweep"  # the chosen one

@@ -9,20 +9,20 @@ import streamlit as st
 
 from app import cache
 from app.figures import sensitivity as figures
+from app.kit.names import config_label, run_label
+from app.kit.palette import loss_color
+from app.kit.pictures import pictures
+from app.kit.steady import steady_chart
+from app.kit.words import plain
 from app.mechanism.settings import NAMES
-from app.names import config_label, run_label
-from app.palette import loss_color
-from app.pictures import pictures
 from app.sensitivity import maps
-from app.steady import steady_chart
-from app.words import plain
 from core.errors import MaclError
+from core.experiments.surface import Cell, between, cells, matrix, nearest
+from core.experiments.sweep import Point, Sweep
 from core.losses import LOSSES, Value
 from core.mechanism import table_csv
 from core.metrics import METRICS
 from core.runs import Run
-from core.surface import Cell, between, cells, matrix, nearest
-from core.sweep import Point, Sweep
 
 NAMED = 4  # runs that a message names
 SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ", "lr": "learning rate"} | NAMES

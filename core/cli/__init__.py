@@ -1,51 +1,5 @@
-"""The command line `macl`. torch is imported only by the commands that train."""
+"""The command line `macl`."""
 
-import os
-import sys
+from core.cli.main import app, main
 
-import typer
-from rich.markup import escape
-
-from core import launch
-from core.cli import benchmark, data, run, sweep, table, train
-from core.cli.console import absolute, err
-from core.errors import MaclError
-
-app = typer.Typer(
-    help="Train, compare and understand multi-label contrastive losses for remote-sensing image retrieval.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(train.train)
-app.command()(train.resume)
-app.command()(run.evaluate)
-app.command()(benchmark.benchmark)
-app.command()(table.table)
-app.command()(sweep.sweep)
-app.command()(sweep.pause)
-app.command()(sweep.unpause)
-app.command("runs")(run.list_all)
-app.command()(run.stop)
-app.command()(run.export)
-app.add_typer(data.app, name="data")
-
-
-@app.command("app")
-def open_app() -> None:
-    """Serve the app on localhost, and start a worker: it is ready when the page is there."""
-    launch.ensure_worker()
-    os.chdir(launch.PROJECT)
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py"])
-
-
-def main() -> None:
-    """Entry point: a person's mistake is one line on stderr and exit code 1."""
-    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE"):
-        if place := absolute(os.environ.get(name)):  # app and workers stand in another folder
-            os.environ[name] = place
-    try:
-        app()
-    except (MaclError, OSError) as error:  # a full disk, a folder that cannot be written
-        err.print(f"[red]error:[/red] {escape(str(error))}")
-        sys.exit(1)
+__all__ = ["app", "main"]

@@ -8,11 +8,11 @@ import typer
 from rich.markup import escape
 
 from core import report
-from core.benchmark import ALL_METHODS, Method, Plan, read
 from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
 from core.cli.train import default_preset, parse_params
 from core.data import DATASETS
 from core.errors import MaclError
+from core.experiments.benchmark import ALL_METHODS, Method, Plan, read
 from core.losses import LOSSES
 from core.runs import PRESETS
 
@@ -72,9 +72,9 @@ def benchmark(
     they do what is left. Machines without a common disk take a part each (--seeds 0-4 and --seeds 5-9), and
     --join puts their summaries together. Runs and summary.json are kept in RUN_ROOT/benchmarks/NAME.
     """
-    from core.benchmark.join import read_joined
-    from core.benchmark.summary import refuse_another_study, write
-    from core.benchmark.train import Interrupted, train
+    from core.experiments.benchmark.join import read_joined
+    from core.experiments.benchmark.summary import refuse_another_study, write
+    from core.experiments.benchmark.train import Interrupted, train
 
     if tune not in (None, "tau"):
         raise MaclError(f"--tune: need tau, got {tune!r}")

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from core import launch
 from core.metrics import METRICS
+from core.queue import launch
 
 
 class Quiet(Console):

@@ -11,7 +11,7 @@ from rich.table import Table
 from core.cli.console import DataRoot, SkipBroken, err, out, progress_bars
 from core.data import DATASETS, check, fetch, load
 from core.errors import MaclError
-from core.spreadsheet import to_csv
+from core.report.spreadsheet import to_csv
 
 ImageSize = Annotated[int, typer.Option(min=1, max=4096, help="Training size; prepared at 1.25 times of it.")]
 

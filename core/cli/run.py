@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from core import duration, launch, report, runs
+from core import report, runs
 from core.cli.console import RunRoot, err, out, root_of, score_table
 from core.errors import MaclError
+from core.experiments import duration
+from core.queue import launch
 from core.runs import Run
 
 
@@ -90,7 +92,7 @@ def export(
     embeddings.csv: labels and embedding of every test image.
     config.json, scores.json, splits.json: as in the run.
     """
-    from core import export as exporter
+    from core.encoder import export as exporter
 
     found = runs.find(run, root_of(run_root))
     folder = to or Path("export") / found.id

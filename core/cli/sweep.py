@@ -10,17 +10,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from core import duration, launch, report
-from core import sweep as sweeps
-from core.axes import parse_axis
+from core import report
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
 from core.errors import MaclError
+from core.experiments import duration
+from core.experiments import sweep as sweeps
+from core.experiments.axes import parse_axis
+from core.experiments.studies import STUDIES
+from core.experiments.surface import cells
+from core.experiments.sweep import Sweep
 from core.losses import Value
 from core.metrics import METRICS
+from core.queue import launch
 from core.runs import PRESETS
-from core.studies import STUDIES
-from core.surface import cells
-from core.sweep import Sweep
 
 TAKE_UP_SECONDS = 2.0
 Given = TypeVar("Given")

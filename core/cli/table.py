@@ -7,15 +7,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from core import benchmark, report, runs
+from core import report, runs
 from core.cli.console import RunRoot, err, out, root_of
 from core.data import DATASETS
 from core.errors import MaclError
+from core.experiments import benchmark
 from core.losses import LOSSES
 from core.metrics import METRICS
+from core.metrics.significance import conclusion
 from core.report import Row
 from core.runs import PRESETS
-from core.significance import conclusion
 
 MOST_NAMES = 8
 

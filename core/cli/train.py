@@ -94,7 +94,7 @@ def train(
         **fields,
     )
     root = root_of(run_root)
-    import core.train  # noqa: F401  seconds; whoever interrupts them has begun no run
+    import core.training.loop  # noqa: F401  seconds; whoever interrupts them has begun no run
 
     run_here(runs.create(config, root))
 
@@ -110,7 +110,7 @@ def resume(
     With --data-root and --device for one whose images or device are gone.
     """
     found = runs.find(run, root_of(run_root))
-    import core.train  # noqa: F401  seconds, in which its state may change
+    import core.training.loop  # noqa: F401  seconds, in which its state may change
 
     if found.state in ("finished", "running"):
         raise MaclError(f"{found.id} is {found.state}; nothing is left to resume")
@@ -139,7 +139,7 @@ def _saved(run: Run) -> int:
 def run_here(run: Run) -> None:
     """Train in this process with progress bars; exit code 0 only if the run finished."""
     err.print(f"run {escape(run.id)}")
-    from core import train as training  # torch
+    from core.training import loop as training
 
     training.stop_on_signal(run.path)
     with progress_bars() as tell:

@@ -16,7 +16,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -25,37 +25,18 @@ from numpy.typing import NDArray
 
 from core.data.info import Dataset
 from core.data.job import Preparation, detach, read_status, tell_status
+from core.data.pair import Pair
 from core.data.prepared import Progress, cache_root, make_folder, writing
 from core.errors import MaclError
 from core.files import lock
 
 VERSION = 1
-KEPT = 0.5  # similarity from which a pair is kept; unrelated images stay below, but for runways and the like
 SAME = 0.7  # from which two images are taken for the same place
 PAIR_SECONDS = 1e-5  # per pair of images, on two cores: 119 s for the 12.2 million of WHDLD
 IMAGE_BYTES, PAIR_BYTES = (
     100_000,
     1.5,
 )  # in memory: spectra of each image, and the promising ones of all pairs
-LEAST_OVERLAP = 0.25  # of the image; smaller common parts prove too little
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two images that show the same place.
-
-    Attributes:
-        a, b: Rows in the prepared data set, a < b.
-        similarity: Correlation of the fine structure where they overlap, KEPT … 1.
-        overlap: Share of the image that both show, LEAST_OVERLAP … 1.
-        turn: How b has to be turned: quarter turns to the left, after a mirroring if 4 … 7; 0 for none.
-    """
-
-    a: int
-    b: int
-    similarity: float
-    overlap: float
-    turn: int = 0
 
 
 def start(name: str, root: str | None, key: str, image_size: int) -> None:

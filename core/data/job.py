@@ -16,9 +16,8 @@ from typing import Literal
 from core.data import fingerprint, is_prepared, load
 from core.data.prepared import cache_root, make_folder
 from core.errors import MaclError
-from core.files import lock, locked_by, write_atomic
+from core.files import PROJECT, lock, locked_by, write_atomic
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 10.0  # a process that has not taken its lock after this long has died at its start
 
 

@@ -27,7 +27,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from core.cores import cores
+from core.background.cores import cores
 from core.errors import MaclError
 from core.files import write_atomic
 

@@ -6,8 +6,8 @@ from PIL import Image
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-from core.cores import cores
-from core.data.duplicates import KEPT, LEAST_OVERLAP, Pair
+from core.background.cores import cores
+from core.data.pair import KEPT, LEAST_OVERLAP, Pair
 from core.data.prepared import Progress, in_parallel
 
 COARSE, MIDDLE, FINE = 32, 64, 160  # pixels of the three looks; FINE or the prepared size, if smaller

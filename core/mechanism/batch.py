@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.labels import counts, jaccard
-from core.retrieve import rank
+from core.retrieval.search import rank
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

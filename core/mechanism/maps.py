@@ -10,7 +10,7 @@ from core.labels import jaccard, overlap
 from core.losses import Value
 from core.mechanism.force import WITH_PROTOTYPES, forces, weights
 from core.mechanism.macl import PairTerms, pair_terms, printed_forces
-from core.spreadsheet import to_csv
+from core.report.spreadsheet import to_csv
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]

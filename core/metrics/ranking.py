@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from core.cores import cores
+from core.background.cores import cores
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from core.losses import LOSSES
+from core.losses.catalog import temperature
 from core.metrics import METRICS
+from core.metrics.significance import Comparison, compare
 from core.report.rows import RECORDED, Result, Row
-from core.significance import Comparison, compare
 
 SAME = 2e-6  # chance of one and the same test split agrees to this: recorded results are rounded
 
@@ -65,9 +66,7 @@ def named(block: Sequence[Row], name: str, variant: bool = True) -> Row | None:
         return min(exact, key=lambda row: row.recorded)
     if not variant or len(alike) != 1:
         return None
-    from core.benchmark.plan import Method  # it imports this package
-
-    tuned = Method(alike[0].loss, alike[0].results[0].config.params).temperature
+    tuned = temperature(alike[0].loss, alike[0].results[0].config.params)
     both = [dict(parameters) for parameters in (changed, _parsed(alike[0].method)[1])]
     for parameters in both:
         parameters.pop(tuned, None)

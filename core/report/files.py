@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from core import spreadsheet
 from core.metrics import METRICS
+from core.report import spreadsheet
 from core.report.paper import published, warning
 from core.report.rows import Row, blocks, fewer
 

@@ -5,13 +5,13 @@ Its Easy, Medium and Hard columns equal a random order on all three data sets.
 
 import csv
 from functools import cache
-from pathlib import Path
 
+from core.files import PROJECT
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.report.rows import Row
 
-FILE = Path(__file__).resolve().parent.parent.parent / "assets" / "paper_tables.csv"
+FILE = PROJECT / "assets" / "paper_tables.csv"
 
 
 @cache

@@ -10,8 +10,8 @@ from typing import Any
 from core.errors import MaclError
 from core.losses import LOSSES
 from core.metrics import METRICS
+from core.metrics.significance import Comparison
 from core.runs import PRESETS, Run, RunConfig
-from core.significance import Comparison
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
 RECORDED = ", recorded"  # behind the name of a row that came with the product, beside a person's own

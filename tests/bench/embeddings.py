@@ -18,10 +18,11 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 from safetensors.numpy import save_file
 
-from core import launch, runs
+from core import runs
 from core.data import load
 from core.metrics import METRICS
-from core.project import Step, Umap, layout
+from core.projection import Step, Umap, layout
+from core.queue import launch
 from tests.bench import sized, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, Server, wait
 

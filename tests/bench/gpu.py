@@ -14,9 +14,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from core import device as devices
-from core import runs, train
-from core.batches import batches
+from core import runs
 from core.runs import RunConfig
+from core.training import loop
+from core.training.batches import batches
 from tests.bench import SMOKE, sized, verdict
 
 STEPS, PROFILED = sized((40, 10), (1, 1))
@@ -25,7 +26,7 @@ HAS_GPU = torch.cuda.is_available()  # a walk through it does without
 SHARE_BAR = 0.75  # of a step at 256 px that the GPU computes
 
 
-class Measured(train.Trainer):
+class Measured(loop.Trainer):
     """A trainer that measures its steps instead of finishing."""
 
     def _train_steps(self) -> None:
@@ -81,7 +82,7 @@ def main() -> int:
             for loss in ("mulsupcon", "macl"):
                 config = RunConfig.build("quick", loss=loss, image_size=size, device=device, **small)
                 run = runs.create(config, Path(folder))
-                trainer = Measured(run, train.Log(run, None))
+                trainer = Measured(run, loop.Log(run, None))
                 trainer.train()
                 share = trainer.busy / trainer.seconds
                 print(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from core import launch
+from core.queue import launch
 from tests.bench import sized, verdict
 from tests.bench.quickstart import LOOK_MS, tab
 from tests.e2e.conftest import CHROMIUM, FLAGS, ROOT, Server

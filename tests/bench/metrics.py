@@ -18,7 +18,7 @@ import torch
 from torchmetrics.retrieval import RetrievalMAP, RetrievalNormalizedDCG
 
 from core.metrics import chance, evaluate, per_label
-from core.retrieve import rank
+from core.retrieval.search import rank
 from tests.bench import sized, verdict
 
 D = 128

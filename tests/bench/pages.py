@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from core import lab, runs
+from core import runs
 from core.data import load
+from core.experiments import lab
 from core.files import lock
 from core.losses import LOSSES
 from core.metrics import METRICS
@@ -131,7 +132,7 @@ def refreshes(lengthy: list[runs.Run], lines: int, bar: float) -> bool:
     def script(ids: list[str]) -> None:
         import streamlit as st
 
-        from app import live
+        from app.train import live
 
         st.session_state["bench_states"] = live.states()
         live._watch(ids, "bench", controls=True)

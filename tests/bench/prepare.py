@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from core import data
-from core.cores import cores
+from core.background.cores import cores
 from tests import data_fakes
 from tests.bench import SMOKE, sized, verdict
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from core import launch
+from core.queue import launch
 from core.runs import Run, list_runs
 from tests.bench import verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server

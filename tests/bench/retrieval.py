@@ -22,14 +22,15 @@ from playwright.sync_api import Locator, sync_playwright
 from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
-from app import query
-from core import ask, runs
+from app.kit import query
+from core import runs
 from core.data import Dataset, load
 from core.data.prepared import cache_root
+from core.encoder.model import ProjectionHead
 from core.files import locked_by
 from core.losses import LOSSES
 from core.metrics import METRICS
-from core.model import ProjectionHead
+from core.retrieval import ask
 from tests.bench import sized, verdict
 from tests.components import component_data
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server

@@ -14,10 +14,11 @@ from unittest.mock import patch
 import numpy as np
 
 import core  # noqa: F401  before torch: it tells OpenMP not to spin
-from core import runs, train
+from core import runs
 from core.metrics import METRICS
+from core.metrics.significance import LEVEL, corrected_t
 from core.runs import RunConfig
-from core.significance import LEVEL, corrected_t
+from core.training import loop
 from tests.bench import sized, verdict
 
 SEEDS, STARTS, TRIALS, BAR = *sized((10, 4, 50), (3, 2, 2)), 0.9
@@ -26,10 +27,10 @@ CHOSEN = sized((3, 5, 10), (3,))  # seeds of a trial
 
 def scores(config: RunConfig, start: int, folder: Path) -> tuple[list[float], float]:
     """The 7 metrics in percent of one training from another initialisation, and n_test / n_train."""
-    real = train.torch.manual_seed
+    real = loop.torch.manual_seed
     run = runs.create(config, folder)
-    with patch.object(train.torch, "manual_seed", lambda seed: real(seed + 7919 * start)):
-        if train.run(run.path) != "finished":
+    with patch.object(loop.torch, "manual_seed", lambda seed: real(seed + 7919 * start)):
+        if loop.run(run.path) != "finished":
             sys.exit(f"{run.id}: {run.error}")
     splits = run.splits()
     metrics = run.scores()["metrics"]

@@ -18,10 +18,12 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from app.sensitivity.result import SEEDS
-from core import duration, lab, launch, sweep, train
 from core.data import load
+from core.experiments import duration, lab, sweep
+from core.experiments.studies import STUDIES
+from core.queue import launch
 from core.runs import Run, RunConfig, create
-from core.studies import STUDIES
+from core.training import loop
 from tests.bench import SMOKE, sized, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
@@ -54,7 +56,7 @@ def main() -> int:
         server.run_root.mkdir()
         config = RunConfig.build("instant", loss="mulsupcon", **fields)
         first = create(config, server.run_root)  # tells the lab where the archive is; features are kept
-        if train.run(first.path) != "finished":
+        if loop.run(first.path) != "finished":
             raise RuntimeError(first.error)
         try:
             if "--surface" in sys.argv:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from core import device as devices
 from core.data.augment import augment
-from core.model import Encoder, ProjectionHead, build_backbone
+from core.encoder.model import Encoder, ProjectionHead, build_backbone
 from tests.bench import sized, verdict
 
 BATCH = sized(128, 8)

@@ -15,8 +15,9 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
 
-from core import lab, launch
+from core.experiments import lab
 from core.files import locked_by
+from core.queue import launch
 from core.runs import Run, RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -16,9 +16,11 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from app.palette import LOSS_COLORS, jaccard_color
-from core import lab, launch, runs
+from app.kit.palette import LOSS_COLORS, jaccard_color
+from core import runs
 from core.data import load
+from core.experiments import lab
+from core.queue import launch
 from core.runs import RunConfig
 from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
 

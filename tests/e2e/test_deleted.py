@@ -8,7 +8,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Page, expect
 
-from core import launch, runs, sweep
+from core import runs
+from core.experiments import sweep
+from core.queue import launch
 from core.runs import Run
 from tests.e2e.conftest import PATIENCE_MS, Server, wait
 
@@ -107,8 +109,8 @@ def test_a_sweep(server: Server, page: Page, pair: list[Run], tiny: Path) -> Non
 def test_the_live_lab_trains_anew_what_is_gone(
     server: Server, page: Page, pair: list[Run], tiny: Path
 ) -> None:
-    from core import lab
     from core.data import load
+    from core.experiments import lab
 
     load("folder", tiny, image_size=128)
     opened(server, page, "sensitivity", lab_dataset="Your own images")

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.permalink import MOST_RUNS
+from app.kit.permalink import MOST_RUNS
 from tests.bench.many_runs import BAR, actions, fill
 from tests.e2e.conftest import Server
 

@@ -8,7 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from core import launch
+from core.queue import launch
 from core.runs import Run
 from tests.e2e.conftest import Server, last_step, wait
 

@@ -11,10 +11,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from app.retrieval import why
-from core import runs, train
+from core import runs
 from core.runs import Run, RunConfig
+from core.training import loop
+from tests.core.retrieval.test_upload import png_bomb
 from tests.e2e.conftest import PATIENCE_MS, Server
-from tests.test_upload import png_bomb
 
 
 def brute_force(run: Run, name: str, k: int = 6) -> list[str]:
@@ -211,7 +212,7 @@ def test_real_dlrsd_in_two_browsers(server: Server, page: Page, browser: Browser
     run = runs.create(config, server.run_root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACL_CACHE", server.environment["MACL_CACHE"])
-        assert train.run(run.path) == "finished"
+        assert loop.run(run.path) == "finished"
     names = run.splits()["test"]
     assert len(names) == 411
     page.goto(address(server, [run], names[0]))

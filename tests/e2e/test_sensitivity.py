@@ -10,8 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from app.sensitivity.lab import SIZE
-from core import lab, launch, runs, sweep
+from core import runs
 from core.data import load
+from core.experiments import lab, sweep
+from core.queue import launch
 from core.runs import Run
 from tests.e2e.conftest import PATIENCE_MS, Server, wait
 

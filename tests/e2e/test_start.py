@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from core import launch
+from core.queue import launch
 from tests.e2e.conftest import Server, wait
 
 

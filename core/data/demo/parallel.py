@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from core.cores import cores
+from core.background.cores import cores
 
 Progress = Callable[[int, int, str], None]
 

@@ -1,0 +1,293 @@
+"""The comparison as HTML: one table of the 7 metrics per data set and protocol."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+from app.kit import names, palette
+from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
+from app.kit.tables import Line, marked, page, table
+from core.metrics import METRICS
+from core.metrics.significance import Comparison, p_value
+from core.report import Row, blocks, fewer, moved, named, pin, published
+from core.runs import PRESETS
+
+DEFINITIONS = {
+    "map_sim": "mean average precision over the first 5,000; relevant: at least one shared label (eq. 11)",
+    "ndcg_sim": "gain 2^(number of shared labels) − 1, discount 1/log2(1 + rank), first 100 results, "
+    "relative to the best order of the whole gallery (eq. 12)",
+    "map_easy": "mean average precision over all; relevant: Jaccard index of the labels ≥ 0.4 (eq. 14)",
+    "map_medium": "the same for Jaccard ≥ 0.6",
+    "map_hard": "the same for Jaccard ≥ 0.8",
+    "ndcg": "gain 2^Jaccard − 1, otherwise as nDCG(sim) (eqs. 15–17)",
+    "wap": "at each relevant rank the mean Jaccard index so far, averaged over the relevant among the first "
+    "100 (eq. 18); the oracle is no bound here: an exact match followed by irrelevant images scores higher",
+}
+DEFAULT = "map_easy"
+SIGNS = {  # of a comparison with the baseline: mark and words
+    "better": ("▲", "better"),
+    "worse": ("▼", "worse"),
+    "same": ("≈", "cannot be told apart"),
+    "unknown": ("?", "too few seeds in common"),
+}
+STYLE = """<style>
+.macl .against, .macl .published { display: block; font-size: .92em; font-weight: 400; }
+.macl .better { color: color-mix(in srgb, #0f8a5f 62%, currentColor); font-weight: 600; }
+.macl .worse { color: color-mix(in srgb, #c7402d 62%, currentColor); font-weight: 600; }
+.macl .same, .macl .unknown, .macl .published { opacity: .75; }
+.macl .published { font-style: italic; }
+</style>"""
+_REFERENCES = {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}
+WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
+
+
+@dataclass(frozen=True)
+class View:
+    """What the person wants to see.
+
+    Attributes:
+        metric: Key of the metric of order, sentences and figures.
+        best_first: Rows by that metric instead of in the order of the losses.
+        by_method: One table per method instead of one per data set and protocol.
+        baseline: Label of the row to compare with; empty for none.
+        paper: With the published values.
+    """
+
+    metric: str = DEFAULT
+    best_first: bool = False
+    by_method: bool = False
+    baseline: str = ""
+    paper: bool = False
+
+
+def definitions() -> str:
+    """What the columns mean, as HTML."""
+    terms = "".join(
+        f"<dt>{escape(METRICS[key])}</dt><dd>{escape(text)}</dd>" for key, text in DEFINITIONS.items()
+    )
+    return page(f"<dl>{terms}</dl>")
+
+
+def ordered(rows: Sequence[Row]) -> list[list[Row]]:
+    """Blocks of `report.summary`: a person's own first, the demo set and special studies last."""
+
+    def place(rows: Sequence[Row]) -> tuple[bool, bool, int, bool]:
+        first = rows[0].results[0]
+        preset = list(PRESETS).index(first.config.preset)
+        return _all_recorded(rows), bool(first.study), preset, rows[0].dataset == "demo"
+
+    return sorted(blocks(rows), key=place)
+
+
+def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:
+    """Blocks in the order of the page, with their rows in the order of the view and the baseline pinned."""
+    found = []
+    for block in ordered(rows):
+        base = named(block, view.baseline)
+        block = pin(block, base) if base else block
+        if view.best_first:
+            place = {"chance": 2, "oracle": 0}  # falling, the two references included
+            block = sorted(
+                block,
+                key=lambda row: (place.get(row.loss, 1), -row.values.get(view.metric, (-1.0, None))[0]),
+            )
+        found.append(block)
+    return found
+
+
+def by_method(found: Sequence[Sequence[Row]]) -> dict[str, list[Row]]:
+    """The rows of all blocks by their method: how one loss does on every data set."""
+    parts: dict[str, list[Row]] = {}
+    for row in sorted((row for rows in found for row in rows), key=lambda row: row.reference):
+        parts.setdefault(label(row).removesuffix(", recorded"), []).append(row)
+    return parts
+
+
+def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
+    """The table of one data set and protocol.
+
+    Args:
+        rows: One block of `arranged`.
+        view: What is marked in it.
+        caption: Instead of its own title; empty for none.
+    """
+    noted = not _all_recorded(rows)  # where everything is recorded, the caption says so once
+    lines = [_line(row, _method(row, noted), view) for row in rows]
+    return _page(table(caption, _heads("Method", view), lines, range(1, 9), protocol(rows), WIDTHS))
+
+
+def methods(found: Sequence[Sequence[Row]], view: View) -> str:
+    """A table per method, with a row per data set and protocol."""
+    return _page(*(_of_method(name, rows, view, found) for name, rows in by_method(found).items()))
+
+
+def _of_method(name: str, rows: Sequence[Row], view: View, found: Sequence[Sequence[Row]]) -> str:
+    lines = []
+    for row in rows:
+        notes = [row.protocol, *_notes(row)]
+        first = f'{escape(title([row], found))} <span class="note">{escape(", ".join(notes))}</span>'
+        lines.append(_line(row, first, view))
+    return table(name, _heads("Data set", view), lines, range(1, 9), "", WIDTHS)
+
+
+def link(rows: Sequence[Row], found: Sequence[Sequence[Row]]) -> str:
+    """A short name of a block: its data set, and its protocol where that alone is not enough."""
+    titles, own = [title(other, found) for other in found], title(rows, found)
+    return own if titles.count(own) == 1 else f"{own}, {rows[0].protocol}"
+
+
+def title(rows: Sequence[Row], found: Sequence[Sequence[Row]] = ()) -> str:
+    """Data set of a block; the folder's name where it is the person's own.
+
+    Args:
+        rows: The block.
+        found: The others beside it: of folders of one name, as much of the place as tells them apart.
+    """
+    config = rows[0].results[0].config
+    if config.dataset != "folder" or not config.data_root:
+        return names.dataset_title(config.dataset)
+    every = [block[0].results[0].config for block in found]
+    others = [Path(c.data_root).parts for c in every if c.dataset == "folder" and c.data_root]
+    parts = Path(config.data_root).parts
+    others = [other for other in others if other != parts]
+    length = 1
+    while length < len(parts) and any(other[-length:] == parts[-length:] for other in others):
+        length += 1
+    return f"{names.dataset_title(config.dataset)} {Path(*parts[-length:])}"
+
+
+def protocol(rows: Sequence[Row]) -> str:
+    """Preset and changes, seeds, sizes and device: what a reader needs to trust the numbers."""
+    results = [result for row in rows for result in row.results]
+    seeds = sorted({seed for row in rows for seed in row.seeds})
+    images = sorted({int(result.scores["images"]) for result in results if result.scores.get("images")})
+    devices = sorted({str(result.scores["device"]) for result in results if "device" in result.scores})
+    many = len(seeds) > 1
+    parts = ["recorded"] if _all_recorded(rows) else []
+    parts += [rows[0].protocol, f"{_seeds(seeds)}: mean ± std" if many else _seeds(seeds)]
+    if images:
+        parts.append(f"{'–'.join(str(n) for n in sorted({images[0], images[-1]}))} test images")
+    if devices:
+        parts.append("; ".join(devices))
+    if len({row.seeds for row in rows}) > 1:
+        parts.append("rows differ in their seeds and so in their test images")
+    if changed := moved(rows):
+        parts.append(f"the data changed between the rows: other test images at {_seeds(changed)}")
+    return " · ".join(parts)
+
+
+def of_one_seed(rows: Sequence[Row]) -> list[str]:
+    """Runs to look at side by side: those of the seed that most rows have; a seed has its own test split.
+
+    Empty where there are no run folders behind the rows.
+    """
+    found = [result for row in rows if not row.reference for result in row.results if result.folder]
+    count = Counter(result.config.seed for result in found)
+    seed = min(count, key=lambda seed: (-count[seed], seed), default=0)
+    return [result.id for result in found if result.config.seed == seed]
+
+
+def label(row: Row) -> str:
+    """Method of a row in words, parameters by their symbols."""
+    if row.reference:
+        return row.method
+    return names.method(row.results[0].config) + row.name.removeprefix(row.method)
+
+
+def color(row: Row) -> str:
+    """Colour of a row on every figure."""
+    return _REFERENCES.get(row.loss) or loss_color(row.loss, row.results[0].config.params)
+
+
+def swatch(row: Row) -> str:
+    """The same as a CSS background, striped where it is a variant of a loss."""
+    return _REFERENCES.get(row.loss) or palette.swatch(row.loss, row.results[0].config.params)
+
+
+def symbol(row: Row) -> str:
+    """Form of a method's dots on every figure."""
+    return palette.symbol(row.loss, row.results[0].config.params)
+
+
+def _page(*parts: str) -> str:
+    return page(STYLE, *parts)
+
+
+def _heads(first: str, view: View) -> list[str]:
+    heads = []
+    for key in METRICS:
+        words = escape(METRICS[key]).replace(" ", "&nbsp;").replace("@", "<wbr>@")
+        falls = view.best_first and key == view.metric
+        arrow = '<span aria-hidden="true">▾ </span><span class="unseen">best first: </span>' if falls else ""
+        text = f'<abbr title="{escape(DEFINITIONS[key])}" style="text-decoration:none">{words}</abbr>'
+        heads.append(arrow + text)
+    return [first, "Seeds", *heads]
+
+
+def _line(row: Row, first: str, view: View) -> Line:
+    known = published(row) if view.paper else {}
+    cells = [
+        _value(row, key) + (_against(row.against[key]) if key in row.against else "") + _published(known, key)
+        for key in METRICS
+    ]
+    return Line([first, str(len(row.seeds)), *cells], row.reference)
+
+
+def _all_recorded(rows: Sequence[Row]) -> bool:
+    return all(result.recorded for row in rows for result in row.results)
+
+
+def _method(row: Row, noted: bool) -> str:
+    notes = [note for note in _notes(row) if noted or note != "recorded"]
+    note = f' <span class="note">{", ".join(notes)}</span>' if notes else ""
+    return marked(swatch(row), escape(label(row).removesuffix(", recorded")) + note)
+
+
+def _notes(row: Row) -> list[str]:
+    return [word for word, holds in (("recorded", row.recorded), ("baseline", row.baseline)) if holds]
+
+
+def _value(row: Row, key: str) -> str:
+    if key not in row.values:
+        return '<span aria-label="no value">–</span>'
+    mean, spread = row.values[key]
+    text = f"{mean:.2f}"
+    if row.rank.get(key) == 1:
+        text = f'<strong>{text}<span class="unseen"> best</span></strong>'
+    elif row.rank.get(key) == 2:
+        text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
+    n = fewer(row, key)
+    notes = ([] if spread is None else [f"± {spread:.2f}"]) + ([f"(n = {n})"] if n else [])
+    return f'{text} <span class="spread">{" ".join(notes)}</span>' if notes else text
+
+
+def _against(found: Comparison) -> str:
+    """The difference with its mark; interval and p-value for those who point at it."""
+    sign, words = SIGNS[found.verdict]
+    if not found.seeds:
+        return f'<span class="against unknown" title="{found.lack}">–</span>'
+    about = f"{words}; seeds in common: {len(found.seeds)}"
+    if found.verdict != "unknown":
+        interval = f"{found.test.low:+.2f} to {found.test.high:+.2f}"
+        about += f"; 95 % interval {interval}, {p_value(found.holm)} after Holm"
+    points = f"{found.test.mean:+.2f}".replace("-", "−")
+    return (
+        f'<span class="against {found.verdict}" title="{escape(about)}">'
+        f'<span aria-hidden="true">{sign}</span> {points}<span class="unseen"> {words}</span></span>'
+    )
+
+
+def _published(known: dict[str, float], key: str) -> str:
+    return f'<span class="published">paper {known[key]:.2f}</span>' if known else ""
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"seeds {_span(seeds)}" if len(seeds) > 1 else f"seed {seeds[0]}"
+
+
+def _span(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(map(str, seeds))

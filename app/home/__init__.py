@@ -1,0 +1,1 @@
+"""The first page: a quick start, and what has been found so far."""

@@ -1,0 +1,44 @@
+"""One metric of several methods as bars in HTML, between chance and oracle; read as a table without eyes."""
+
+from collections.abc import Sequence
+from html import escape
+
+from app.compare.comparison import label, swatch
+from core.metrics import METRICS
+from core.report import Row
+
+STYLE = """<style>
+.bars table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
+.bars th, .bars td { padding: .22rem 0; border: 0; text-align: left; font-weight: 500; white-space: nowrap; }
+.bars th { padding-right: 1rem; width: 1%; }
+.bars .track { background: color-mix(in srgb, currentColor 7%, transparent); border-radius: 2px; }
+.bars .bar { height: 1.05rem; border-radius: 2px; }
+.bars .value { text-align: right; padding-left: .8rem; width: 1%; }
+.bars .best { font-weight: 700; }
+.bars .grey > * { color: color-mix(in srgb, currentColor 75%, transparent); font-style: italic; }
+</style>"""
+
+
+def bars(rows: Sequence[Row], key: str) -> str:
+    """The rows of one block in their order, 0 to 100 percent.
+
+    Args:
+        rows: One block of `report.summary`.
+        key: Of the metric.
+    """
+    lines = "".join(_line(row, key) for row in rows if key in row.values)
+    # the style stands inside the <div>: the sanitiser drops one that comes first
+    return (
+        f'<div class="bars">{STYLE}<table aria-label="{escape(METRICS[key])}, percent">{lines}</table></div>'
+    )
+
+
+def _line(row: Row, key: str) -> str:
+    mean = row.values[key][0]
+    grey = ' class="grey"' if row.reference else ""
+    best = " best" if row.rank.get(key) == 1 else ""
+    bar = f'<div class="bar" style="width:{mean:.1f}%;background:{swatch(row)}"></div>'
+    return (
+        f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
+        f'<td class="value{best}">{mean:.1f} %</td></tr>'
+    )

@@ -1,0 +1,107 @@
+"""The quick start of the home page: one click trains two losses on the demo set and leads to their images."""
+
+import streamlit as st
+
+from app import cache
+from app.kit import permalink
+from app.kit.names import run_label
+from app.kit.words import percent
+from app.train import live
+from core.errors import MaclError
+from core.metrics import METRICS
+from core.queue import launch
+from core.runs import Run, RunConfig
+
+QUICK = "quick"  # the two runs
+LOSSES = ("macl", "mulsupcon")
+SHOWN = ("map_sim", "map_easy", "map_medium", "map_hard")
+MEANING = (
+    "Mean average precision over all test images as queries: 100 % where every image that fits comes first; "
+    "chance is what a random order reaches. An image fits if it shares a label with the query (sim), or if "
+    "their labels agree: Jaccard ≥ 0.4 (Easy), ≥ 0.6 (Medium), ≥ 0.8 (Hard)."
+)
+
+
+def configs() -> list[RunConfig]:
+    """What the button starts."""
+    return [RunConfig.build("instant", dataset="demo", loss=loss, seed=0) for loss in LOSSES]
+
+
+def quick_start() -> None:
+    """The button; and once it was pressed, what has come of it. The runs are in the permalink."""
+    states = live.states()
+    known = {run.id: run for run in cache.all_runs()}
+    wanted = permalink.news(QUICK, QUICK) or st.session_state.get(QUICK, [])
+    permalink.note_gone([name for name in wanted if name not in known])
+    st.session_state[QUICK] = [name for name in wanted if name in known]
+    permalink.say(QUICK, QUICK, st.session_state[QUICK])
+    runs = [known[name] for name in st.session_state[QUICK]]
+    going = any(live.state(run) in live.ACTIVE for run in runs)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Train MACL and MulSupCon on the demo set",
+            type="primary",
+            on_click=_start,
+            disabled=going,
+            help="Two instant runs: about 20 s the first time, when the scenes are drawn; seconds afterwards",
+        )
+        same = [] if runs else finished()
+        if same:
+            st.page_link(
+                "../pages/retrieval.py",
+                label="or look at what they found before",
+                query_params={"runs": [run.id for run in same]},
+            )
+    if error := st.session_state.pop("quick_error", ""):
+        st.error(error)
+    if runs:
+        with st.container():
+            _steps(runs)
+        live.watch(runs, "home", states, controls=False, every=0.5)  # the way on is to appear at once
+
+
+def finished() -> list[Run]:
+    """Finished runs, own or recorded, of what the button would start; empty unless there is one of each."""
+    found = cache.finished_runs()
+    same = [
+        next((run for run in found if cache.config(run).identity == wanted.identity), None)
+        for wanted in configs()
+    ]
+    return [run for run in same if run is not None] if all(same) else []
+
+
+def _start() -> None:
+    try:
+        st.session_state[QUICK] = [launch.submit(config).id for config in configs()]
+    except (MaclError, OSError) as error:
+        st.session_state["quick_error"] = str(error)
+
+
+def _steps(runs: list[Run]) -> None:
+    """Where the two runs are; when both have finished: their scores and the way on."""
+    for run in runs:
+        if live.state(run) == "failed":
+            st.error(f"**{run_label(run)}** failed: {run.error}")
+            st.page_link(
+                "../pages/train.py", label="Open it on the Train page", query_params={"runs": [run.id]}
+            )
+    if all(live.state(run) == "finished" for run in runs):
+        ids = {"runs": [run.id for run in runs]}
+        with st.container(horizontal=True, vertical_alignment="center", gap="large"):
+            st.markdown("**Both have finished.**", width="content")
+            st.page_link("../pages/retrieval.py", label="**See the images they retrieve**", query_params=ids)
+            st.page_link("../pages/compare.py", label="Compare their scores", query_params=ids)
+            st.page_link("../pages/train.py", label="Open them on the Train page", query_params=ids)
+        for run, column in zip(runs, st.columns(len(runs)), strict=True):
+            try:
+                score = cache.scores(run)
+            except MaclError as error:
+                column.error(str(error))
+                continue
+            with column.container(border=True):
+                st.markdown(f"**{run_label(run)}**")
+                cells = st.columns(len(SHOWN))
+                for cell, key in zip(cells, SHOWN, strict=True):
+                    cell.metric(METRICS[key], percent(score["metrics"][key]))
+                    cell.caption(f"chance {percent(score['chance'][key])}")
+        st.caption(MEANING)

@@ -1,0 +1,209 @@
+"""Which data sets there are, the chosen one's place and state, and preparing it."""
+
+import os
+from collections.abc import Callable
+from html import escape
+
+import streamlit as st
+
+from app import cache
+from app.kit import shared, tables
+from app.kit.words import plain
+from core.data import DATASETS, Dataset, default_root, examination, job
+from core.errors import MaclError
+
+_HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
+EVERY = 0.5  # seconds between two looks at a process
+FEW = 10  # images of a label: a tenth of them, the validation split, is hardly one
+
+
+def overview(size: int, chosen: str, root: str | None) -> str:
+    """All data sets as HTML: sizes, whether they are here, and how to get them.
+
+    Args:
+        size: Training size in pixels that "prepared" is about.
+        chosen: Key of the data set whose place the person has named.
+        root: That place.
+    """
+    head = ["Data set", "Images", "Labels", "Train / val / test", "On this machine", "How to get it"]
+    lines = []
+    for name, info in DATASETS.items():
+        parts = f"{info.train:,} / {info.val:,} / {info.test:,}" if info.train else "70 / 10 / 20 %"
+        cells = [
+            f'{escape(info.title)}<br><span class="note">{escape(info.summary)}</span>',
+            f"{info.images:,}" if info.images else "any",
+            str(info.labels or "any"),
+            parts,
+            _state(name, (root if name == chosen else None) or shared.place(name), size),
+            _HOW.get(name) or _code(info.where),
+        ]
+        lines.append(tables.Line(cells))
+    return tables.page(tables.table("Data sets", head, lines, (1, 2), widths=(27, 7, 7, 14, 20, 25)))
+
+
+def _code(text: str) -> str:
+    """Plain text with commands in backticks, as HTML."""
+    parts = [escape(part) for part in text.split("`")]
+    return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
+
+
+def _state(name: str, root: str | None, size: int) -> str:
+    if cache.is_prepared(name, root, size):
+        where = "" if name == "demo" else f'<br><span class="note">{escape(_where(name, root))}</span>'
+        return f"prepared at {size} px{where}"
+    if name == "demo":
+        return "drawn on first use"
+    if os.path.exists(_where(name, root)):  # Path.exists raises where a folder above cannot be read
+        return f'found<br><span class="note">{escape(_where(name, root))}</span>'
+    return '<span class="note">not found</span>' if name != "folder" else "–"
+
+
+def _where(name: str, root: str | None) -> str:
+    return root or str(default_root(name))
+
+
+def findings(name: str, root: str | None) -> bool:
+    """What a look at the files says, nothing decoded; whether the data set can be prepared."""
+    if not root and name != "demo" and not os.path.exists(default_root(name)):
+        st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
+        _how(name)
+        return False
+    found = cache.examined(name, root) or cache.checked(name, root)
+    for problem in found.problems:
+        st.error(_fault(problem))
+    if not found.images:
+        _how(name)
+        return False
+    st.markdown(
+        f"Found **{found.images:,}** images{f' of {found.expected:,}' if found.expected else ''}, "
+        f"{found.usable:,} usable, {found.unlabelled:,} without a label (left out); "
+        f"labels from `{found.labels_from or 'the drawing'}`."
+    )
+    if found.decoded and not found.broken:
+        st.success(f"All {found.images:,} images can be read.")
+    rare = [f"{label}: {count} images" for label, count in found.counts if 0 < count < FEW]
+    lists = {
+        "Cannot be read": [f"{file}: {why}" for file, why in found.broken],
+        "In the table, but no image": list(found.without_image),
+        "An image, but not in the table": list(found.without_row),
+        "An image, but no label": list(found.without_label),
+        "Images with several rows, whose labels were joined": list(found.several_rows),
+        f"Labels on fewer than {FEW} images, which validation and test may lack": rare,
+        "Labels on no image": [label for label, count in found.counts if not count],
+        "Notes": list(found.notes),
+    }
+    for title, items in lists.items():
+        if items:
+            with st.expander(f"{title}: {len(items):,}"):
+                st.text("\n".join(items))
+    return len(found.problems) <= bool(found.broken)  # broken images, one problem, can be left out
+
+
+def _fault(text: str) -> str:
+    """What is wrong, in the words of a page that has a switch."""
+    return plain(text.replace("use --skip-broken", "leave them out below"))
+
+
+def _how(name: str) -> None:
+    if name == "folder":
+        st.markdown(DATASETS[name].summary)
+        return
+    st.markdown(f"**How to get {DATASETS[name].title}:** {DATASETS[name].where}")
+    if DATASETS[name].download:
+        st.code(f"macl data fetch {name}", language="bash")
+
+
+def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | None:
+    """The prepared data set; until it is, the page says how far that is and offers to start it."""
+    about = job.status(name, root, size)
+    # after a reload only the finished job knows that broken images were to be left out
+    skip = about.skipped or shared.skips(name)
+    if about.state == "done" or cache.is_prepared(name, root, size):
+        try:
+            data = cache.prepared(name, root, size, seed, skip)
+            if data.skipped:  # a run on these images has to leave them out as well
+                st.session_state[shared.skip_key(name)] = True
+            return data
+        except MaclError as error:
+            about = job.Preparation("failed", error=str(error))
+    if about.state == "running":
+        _progress(name, root, size)
+        return None
+    # before what it finds: one that ends in between would be drawn without
+    looking = examination.status(name, root) if name != "demo" else job.Preparation("done")
+    usable = findings(name, root)
+    if looking.state == "running":
+        _looking(name, root)
+        return None
+    if not usable:
+        # a fault of the table hides no fault of the images
+        look = looking.state != "done" and cache.checked(name, root).images and _look()
+        if look and start(examination.start, name, root):
+            st.rerun()
+        return None
+    for told in (about, looking):
+        if told.state == "failed":
+            st.error(_fault(told.error))
+    if name != "demo":
+        shared.choose_skip(name)
+    label = "Draw the scenes" if name == "demo" else "Prepare the images"
+    with st.container(horizontal=True):
+        prepare = st.button(label, type="primary", help="Once for each training size; kept in the cache")
+        look = looking.state != "done" and _look()
+    if prepare and start(job.start, name, root, size, skip):
+        st.rerun()
+    if look and start(examination.start, name, root):
+        st.rerun()
+    return None
+
+
+def _look() -> bool:
+    return st.button(
+        "Look at every image first",
+        help="Decodes all of them and lists those that cannot be read; nothing else is done",
+    )
+
+
+def start(begin: Callable[..., None], *what: object) -> bool:
+    """Begin a process of its own; False, and the reason is shown, where the cache cannot be written."""
+    try:
+        begin(*what)
+    except MaclError as error:
+        st.error(plain(str(error)))
+        return False
+    return True
+
+
+@st.fragment(run_every=EVERY)
+def _progress(name: str, root: str | None, size: int) -> None:
+    _bar(job.status(name, root, size))
+
+
+@st.fragment(run_every=EVERY)
+def _looking(name: str, root: str | None) -> None:
+    _bar(examination.status(name, root))
+
+
+def _bar(about: job.Preparation) -> None:
+    """How far a process is; the whole page again when it has ended."""
+    if about.state != "running":
+        st.rerun()
+    share = min(about.done / about.total, 1.0) if about.total else 0.0
+    count = f" {about.done:,} of {about.total:,}" if about.total else ""
+    what = about.what or "starting"
+    st.progress(share, f"{what[0].upper()}{what[1:]} …{count}")
+
+
+def facts(data: Dataset) -> None:
+    """Sizes in a row of numbers."""
+    shown = {
+        "Training": f"{len(data.splits['train']):,}",
+        "Validation": f"{len(data.splits['val']):,}",
+        "Test": f"{len(data.splits['test']):,}",
+        "Labels per image": f"{data.labels.sum(axis=1).mean():.2f}",
+        "Different label sets": f"{cache.label_sets(data):,}",
+        "Left out: no label": f"{data.unlabelled:,}",
+        "Left out: broken": f"{len(data.skipped):,}",
+    }
+    for column, (title, value) in zip(st.columns(len(shown)), shown.items(), strict=True):
+        column.metric(title, value)

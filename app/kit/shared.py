@@ -1,0 +1,109 @@
+"""What pages share on purpose: the data set that a person works with, and its place.
+
+Its widgets have one key on every page, in the session and in the address; all other keys are a page's own.
+"""
+
+import os
+
+import streamlit as st
+
+from app import cache
+from app.kit.names import dataset_title
+from core.data import DATASETS, default_root, source
+
+DATASET = "dataset"
+
+
+def arrive(page: str) -> None:
+    """Take what is shared along to another page; call it before the page is drawn.
+
+    Streamlit (1.67) knows the value of a key that two pages use only once the second page has been drawn.
+    """
+    state = st.session_state
+    if state.get("page") != page:
+        state["page"] = page
+        for key in (DATASET, *(of(name) for name in DATASETS for of in (place_key, skip_key))):
+            if key in state:
+                state[key] = state[key]
+
+
+def choose_dataset() -> str:
+    """The widget that chooses the data set; its key."""
+    name: str = st.selectbox(
+        "Data set", list(DATASETS), format_func=dataset_title, key=DATASET, bind="query-params"
+    )
+    return name
+
+
+def titles() -> list[str]:
+    """The data sets as an address spells them."""
+    return [dataset_title(name) for name in DATASETS]
+
+
+def choose_place(name: str) -> str | None:
+    """Where the person says the data set is; None for its usual place, and for what has none."""
+    if name == "demo":
+        return None
+    given = st.text_input(
+        "Its folder or archive",
+        known_place(name) or "",
+        key=place_key(name),
+        bind="query-params",
+        placeholder=str(default_root(name)),
+        help="A folder or a .zip on this machine; empty: the usual place, shown in grey",
+    )
+    return typed(given)
+
+
+def choose_skip(name: str) -> bool:
+    """Whether images that cannot be read are left out, instead of being an error."""
+    return st.toggle("Leave out images that cannot be read", key=skip_key(name), persist_state="session")
+
+
+def set_dataset(name: str, root: str | None, skip: bool) -> None:
+    """Put a data set into the widgets; call it before they are made."""
+    st.session_state[DATASET] = name
+    st.session_state[place_key(name)] = root or ""
+    st.session_state[skip_key(name)] = skip
+
+
+def place(name: str) -> str | None:
+    """Where a data set is: where the person said in this session, else as `known_place`."""
+    if place_key(name) in st.session_state:
+        return typed(st.session_state[place_key(name)])
+    return known_place(name)
+
+
+def known_place(name: str) -> str | None:
+    """Where a data set was found last: in its usual place (None), else where the newest run took it from."""
+    if name == "demo" or os.path.exists(default_root(name)):  # Path.exists raises below a forbidden folder
+        return None
+    roots = (cache.config(run).data_root for run in cache.all_runs() if cache.config(run).dataset == name)
+    return next((root for root in roots if root and os.path.exists(root)), None)
+
+
+def typed(text: str | None) -> str | None:
+    """The absolute path that a person has typed; None for nothing, which means the usual place."""
+    text = (text or "").strip()
+    return str(source.place(text).absolute()) if text else None
+
+
+def skips(name: str) -> bool:
+    """What the person has said of images that cannot be read."""
+    return name != "demo" and bool(st.session_state.get(skip_key(name)))
+
+
+def place_key(name: str) -> str:
+    """Key of the place of a data set, in the session and in the address."""
+    return f"{name}_root"
+
+
+def skip_key(name: str) -> str:
+    """Key in the session of whether broken images of a data set are left out."""
+    return f"{name}_skip"
+
+
+def link(name: str) -> dict[str, str]:
+    """Query parameters that open a page with this data set, for `st.page_link`."""
+    kept = st.session_state.get(place_key(name))
+    return {DATASET: dataset_title(name)} | ({place_key(name): kept} if kept else {})

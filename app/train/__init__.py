@@ -1,0 +1,1 @@
+"""The Train page: the form, the list of runs, live curves."""

@@ -1,0 +1,1 @@
+"""What runs beside a page: one way to start, watch and end a detached process."""

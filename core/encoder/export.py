@@ -1,0 +1,145 @@
+"""A trained encoder and its test embeddings as plain files, for use outside this product."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from safetensors.torch import save
+
+from core.data.prepared import TAILS, prepared_size
+from core.encoder.model import Backbone, Encoder, ProjectionHead, build_backbone
+from core.encoder.tensors import read_tensors
+from core.encoder.weights import TORCHVISION
+from core.errors import MaclError
+from core.files import write_atomic
+from core.runs import Run
+
+
+def encoder(run: Run) -> Encoder:
+    """The whole trained encoder of a finished run, in evaluation mode, on the CPU.
+
+    Images (B, 3, H, W) with values 0 to 1 in, unit rows (B, dim) out.
+
+    Raises:
+        MaclError: If the run has no weights, or none yet.
+    """
+    path = run.path / "model.safetensors"
+    if not path.is_file():
+        if run.recorded:
+            raise MaclError(
+                f"{run.id} came with the product, without its weights: train it here to export it"
+            )
+        raise MaclError(f"{run.id} has no weights yet: it is {run.state}; resume it to its end")
+    config = run.config
+    frozen = config.trainable == "head"
+    # a fully trained backbone comes from the run; a frozen one is where it came from
+    backbone = build_backbone(config.backbone, config.weights if frozen else "none")
+    whole = Encoder(backbone, ProjectionHead(backbone.features, config.hidden, config.dim))
+    tensors = {
+        k.removeprefix("encoder."): v for k, v in read_tensors(path)[0].items() if k.startswith("encoder.")
+    }
+    (whole.head if frozen else whole).load_state_dict(tensors)
+    return whole.eval()
+
+
+def write(run: Run, folder: Path, force: bool = False) -> None:
+    """Write the encoder, what its input must be, the test embeddings, configuration, scores and splits.
+
+    Args:
+        run: A finished run.
+        folder: Made if missing.
+        force: Also into a folder that is not empty.
+
+    Raises:
+        MaclError: If the folder is not empty, or holds a run, or the run has no weights.
+    """
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "config.json" in held and held & {"metrics.jsonl", "lock"}:
+        raise MaclError(f"{folder} holds a run: choose another folder with --to")
+    if held and not force:
+        raise MaclError(
+            f"{folder} is not empty: choose another folder with --to, or write there with --force"
+        )
+    whole = encoder(run)
+    z, y = run.embeddings()
+    names = run.splits()["test"]
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.contiguous() for key, value in whole.state_dict().items()}
+    write_atomic(folder / "encoder.safetensors", save(state, {"config": run.config.model_dump_json()}))
+    classes = run.classes() or [f"y{i}" for i in range(y.shape[1])]
+    write_atomic(folder / "encoder.json", json.dumps(_about(run, whole, classes), indent=2) + "\n")
+    for name in ("config.json", "scores.json", "splits.json"):
+        write_atomic(folder / name, (run.path / name).read_bytes())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *classes, *(f"z{i}" for i in range(z.shape[1]))])
+    for name, labels, row in zip(names, y, z, strict=True):
+        writer.writerow([name, *map(int, labels), *(f"{value:.7g}" for value in row)])
+    write_atomic(folder / "embeddings.csv", text.getvalue())
+
+
+def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, object]:
+    """What a program without this product has to know of the encoder, and do with an image, step by step."""
+    config, backbone = run.config, whole.backbone
+    return {
+        "backbone": config.backbone,
+        "network": _network(config.backbone, backbone),
+        "classes": classes,
+        "mean": [round(value, 6) for value in backbone.mean.flatten().tolist()],
+        "std": [round(value, 6) for value in backbone.std.flatten().tolist()],
+        "prepared_size": prepared_size(config.image_size),
+        "image_size": config.image_size,
+        "precision": run.precision,
+        "recipe": _recipe(run),
+    }
+
+
+def _network(name: str, backbone: Backbone) -> str:
+    """The call that makes the network of the backbone."""
+    if name in TORCHVISION:
+        return f"torchvision.models.get_model({name!r}), its fc replaced by torch.nn.Identity()"
+    any_size = ", dynamic_img_size=True" if getattr(backbone.network, "dynamic_img_size", False) else ""
+    return f"timm.create_model({name!r}, num_classes=0{any_size})"
+
+
+def _recipe(run: Run) -> list[str]:
+    """From an image file to its embedding: `decode`, `view` and the encoder in words."""
+    size, bf16 = run.config.image_size, run.precision == "bf16"
+    first = prepared_size(size)
+    low, high = TAILS
+    cast = ", under torch.autocast with torch.bfloat16, network and x in torch.channels_last" if bf16 else ""
+    same = ", under the same autocast" if bf16 and run.config.trainable == "all" else ""
+    steps = [
+        "image = PIL.Image.open(file), the first frame; of a JPEG, before any pixel is read, "
+        f"image.draft(None, ({2 * first}, {2 * first})); then PIL.ImageOps.exif_transpose(image)",
+        "deep images to 8 bits: grey of more than 8 bits and floats (modes I;16*, I, F) as float64 values v; "
+        "known = those that are finite and not the no-data value of a GeoTIFF (tag 42113), the rest becomes "
+        f"black; lo = numpy.percentile(known, {low}, method='lower'), hi = numpy.percentile(known, {high}, "
+        "method='higher'), or least and greatest where these two are equal; "
+        "numpy.rint(255 * (v.clip(lo, hi) - lo) / (hi - lo)). Colour of 16 bits per band (';16' in the "
+        "image.tile of the open file): the same with the 8 bits of image.convert('RGB'), lo and hi of all "
+        "bands together",
+        "transparency (a band A, or 'transparency' in image.info): image.convert('RGBA') over opaque black "
+        "by PIL.Image.alpha_composite; a TIFF's band A is left out instead where none of it is 255, or where "
+        "half of it or more lies in 1..254",
+        "image = image.convert('RGB')",
+        f"image = image.resize(({first}, {first}), PIL.Image.Resampling.BICUBIC, reducing_gap=3.0): the "
+        "whole image, not a crop",
+        f"x = its bytes as a torch.uint8 tensor (B, 3, {first}, {first}) on the CPU; "
+        f"torch.nn.functional.interpolate(x, ({size}, {size}), mode='bilinear', antialias=True): bytes "
+        "again",
+        "x = (x.float() / 255 - mean) / std, each per band",
+        f"h = network(x) with the tensors backbone.network.* of encoder.safetensors, in evaluation "
+        f"mode{cast}",
+        "z = linear(h.float(), head.layers.0.weight, head.layers.0.bias), relu, then likewise with "
+        f"head.layers.2{same}",
+        "z.float(), its rows divided by their length",
+    ]
+    if bf16:
+        steps.append(
+            "bf16 rounds in another way on another kind of processor or in float32, where a cosine to "
+            f"embeddings.csv, made on {run.scores()['device']}, can be as low as 0.99: train with "
+            "--precision float32 for an encoder that gives the same everywhere"
+        )
+    return steps

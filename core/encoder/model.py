@@ -1,0 +1,136 @@
+"""The encoder (§4.2): a convolutional backbone and a two-layer projection head; rows of unit length."""
+
+import difflib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.encoder.weights import LITE0, TORCHVISION, load_weights
+from core.errors import MaclError
+
+# torchvision's ResNets and most of timm
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+EVALUATED = 256  # images of 96 px at once; larger ones take as much memory by fewer
+
+
+def at_once(image_size: int) -> int:
+    """How many images of so many pixels a side a network embeds at once, without gradients."""
+    return max(1, min(EVALUATED, EVALUATED * 96**2 // image_size**2))
+
+
+class Backbone(nn.Module):
+    """A network without classifier, with the normalisation of its input in front.
+
+    Args:
+        network: Maps normalised images (B, 3, H, W) to features (B, F).
+        features: F.
+        mean: Of each channel, R G B, of pixels in 0..1.
+        std: Likewise.
+    """
+
+    def __init__(
+        self, network: nn.Module, features: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.features = features
+        # Known from the name, so not stored with the weights.
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.std: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (B, F) of images (B, 3, H, W), RGB floats in 0..1."""
+        features: Tensor = self.network((images - self.mean) / self.std)
+        return features
+
+
+class ProjectionHead(nn.Module):
+    """Linear, ReLU, Linear, then unit length.
+
+    Args:
+        features: F, what the backbone gives.
+        hidden: Width of the layer between.
+        dim: D, the embedding size.
+    """
+
+    def __init__(self, features: int, hidden: int = 512, dim: int = 128) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim)
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Unit rows (B, D) of features (B, F); float32 under autocast too: bf16 is too coarse."""
+        z: Tensor = self.layers(features)
+        return F.normalize(z.float() if z.dtype in (torch.bfloat16, torch.float16) else z, dim=1)
+
+
+class Encoder(nn.Module):
+    """Images to embeddings: backbone, then head."""
+
+    def __init__(self, backbone: Backbone, head: ProjectionHead) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Unit rows (B, D) of images (B, 3, H, W), RGB floats in 0..1."""
+        z: Tensor = self.head(self.backbone(images))
+        return z
+
+
+def build_backbone(name: str, weights: str = "none") -> Backbone:
+    """The backbone called `name`; random weights are drawn from torch's default generator.
+
+    Args:
+        name: "resnet18", "resnet34", "resnet50", "resnet101" (torchvision), or any model of timm; timm's own
+            ResNets by their full name, as in "resnet50.a1_in1k".
+        weights: "imagenet", "none", or the path of a file; see `core.encoder.weights.load_weights`.
+
+    Raises:
+        MaclError: If there is no such model, or its weights cannot be had or do not fit.
+    """
+    backbone = _torchvision(name) if name in TORCHVISION else _timm(name)
+    load_weights(backbone.network, name, weights)
+    return backbone
+
+
+def _torchvision(name: str) -> Backbone:
+    from torchvision.models import get_model  # 1.4 s: only where it is needed
+
+    network = get_model(name)
+    features = network.fc.in_features
+    network.fc = nn.Identity()
+    return Backbone(network, features, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _timm(name: str) -> Backbone:
+    import timm  # 2 s: only where it is needed
+
+    if not timm.is_model(name):
+        known = [*TORCHVISION, *timm.list_models()]
+        near = difflib.get_close_matches(name, known, 3) or [LITE0, *TORCHVISION]
+        raise MaclError(f"unknown backbone {name!r}: choose {', '.join(near)} or another model of timm")
+    config = timm.get_pretrained_cfg(name)
+    # Transformers made for one size: let them take others.
+    sizes: dict[str, Any] = (
+        {"dynamic_img_size": True} if config is not None and config.fixed_input_size else {}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old model names: timm says so, and takes the new one
+        try:
+            network: Any = timm.create_model(name, num_classes=0, **sizes)
+        except TypeError:
+            network = timm.create_model(name, num_classes=0)
+    features = int(getattr(network, "head_hidden_size", None) or network.num_features)
+    if name.partition(".")[0] == LITE0:  # as its weights were trained: (x - 127) / 128 on 0..255
+        return Backbone(network, features, [127 / 255] * 3, [128 / 255] * 3)
+    own = network.pretrained_cfg
+    return Backbone(network, features, own.get("mean", IMAGENET_MEAN), own.get("std", IMAGENET_STD))

@@ -1,0 +1,86 @@
+"""Runs that another machine has done: rows of its summary count as done, and go into the summary here."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core import metrics
+from core.errors import MaclError
+from core.experiments.benchmark.files import config_of, content
+from core.experiments.benchmark.plan import Plan, identity
+from core.experiments.benchmark.split import alike, label_counts, place
+from core.training import recent
+
+SOURCE = ("made", "command", "versions", "notes", "tuned")  # kept of a summary whose rows were joined
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A row of a summary that was made elsewhere.
+
+    Attributes:
+        row: As it stands in the summary.
+        split: What the summary says of its split, with the place of the same images here.
+        source: The fields `SOURCE` of its summary.
+    """
+
+    row: dict[str, Any]
+    split: dict[str, Any]
+    source: dict[str, Any]
+
+
+def read_joined(paths: Iterable[Path], plan: Plan, say: Callable[[str], None] = print) -> dict[str, Joined]:
+    """Rows of these summaries by the identity of their configuration; of one that several hold, the first.
+
+    All rows of the plan's data sets, preset and study, whatever their seed and loss: parts of one benchmark
+    become one table.
+
+    Args:
+        paths: Summary files.
+        plan: What is run here.
+        say: Told one line for each file with rows that do not belong to the plan.
+
+    Raises:
+        MaclError: If a file is no summary, or a split in it has other images here.
+    """
+    found: dict[str, Joined] = {}
+    for path in paths:
+        summary = content(path)
+        about, rows = summary["about"], summary["runs"]
+        usable = [row for row in rows if about["study"] == plan.study and _belongs(row, plan)]
+        if len(usable) < len(rows):
+            say(
+                f"{path}: {len(rows) - len(usable)} of {len(rows)} rows left out: they are of another data "
+                "set or preset than this call, or of another --tune"
+            )
+        splits: dict[str, dict[str, Any]] = {}
+        for row in usable:
+            if row["split"] not in splits:
+                splits[row["split"]] = _checked(path, row, summary["splits"][row["split"]], plan)
+            source = about["joined"][row["source"]] if "source" in row else about
+            kept = {key: source.get(key) for key in SOURCE}
+            found.setdefault(identity(config_of(row)), Joined(row, splits[row["split"]], kept))
+    return found
+
+
+def _belongs(row: dict[str, Any], plan: Plan) -> bool:
+    return row["preset"] == plan.preset and row["config"]["dataset"] in plan.roots
+
+
+def _checked(path: Path, row: dict[str, Any], split: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    """What a summary says of a split, if it is that of the images here."""
+    dataset, seed = row["config"]["dataset"], config_of(row).seed
+    config = plan.config(dataset, plan.methods[0], seed)
+    data = recent.dataset(config)
+    here = {"chance": metrics.chance(data.labels[data.splits["test"]]), "label_counts": label_counts(data)}
+    try:
+        same = alike(split, here)
+    except (TypeError, AttributeError) as error:
+        raise MaclError(f"{path} is no summary of a benchmark: {error!r} in {row['split']}") from error
+    if not same:
+        raise MaclError(
+            f"{path} was made with other images of {dataset} than these (seed {seed} splits them "
+            "differently): leave it out, or give the place of the same images"
+        )
+    return split | place(data, config)

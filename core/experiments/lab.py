@@ -1,0 +1,120 @@
+"""The live lab: trainings of a second in a worker of their own, one folder for each configuration.
+
+They lie in `.lab` of the run root, out of the list of runs, and have a queue and a worker of their own, so
+that a long queue of runs never holds them up. The same settings on the same images are trained once; a
+stopped training goes on where it was. Nothing here imports torch.
+"""
+
+import hashlib
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from core import runs
+from core.data import fingerprint
+from core.files import write_atomic
+from core.queue import launch
+from core.runs import Run, RunConfig
+
+FOLDER = ".lab"
+MOST_KEPT = 150  # folders of 3 MB
+TRIED = "tried"
+
+
+def folder(root: Path) -> Path:
+    """Where the lab's runs of a run root lie."""
+    return root / FOLDER
+
+
+def warm(root: Path) -> None:
+    """Make sure that the lab's worker is alive."""
+    launch.ensure_worker("auto", folder(root))
+
+
+def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
+    """The lab's run of a configuration on the images as they are now, whether it is there or not.
+
+    `files` is their `core.data.fingerprint` where it is known; with other images the run is another.
+    """
+    place = config.data_root or ""
+    files = fingerprint(config.dataset, config.data_root) if files is None else files
+    name = hashlib.sha256(f"{config.identity} {place} {config.device} {files}".encode()).hexdigest()[:20]
+    return Run(folder(root) / name)
+
+
+def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
+    """The lab's run of a configuration: trained before, under way, or queued now; returns at once.
+
+    Calling it again is cheap, and revives a run that somebody has stopped or whose worker has died, if it is
+    not the run that kills its workers. `files` as in `of`.
+    """
+    run = of(config, root, files)
+    if not (run.path / "config.json").exists():
+        _make_room(folder(root))
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_atomic(run.path / "config.json", config.model_dump_json(indent=2) + "\n")
+        (run.path / "submitted").touch()
+    state = run.state
+    if state == "running":
+        run.unmark("stop")  # asked for while it was no longer wanted
+    elif state == "stopped":
+        run.unmark("stop", "stopped")
+        (run.path / "submitted").touch()
+    elif state == "interrupted":
+        run.unmark("stop")
+        launch.take_up(run)
+    if state not in ("finished", "failed"):
+        launch.ensure_worker(config.device, folder(root))
+    return run
+
+
+def cancel(run: Run) -> None:
+    """Let a training end that nobody waits for any more; no error if it has ended."""
+    with suppress(OSError):
+        launch.stop(run)
+
+
+def tried(run: Run) -> None:
+    """Note that a person has tried these settings, now."""
+    with suppress(OSError):
+        (run.path / TRIED).touch()
+
+
+def trail(root: Path) -> list[Run]:
+    """Runs that a person has tried and that have finished, latest first."""
+    found = []
+    for path in folder(root).glob(f"*/{TRIED}"):
+        with suppress(OSError):
+            if (path.parent / "scores.json").exists():
+                found.append((path.stat().st_mtime_ns, path.parent))
+    return [Run(path) for _, path in sorted(found, reverse=True)]
+
+
+def keep(run: Run, root: Path) -> Run:
+    """Copy a finished run of the lab to the other runs, where every page finds it."""
+    config = run.config
+    kept = runs.create(config, root)
+    for path in run.path.iterdir():
+        if path.name not in (TRIED, "lock", "config.json", "scores.json") and path.is_file():
+            shutil.copy2(path, kept.path / path.name)
+    shutil.copy2(run.path / "scores.json", kept.path / "scores.json")  # last: it makes the run finished
+    return kept
+
+
+def _make_room(place: Path) -> None:
+    """Remove the runs that were not looked at for longest."""
+    folders = [path.parent for path in place.glob("*/config.json")]
+    if len(folders) < MOST_KEPT:
+        return
+
+    def seen(path: Path) -> float:
+        with suppress(OSError):
+            return max(path.stat().st_mtime, (path / TRIED).stat().st_mtime)
+        with suppress(OSError):
+            return path.stat().st_mtime
+        return time.time()
+
+    for path in sorted(folders, key=seen)[: len(folders) - MOST_KEPT + 10]:
+        if Run(path).state not in ("running", "queued"):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,286 @@
+"""Layouts in the cache, and requests for those that are not there yet.
+
+A request is a chain of steps, each of which may start from the layout of another. A page asks again and again
+how it goes; a request that nobody has asked about for a while is dropped.
+"""
+
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.data.job import Preparation, detach, read_status, tell_status
+from core.data.prepared import cache_root, make_folder
+from core.errors import MaclError
+from core.files import write_atomic
+
+VERSION = 3  # part of every key: raise it when the same embeddings would give another picture
+FEWEST = 10  # images; fewer are not worth a neighbourhood graph
+ABANDONED = 120.0  # seconds after which a request that nobody asks about is dropped
+
+
+@dataclass(frozen=True)
+class Umap:
+    """Parameters of UMAP.
+
+    Attributes:
+        dims: 2 or 3.
+        n_neighbors: Of each image, 2 … 200: few show detail, many the whole.
+        min_dist: Least distance of neighbours in the picture, 0 … 1.
+        seed: Of the optimisation.
+    """
+
+    dims: int = 2
+    n_neighbors: int = 15
+    min_dist: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.dims not in (2, 3):
+            raise ValueError(f"need dims 2 or 3, got {self.dims}")
+        if not 2 <= self.n_neighbors <= 200:
+            raise ValueError(f"need n_neighbors from 2 to 200, got {self.n_neighbors}")
+        if not 0 <= self.min_dist <= 1:
+            raise ValueError(f"need min_dist from 0 to 1, got {self.min_dist}")
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One layout to compute.
+
+    Attributes:
+        z: Embeddings (N, D), unit rows.
+        umap: Parameters.
+        start: Step whose layout the images start from; None: their principal components.
+        origin: (N,) row of each image in that layout, −1 where it is not there.
+    """
+
+    z: NDArray[np.float32]
+    umap: Umap
+    start: "Step | None" = None
+    origin: NDArray[np.int64] | None = field(default=None)
+
+    @cached_property
+    def key(self) -> str:
+        """Name of the layout: the content of everything that decides it."""
+        parts = [str(VERSION), version("umap-learn"), json.dumps(asdict(self.umap)), _content(self.z)]
+        if self.start is not None and self.origin is not None:
+            parts += [self.start.key, _content(self.origin)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def layout(step: Step) -> NDArray[np.float32] | None:
+    """Places (N, dims) if they have been computed, on any day; None if not."""
+    return read(step.key)
+
+
+def there(step: Step) -> bool:
+    """Whether `layout` has something to give; a file that it cannot read is gone after its first try."""
+    return _result(step.key).exists()
+
+
+def request(steps: Sequence[Step]) -> str:
+    """Ask for layouts, the first ones first; returns at once.
+
+    What has failed is asked for again only after `retry`: it would fail again, or take all memory again.
+
+    Returns:
+        Name of the request for `progress`; empty if all of them are there.
+
+    Raises:
+        MaclError: If the cache cannot be written.
+    """
+    if all(layout(step) is not None for step in steps):
+        return ""
+    name = hashlib.sha256("\0".join(step.key for step in steps).encode()).hexdigest()[:24]
+    if (_folder() / "requests" / f"{name}.json").exists():
+        _touch(name)
+        _wake()
+        return name
+    if _said(name).get("state") == "failed":
+        return name
+    for part in ("requests", "inputs", "layouts"):
+        make_folder(_folder() / part)
+    try:
+        about = [
+            {
+                "key": step.key,
+                "z": _keep(step.z),
+                "umap": asdict(step.umap),
+                "start": step.start.key if step.start is not None else None,
+                "origin": _keep(step.origin) if step.origin is not None else None,
+            }
+            for step in steps
+        ]
+        _status(name).unlink(missing_ok=True)
+        asked = {"asked": time.time(), "steps": about}
+        write_atomic(_folder() / "requests" / f"{name}.json", json.dumps(asked))
+    except OSError as error:
+        raise MaclError(
+            f"cannot write to {_folder()} ({error.strerror or error}): make room or point MACL_CACHE to "
+            "another folder"
+        ) from error
+    _wake()
+    return name
+
+
+def progress(name: str) -> Preparation:
+    """How a request goes; asking keeps it alive, and its process."""
+    alive = _touch(name)
+    if alive:
+        _wake()
+    said = _said(name)
+    if not said:
+        return Preparation("running", "UMAP is starting") if alive else Preparation("none")
+    if alive and said["state"] == "running":  # else it has ended between the two looks, or nobody waited
+        return Preparation("running", said["what"], said["done"], said["total"])
+    return Preparation("failed", error=said["error"]) if said["state"] == "failed" else Preparation("done")
+
+
+def retry(name: str) -> None:
+    """Forget that a request has failed, so that it can be asked for again."""
+    _status(name).unlink(missing_ok=True)
+
+
+# -- what the worker uses ----------------------------------------------------------------------------------
+
+
+def worker_path() -> Path:
+    """Where the worker says that it runs; its lock lies beside."""
+    return _folder() / "worker.json"
+
+
+def waiting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and steps of requests that somebody waits for, the newest first; abandoned ones are dropped."""
+    found = []
+    for path in (_folder() / "requests").glob("*.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError):  # one that is damaged, too
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                drop(path.stem)
+                continue
+            about = json.loads(path.read_text())
+            found.append((about["asked"], path.stem, about["steps"]))
+    for _, name, steps in sorted(found, key=lambda one: one[:2], reverse=True):
+        yield name, steps
+
+
+def drop(name: str) -> None:
+    """Take a request away, and inputs that no other one needs."""
+    (_folder() / "requests" / f"{name}.json").unlink(missing_ok=True)
+    needed = set()
+    for path in (_folder() / "requests").glob("*.json"):
+        with suppress(OSError, ValueError, TypeError, KeyError):
+            steps = json.loads(path.read_text())["steps"]
+            needed |= {str(step[part]) for step in steps for part in ("z", "origin")}
+    for path in (_folder() / "inputs").glob("*.npy"):
+        with suppress(OSError):
+            aged = time.time() - path.stat().st_mtime
+            if path.stem not in needed and aged > ABANDONED:  # or a large request is still being written
+                path.unlink()
+
+
+def tell(name: str, **about: object) -> None:
+    """Say how a request goes."""
+    tell_status(_status(name), **about)
+
+
+def attempts(name: str) -> int:
+    """How often a process has begun with what it is at now; kept across its death."""
+    try:
+        return int(json.loads(_status(name).read_text())["attempts"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def input_array(content: str) -> NDArray[np.generic]:
+    """An array that a request came with."""
+    return np.asarray(np.load(_folder() / "inputs" / f"{content}.npy"))
+
+
+def read(key: str) -> NDArray[np.float32] | None:
+    """A layout by its key; None if it is not there, or damaged: then it is taken away to be computed anew."""
+    try:
+        places = np.asarray(np.load(_result(key)), dtype=np.float32)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        places = None
+    if places is not None and np.isfinite(places).all():
+        return places
+    with suppress(OSError):
+        _result(key).unlink()
+    return None
+
+
+def write(key: str, places: NDArray[np.float32]) -> None:
+    """Keep a layout."""
+    write_atomic(_result(key), _bytes(places))
+
+
+def _folder() -> Path:
+    return cache_root() / "projections"
+
+
+def _result(key: str) -> Path:
+    return _folder() / "layouts" / f"{key}.npy"
+
+
+def _status(name: str) -> Path:
+    return _folder() / "requests" / f"{name}.status"
+
+
+def _said(name: str) -> dict[str, Any]:
+    """What the worker has said of a request; empty if nothing."""
+    try:
+        said: dict[str, Any] = json.loads(_status(name).read_text())
+    except (OSError, ValueError):
+        return {}
+    return said
+
+
+def _touch(name: str) -> bool:
+    """Note that somebody waits; False if there is no such request."""
+    try:
+        os.utime(_folder() / "requests" / f"{name}.json")
+    except OSError:
+        return False
+    return True
+
+
+def _wake() -> None:
+    """Start the worker, unless it runs."""
+    if read_status(worker_path()).state != "running":
+        detach(worker_path(), "core.projection.worker")
+
+
+def _content(array: NDArray[np.generic]) -> str:
+    about = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(about + np.ascontiguousarray(array).tobytes()).hexdigest()[:24]
+
+
+def _keep(array: NDArray[np.generic]) -> str:
+    """Put an array where the worker finds it; its content is its name."""
+    name = _content(array)
+    path = _folder() / "inputs" / f"{name}.npy"
+    if path.exists():
+        path.touch()
+    else:
+        write_atomic(path, _bytes(array))
+    return name
+
+
+def _bytes(array: NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    return file.getvalue()

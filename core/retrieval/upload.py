@@ -1,0 +1,197 @@
+"""An image from a stranger's hands: recognised by its content, bounded, decoded in a process of its own.
+
+Only pixels leave that process: no metadata, no name, nothing that a file carries behind its image. A decoder
+that a file makes crash, loop or swallow memory takes down that process and nothing else.
+"""
+
+import contextlib
+import hashlib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from core.data.prepared import decode, quiet_decoding, reason
+from core.errors import MaclError
+from core.files import PROJECT
+
+FORMATS = ("JPEG", "PNG", "TIFF")
+MAX_BYTES = 20_000_000
+MAX_PIXELS = 25_000_000
+MIN_EDGE = 8  # pixels
+MAX_MEMORY = 1 << 30  # bytes that decoding may take
+MAX_SECONDS = 10
+REFUSED = 3  # exit code of a message; 1 is a traceback
+LIMITS = f"JPEG, PNG or TIFF, at most {MAX_BYTES // 10**6} MB and {MAX_PIXELS // 10**6} million pixels"
+NEED = "need a JPEG, PNG or TIFF"
+
+_OTHERS = {  # how files begin that people take for photographs
+    b"GIF8": "a GIF",
+    b"BM": "a BMP",
+    b"%PDF": "a PDF",
+    b"%!PS": "a PostScript file",
+    b"PK\x03\x04": "a ZIP archive",
+    b"\x00\x00\x00\x0cjP": "a JPEG 2000",
+    b"\xffO\xffQ": "a JPEG 2000",
+}
+
+
+def start() -> subprocess.Popen[bytes]:
+    """A process that waits for one file; half a second faster than one that has to start first.
+
+    It ends when its file has been decoded, or with whoever started it.
+    """
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "core.retrieval.upload"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env=alone,
+    )
+
+
+def pixels(
+    data: bytes, sizes: Sequence[int], decoder: subprocess.Popen[bytes] | None = None
+) -> list[np.ndarray]:
+    """The image in each of these sizes, as `core.data` prepares the images of a data set.
+
+    Args:
+        data: The whole file. Its name and extension play no part.
+        sizes: Sides P, pixels.
+        decoder: From `start`, used up by this; None starts one.
+
+    Returns:
+        (P, P, 3) uint8 RGB for each size: the first frame, upright as its EXIF says, squeezed to a square.
+
+    Raises:
+        MaclError: In one line what is wrong with the file.
+    """
+    if not data:
+        raise MaclError(f"the file is empty: {NEED}")
+    if len(data) > MAX_BYTES:
+        raise MaclError(
+            f"{len(data) / 1e6:.1f} MB are too much: need at most {MAX_BYTES // 10**6} MB, "
+            "save it smaller or with more compression"
+        )
+    asked = f"{' '.join(map(str, sizes))}\n".encode() + data
+    with decoder if decoder is not None and decoder.poll() is None else start() as process:
+        try:
+            out, said = process.communicate(asked, timeout=3 * MAX_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise MaclError(
+                "decoding it takes too long: save the image anew, as a plain PNG or JPEG"
+            ) from None
+    expected = [size * size * 3 for size in sizes]
+    if process.returncode == REFUSED:
+        raise MaclError(said.decode(errors="replace").strip())
+    if process.returncode or len(out) != sum(expected):  # a signal: out of time, memory or luck
+        raise MaclError("decoding it failed: the file is damaged or made to do harm; save the image anew")
+    ends = np.cumsum(expected)
+    return [
+        np.frombuffer(out, np.uint8, count, end - count).reshape(size, size, 3)
+        for size, count, end in zip(sizes, expected, ends, strict=True)
+    ]
+
+
+def name_of(given: str) -> str:
+    """What to call the image on the page: the last part of the given name, printable, not too long."""
+    last = given.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(letter for letter in last if letter.isprintable())[-60:].strip() or "image"
+
+
+def key_of(data: bytes) -> str:
+    """The content of a file as a short name."""
+    return hashlib.sha256(data).hexdigest()[:32]
+
+
+def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
+    """As `pixels`, in this very process; sets Pillow's own bound aside for ours."""
+    bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with quiet_decoding():
+            check(data)
+            return [decode(data, size) for size in sizes]
+    except MaclError:
+        raise
+    except MemoryError:
+        raise MaclError(
+            "decoding it takes too much memory: save it smaller, with 8 bits per channel"
+        ) from None
+    except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+        raise MaclError(f"{reason(error)}: save the image anew, as a plain PNG or JPEG") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = bound
+
+
+def check(data: bytes) -> None:
+    """Look at the head of a file, nothing decoded.
+
+    Raises:
+        MaclError: If it is none of `FORMATS`, too small, or has too many pixels.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise MaclError(f"this is {_looks_like(data)}: {NEED}") from None
+    with image:
+        width, height = image.size
+        # a TIFF is decoded tile by tile, and a tile may be larger than the image
+        tags = getattr(image, "tag_v2", {})
+        tile = [int(value) for value in (tags.get(322, 0), tags.get(323, 0))]
+    if width * height > MAX_PIXELS or tile[0] * tile[1] > MAX_PIXELS:
+        width, height = (tile[0], tile[1]) if tile[0] * tile[1] > width * height else (width, height)
+        raise MaclError(
+            f"{width:,} × {height:,} pixels are too many: need at most {MAX_PIXELS // 10**6} million, "
+            "crop it or save it smaller"
+        )
+    if min(width, height) < MIN_EDGE:
+        raise MaclError(f"{width} × {height} pixels are too few: need at least {MIN_EDGE} each way")
+
+
+def _looks_like(data: bytes) -> str:
+    head = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if b"<svg" in head.lower():
+        return "an SVG drawing"
+    if head[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "a WebP"
+    if data[4:8] == b"ftyp":
+        return "a HEIC or AVIF picture or a film"
+    return next((name for start, name in _OTHERS.items() if head.startswith(start)), "no image")
+
+
+def _bound() -> None:
+    """Let this process take so much more memory and time than it has now."""
+    import resource
+
+    with contextlib.suppress(OSError, ValueError):  # macOS does not keep to it
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        most = pages * resource.getpagesize() + MAX_MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
+
+
+def main() -> int:
+    """Decode the file on the standard input, after a line with the sizes: bare bytes one by one."""
+    _bound()
+    sizes, _, data = sys.stdin.buffer.read().partition(b"\n")
+    try:
+        for image in read(data, [int(size) for size in sizes.split()]) if sizes else ():
+            sys.stdout.buffer.write(image.tobytes())
+        sys.stdout.buffer.flush()
+    except MaclError as error:
+        print(error, file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What a run is asked to be: one schema for form, command line and JSON, and the presets it starts from."""
+
+import json
+import re
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from core.data import DATASETS
+from core.errors import MaclError
+from core.losses import LOSSES, check_params
+
+INSTANT: dict[str, Any] = {
+    "backbone": "tf_efficientnet_lite0",
+    "weights": "imagenet",
+    "trainable": "head",
+    "image_size": 128,
+    "epochs": 15,
+    "augment": False,
+    "embed_every": 3,
+}
+QUICK: dict[str, Any] = {
+    "backbone": "resnet18",
+    "weights": "none",
+    "trainable": "all",
+    "image_size": 96,
+    "epochs": 15,
+    "augment": True,
+    "embed_every": 5,
+}
+PAPER: dict[str, Any] = {
+    "backbone": "resnet18",
+    "weights": "imagenet",
+    "trainable": "all",
+    "image_size": 256,
+    "epochs": 100,
+    "augment": True,
+    "embed_every": 10,
+}
+PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+class RunConfig(BaseModel):
+    """Everything that decides the outcome of a run; one schema for form, command line and JSON.
+
+    Defaults are those of the paper (§4.2) except for the preset's fields, see `PRESETS`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    dataset: str = Field("demo", description="Name of the data set")
+    data_root: str | None = Field(
+        None, description="Folder or archive of the data set; none: the usual place"
+    )
+    skip_broken: bool = Field(False, description="Leave out images that cannot be read")
+    loss: str = Field("macl", description="Key of the loss")
+    params: dict[str, bool | float | str] = Field({}, description="Parameters of the loss")
+    preset: str = Field("quick", description="Preset that the other fields started from")
+    backbone: str = Field("resnet18", description="torchvision ResNet or any timm model")
+    weights: str = Field("none", description="imagenet, none, or a file with weights")
+    trainable: Literal["head", "all"] = Field("all", description="Train the head on frozen features, or all")
+    image_size: int = Field(96, ge=32, le=1024, description="Side of the training images, pixels")
+    augment: bool = Field(True, description="Crop, flip, rotate and colour-jitter as in §4.2")
+    hidden: int = Field(512, ge=8, le=8192, description="Width of the head's hidden layer")
+    dim: int = Field(128, ge=2, le=4096, description="Embedding size")
+    epochs: int = Field(15, ge=1, le=10_000, description="Passes over the training split")
+    batch_size: int = Field(128, ge=2, le=8192, description="Images in a batch")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw decouples the weight decay")
+    lr: float = Field(0.001, gt=0, le=10, description="Learning rate")
+    weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay")
+    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0: not clipped")
+    scheduler: Literal["step", "cosine", "constant"] = Field("step", description="Course of the rate")
+    step_epochs: int = Field(15, ge=1, description="Epochs between two steps of the rate (step)")
+    step_factor: float = Field(0.8, gt=0, le=1, description="Factor at each step of the rate (step)")
+    keep: Literal["last", "best"] = Field(
+        "last", description="Keep the last epoch, or the best on validation"
+    )
+    embed_every: int = Field(
+        0, ge=0, description="Save the test embeddings every so many epochs, 100 times at most; 0: never"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Split, initialisation, order and augmentation")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    precision: Literal["auto", "bf16", "float32"] = Field(
+        "auto", description="Of the encoder; the loss is float32"
+    )
+
+    @property
+    def identity(self) -> str:
+        """Equal for configurations with the same outcome.
+
+        Device, name of the preset and what is saved on the way do not count, nor does the place of the images
+        unless they are a person's own.
+        """
+        left_out = {"device", "preset", "embed_every"}
+        if self.dataset != "folder":
+            left_out.add("data_root")
+        return json.dumps(self.model_dump(exclude=left_out), sort_keys=True)
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        if value not in DATASETS:
+            raise ValueError(f"need one of {', '.join(DATASETS)}, got {value!r}")
+        return value
+
+    @field_validator("loss")
+    @classmethod
+    def _known_loss(cls, value: str) -> str:
+        if value not in LOSSES:
+            raise ValueError(f"need one of {', '.join(LOSSES)}, got {value!r}")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not DEVICE.fullmatch(value):
+            raise ValueError(f"need auto, cpu, cuda, cuda:N or mps, got {value!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.trainable == "head" and self.augment:
+            raise ValueError("augment: need false when trainable is head (frozen features are computed once)")
+        if self.trainable == "head" and self.weights == "none":
+            raise ValueError(
+                "weights: need imagenet or a file when trainable is head (a random encoder learns nothing)"
+            )
+        try:
+            filled = check_params(self.loss, self.params)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"params: {error}") from None
+        object.__setattr__(self, "params", filled)
+        return self
+
+    @classmethod
+    def build(cls, preset: str, **fields: Any) -> Self:
+        """A configuration from a preset, `fields` beating it; MaclError names the field at fault."""
+        if preset not in PRESETS:
+            raise MaclError(f"preset: need one of {', '.join(PRESETS)}, got {preset!r}")
+        try:
+            return cls(preset=preset, **{**PRESETS[preset], **fields})
+        except ValidationError as error:
+            raise MaclError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line of what a configuration got wrong, field by field."""
+    parts = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{field}: {message}" if field else message)
+    return "; ".join(parts)

@@ -1,0 +1,344 @@
+"""The run folder: the only store. Configuration, markers, metrics, scores and embeddings of one training.
+
+The state of a run is derived from its files and its lock, never kept elsewhere. Nothing here imports torch.
+"""
+
+import json
+import math
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from core.errors import MaclError
+from core.files import lock, locked_by, unlock, write_atomic
+from core.runs.config import RunConfig, explain
+
+State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Reads only, but for the markers that start, stop and resume it."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """Name of the folder."""
+        return self.path.name
+
+    @property
+    def config(self) -> RunConfig:
+        """The saved configuration; MaclError if it cannot be read."""
+        try:
+            return RunConfig.model_validate_json((self.path / "config.json").read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            raise MaclError(f"{self.path} is no run folder: it has no config.json") from None
+        except OSError as error:
+            raise MaclError(f"{self.path / 'config.json'} cannot be read ({error.strerror})") from None
+        except ValidationError as error:
+            raise MaclError(f"{self.path / 'config.json'}: {explain(error)}") from None
+
+    @property
+    def state(self) -> State:
+        """Derived from the folder: see the table in `core.queue.launch`."""
+        has = self._has
+        if has("scores.json"):
+            return "finished"
+        if locked_by(self.path / "lock") is not None:
+            return "running"
+        if has("scores.json"):  # it has ended between the two looks
+            return "finished"
+        if has("submitted"):
+            return "queued"
+        if has("error.txt"):
+            return "failed"
+        if has("stopped"):
+            return "stopped"
+        return "interrupted" if has("started") else "queued"
+
+    @property
+    def lost(self) -> bool:
+        """It was created and never handed to a worker: whoever did so died in between."""
+        return self.state == "queued" and not self._has("submitted")
+
+    @property
+    def error(self) -> str:
+        """Why the run failed; empty if it did not."""
+        unknown = "its reason could not be written: is the disk full?" if self._has("error.txt") else ""
+        return self._text("error.txt") or unknown
+
+    @property
+    def deaths(self) -> tuple[int, int]:
+        """How many workers have died while they trained this run, and the step it had reached then."""
+        numbers = self._text("deaths").split()
+        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+            return 0, 0
+        return int(numbers[0]), int(numbers[1])
+
+    @property
+    def log(self) -> str:
+        """Everything the run said, with times."""
+        return self._text("log.txt")
+
+    def history(self) -> list[dict[str, float]]:
+        """Lines of metrics.jsonl in order; what is damaged, or still being written, is left out."""
+        return self.history_after(0)[0]
+
+    def history_after(self, offset: int) -> tuple[list[dict[str, float]], int]:
+        """Lines of metrics.jsonl from this byte on, and the byte after the last complete one."""
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(offset)
+                text = file.read()
+        except OSError:
+            return [], 0
+        complete, newline, _ = text.rpartition(b"\n")
+        rows = [row for line in complete.splitlines() if (row := curve_row(line)) is not None]
+        return rows, offset + len(complete) + len(newline)
+
+    def progress(self) -> dict[str, Any]:
+        """What the run is doing now: `what`, `done`, `total`, `eta_s`.
+
+        Empty before the start, and where a machine that went down has left a damaged file: the run writes it
+        anew within seconds.
+        """
+        try:
+            found = self._json("progress.json")
+        except MaclError:
+            return {}
+        numbers: list[Any] = [found.get("done"), found.get("total"), found.get("eta_s", "missing") or 0]
+        sound = all(_is_number(number) and number >= 0 for number in numbers)
+        return found if sound and isinstance(found.get("what"), str) else {}
+
+    def scores(self) -> dict[str, Any]:
+        """`metrics`, `chance`, `oracle`: the seven keys each, fractions; empty before the end."""
+        return self._json("scores.json")
+
+    @property
+    def precision(self) -> str:
+        """What the network computed in, "bf16" or "float32", as the scores say; else what was asked for."""
+        said = str(self.scores().get("device", "")).rpartition(", ")[2]
+        return said if said in ("bf16", "float32") else self.config.precision
+
+    def splits(self) -> dict[str, list[str]]:
+        """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
+        return self._json("splits.json")
+
+    def classes(self) -> list[str]:
+        """Names of the labels, in the order of their columns; empty for a run that has not begun.
+
+        A file that is damaged, or still being copied, is a MaclError.
+        """
+        found = self._parsed("classes.json", [])
+        if not isinstance(found, list):
+            raise MaclError(f"{self.path / 'classes.json'} is damaged (no list): copy the run again")
+        return found
+
+    def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
+        """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run.
+
+        A file that cannot be read is a MaclError too.
+        """
+        path = self.path / "embeddings.safetensors"
+        if not path.is_file():
+            raise MaclError(f"{self.id} has no test embeddings: it is {self.state}; resume it to its end")
+        try:
+            tensors = load_file(path)
+            return tensors["z"], tensors["y"]
+        except (OSError, SafetensorError, KeyError) as error:
+            raise MaclError(f"{path} is damaged ({error}): copy it again, or train the run again") from None
+
+    def frames(self) -> list[int]:
+        """Epochs after which the test embeddings were saved, ascending; 0 is before the first step."""
+        stems = (path.stem for path in (self.path / "frames").glob("*.safetensors"))
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def frame(self, epoch: int) -> np.ndarray:
+        """Test embeddings (n, D) float32 after an epoch, unit rows, in the order of the final ones.
+
+        Raises:
+            MaclError: If they were not saved, or cannot be read.
+        """
+        path = self.path / "frames" / f"{epoch:05d}.safetensors"
+        try:
+            z = load_file(path)["z"].astype(np.float32)
+        except (OSError, SafetensorError, KeyError) as error:
+            raise MaclError(f"{path} cannot be read ({error})") from error
+        return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12))
+
+    @property
+    def recorded(self) -> bool:
+        """The run came with the product (assets/recorded); it is never changed."""
+        return self._has("recorded")
+
+    @property
+    def title(self) -> str:
+        """The person's own name for the run; empty if it has none."""
+        return self._text("name.txt").strip()
+
+    def rename(self, title: str) -> None:
+        """Give the run a name of at most 80 characters in one line; an empty one takes it away."""
+        self.mark("name.txt", " ".join(title.split())[:80])
+
+    def mark(self, name: str, text: str = "") -> None:
+        """Put a marker file into the folder."""
+        write_atomic(self.path / name, text)
+
+    def unmark(self, *names: str) -> None:
+        """Take marker files away; those that are not there are no error."""
+        for name in names:
+            (self.path / name).unlink(missing_ok=True)
+
+    def _has(self, name: str) -> bool:
+        return (self.path / name).exists()
+
+    def _text(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(errors="replace")
+        except OSError:
+            return ""
+
+    def _json(self, name: str) -> dict[str, Any]:
+        """Content of a file; empty if there is none, or nothing in it; MaclError if it is damaged."""
+        found = self._parsed(name, {})
+        if not isinstance(found, dict):
+            raise MaclError(f"{self.path / name} is damaged (no object): copy the run again")
+        return found
+
+    def _parsed(self, name: str, empty: object) -> object:
+        text = self._text(name)
+        try:
+            return json.loads(text) if text else empty
+        except (ValueError, RecursionError) as error:
+            raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
+
+
+def curve_row(line: bytes) -> dict[str, float] | None:
+    """A line of the curve, with NaN for null; None if it is damaged.
+
+    A machine that went down leaves zero bytes or half a line. A row has a step, and numbers in all columns;
+    NaN is one where a metric has no value.
+    """
+    try:
+        found = json.loads(line)
+        row = {key: math.nan if value is None else value for key, value in found.items()}
+        sound = all(_is_number(value, nan=key.startswith("val_")) for key, value in row.items())
+        sound = sound and row.get("step", -1) >= 0
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    return row if sound else None
+
+
+def _is_number(value: object, *, nan: bool = False) -> bool:
+    """A number that can be counted with; infinity and what has hundreds of digits is none."""
+    try:
+        finite = isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False
+    return (finite and not isinstance(value, bool)) or (nan and value != value)
+
+
+def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with None for NaN, which JSON does not know."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+
+
+def create(config: RunConfig, root: Path) -> Run:
+    """A new run folder with its configuration; the name carries time, data set, loss and seed.
+
+    Raises:
+        MaclError: If the root cannot be written.
+    """
+    now = time.time()
+    # with milliseconds, so that runs that are started together are listed in their order
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
+    name = f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}"
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        while True:
+            path = root / f"{name}-{secrets.token_hex(2)}"
+            with suppress(FileExistsError):
+                path.mkdir()
+                break
+        write_atomic(path / "config.json", config.model_dump_json(indent=2) + "\n")
+    except OSError as error:
+        raise MaclError(
+            f"no run can be kept in {root} ({error.strerror or error}): "
+            "make room there, or choose another folder with --run-root or MACL_RUN_ROOT"
+        ) from error
+    return Run(path)
+
+
+def list_runs(root: Path) -> list[Run]:
+    """All run folders below `root`, newest first; folders without a configuration are passed over."""
+    folders = [path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith(".")]
+    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+
+
+def delete(run: Run) -> Path:
+    """Move a run to the trash folder of its root, from where `restore` brings it back.
+
+    Raises:
+        MaclError: If it is running (stop it first) or recorded with the product.
+    """
+    if run.recorded:
+        raise MaclError(f"{run.id} came with the product and cannot be deleted")
+    if not lock(run.path / "lock"):  # held until it has moved: no worker may take it meanwhile
+        raise MaclError(f"{run.id} is running: stop it first, then delete it")
+    try:
+        trash = run.path.parent / ".trash"
+        trash.mkdir(exist_ok=True)
+        run.unmark("submitted")  # the queue must not find it again after a restore
+        return run.path.rename(trash / run.id)
+    finally:
+        unlock(run.path / "lock")
+
+
+def trashed(root: Path) -> list[Run]:
+    """Deleted runs, newest first."""
+    return list_runs(root / ".trash")
+
+
+def empty_trash(root: Path) -> None:
+    """Delete for good what is in the trash.
+
+    Raises:
+        MaclError: If something there cannot be deleted.
+    """
+    try:
+        shutil.rmtree(root / ".trash")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise MaclError(f"cannot empty the trash of {root}: {error}") from error
+
+
+def restore(run: Run) -> Run:
+    """Bring a deleted run back into its root."""
+    return Run(run.path.rename(run.path.parent.parent / run.id))
+
+
+def find(name: str, root: Path) -> Run:
+    """The run of that folder name, path, or unique ending; MaclError if there is none or more than one."""
+    direct = Path(name)
+    if (direct / "config.json").is_file():
+        return Run(direct.absolute())
+    runs = list_runs(root)
+    matches = [run for run in runs if run.id == name] or [
+        run for run in runs if name and run.id.endswith(name)
+    ]
+    if len(matches) != 1:
+        found = "no run" if not matches else f"{len(matches)} runs"
+        raise MaclError(f"{found} named {name!r} in {root}: give a folder, a full name, or its unique ending")
+    return matches[0]

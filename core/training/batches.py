@@ -1,0 +1,108 @@
+"""What the training loop is fed: batches of rows, the images or features of a batch, the learning rate.
+
+Everything here follows from the seed and the number of steps done, so that a resumed run sees what an
+uninterrupted one would have seen.
+"""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core import device as devices
+from core.data import Dataset
+from core.data.augment import augment, view
+from core.encoder.model import EVALUATED, at_once
+from core.runs import RunConfig
+
+
+class Images:
+    """Batches of augmented images: gathered from the memory-mapped array, computed on the device."""
+
+    def __init__(self, data: Dataset, config: RunConfig, device: torch.device) -> None:
+        self.images, self.size, self.device = data.images, config.image_size, device
+        self.augmented, self.seed = config.augment, config.seed
+        self.precision = config.precision
+        self.at_once = max(at_once(config.image_size), min(config.batch_size, EVALUATED))
+        self.layout = devices.memory_format(device)
+        # a GPU with room keeps all images: no copy per step
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
+            self.resident = torch.from_numpy(np.array(data.images)).to(device)
+
+    def train(self, rows: np.ndarray, step: int) -> Tensor:
+        """Training images of these rows; the random numbers depend on seed and step alone."""
+        batch = self._gather(rows)
+        if not self.augmented:
+            return self._laid_out(view(batch, self.size))
+        return self._laid_out(augment(batch, self.size, generator(self.seed, 2, step)))
+
+    def test(self, rows: np.ndarray) -> Tensor:
+        """The same images without augmentation."""
+        return self._laid_out(view(self._gather(rows), self.size))
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """What the encoder computes in."""
+        return devices.autocast(self.device, self.precision)
+
+    def _gather(self, rows: np.ndarray) -> Tensor:
+        if self.resident is not None:
+            return self.resident[devices.send(torch.from_numpy(rows), self.device)]
+        return devices.send(torch.from_numpy(self.images[rows]), self.device)  # (B, P, P, 3) uint8
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=self.layout)
+
+
+class Frozen:
+    """Batches of features that a frozen backbone computed once; all of them stay on the device."""
+
+    at_once = EVALUATED
+
+    def __init__(self, table: np.ndarray, device: torch.device) -> None:
+        self.table = torch.from_numpy(np.array(table, dtype=np.float32)).to(device)  # (N, F)
+
+    def train(self, rows: np.ndarray, step: int) -> Tensor:
+        """Features of these rows."""
+        return self.table[devices.send(torch.from_numpy(rows), self.table.device)]
+
+    def test(self, rows: np.ndarray) -> Tensor:
+        """Features of these rows."""
+        return self.train(rows, 0)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """What the head computes in: it gains nothing from bf16."""
+        return nullcontext()
+
+
+def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """The batches of an epoch: a permutation that depends on seed and epoch alone, cut into equal parts.
+
+    What is left over after the last full batch is not used in this epoch: a contrastive loss on a handful of
+    images is mostly noise. With fewer images than one batch, they are one batch.
+    """
+    order = rows[torch.randperm(len(rows), generator=generator(seed, 1, epoch)).numpy()]
+    if len(rows) <= size:
+        return [order]
+    return [order[start : start + size] for start in range(0, len(rows) - size + 1, size)]
+
+
+def generator(seed: int, stream: int, index: int) -> torch.Generator:
+    """A CPU generator of its own for every (seed, stream, index), so that nothing depends on history."""
+    state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+
+
+def learning_rate(config: RunConfig, epoch: int) -> float:
+    """The rate of an epoch, counted from 0.
+
+    The paper's "CosineAnnealingLR … 20 % every 15 epochs" describes a step schedule (default); `cosine` falls
+    to 0 at the last epoch.
+    """
+    if config.scheduler == "step":
+        return config.lr * config.step_factor ** (epoch // config.step_epochs)
+    if config.scheduler == "cosine":
+        return config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
+    return config.lr

@@ -1,0 +1,110 @@
+"""Features of a frozen backbone: computed once per data set, backbone, weights and size, and kept."""
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from core import device as devices
+from core.data import Dataset
+from core.data.augment import view
+from core.data.prepared import cache_root
+from core.encoder.model import at_once, build_backbone
+from core.encoder.weights import weights_key
+from core.errors import MaclError
+
+VERSION = 2  # of the view and the normalisation: raise it when the same input gives other features
+BATCH = 64
+
+
+def features(
+    dataset: Dataset,
+    backbone: str,
+    weights: str,
+    image_size: int,
+    device: str = "auto",
+    progress: Callable[[int, int, str], None] | None = None,
+    precision: str = "auto",
+) -> np.ndarray:
+    """Features of every image of a data set, in evaluation mode, without augmentation.
+
+    Args:
+        dataset: Its images are resized as a whole to `image_size`.
+        backbone: As in `core.encoder.model.build_backbone`.
+        weights: Likewise; "none" is one fixed draw of random weights.
+        image_size: Side, pixels.
+        device: As in `core.device.resolve`.
+        progress: Told (done, total, what) after each batch; what it raises stops the work.
+        precision: As in `core.device.precision_of`.
+
+    Returns:
+        (N, F) float32, memory-mapped and read-only, in the order of `dataset.images`.
+
+    Raises:
+        MaclError: If device, backbone or weights are not there, or a feature is not finite.
+    """
+    where = devices.resolve(device)
+    exact = devices.precision_of(where, precision)
+    key = (VERSION, dataset.key, backbone, weights_key(backbone, weights), image_size, exact)
+    name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
+    path = cache_root() / "features" / f"{name}.npy"
+    count = len(dataset.images)
+    cached = _read(path, count)
+    if cached is not None:
+        return cached
+
+    if where.type == "cpu":
+        devices.keep_memory()
+    if weights == "none":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = build_backbone(backbone, weights)
+    else:
+        network = build_backbone(backbone, weights)
+    network = network.to(where).to(memory_format=devices.memory_format(where)).eval()
+    table = np.empty((count, network.features), np.float32)
+    what = f"features of {backbone}"
+    with torch.inference_mode(), devices.autocast(where, exact):
+        size = min(BATCH, at_once(image_size))
+        for start in range(0, count, size):
+            batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(where)
+            images = view(batch, image_size).contiguous(memory_format=devices.memory_format(where))
+            table[start : start + size] = network(images).float().cpu().numpy()
+            if progress is not None:
+                progress(min(start + size, count), count, what)
+    if not np.isfinite(table).all():
+        raise MaclError(f"{backbone} with weights {weights} gives features that are not finite: take others")
+    _write(path, table)
+    return _load(path)
+
+
+def _read(path: Path, count: int) -> np.ndarray | None:
+    """The cached table, None if there is none or it is not whole."""
+    try:
+        table = _load(path)
+    except (OSError, EOFError, ValueError):
+        return None
+    return table if table.ndim == 2 and len(table) == count else None
+
+
+def _load(path: Path) -> np.ndarray:
+    table: np.ndarray = np.load(path, mmap_mode="r")
+    return table
+
+
+def _write(path: Path, table: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            np.save(file, table)
+            file.flush()
+            os.fsync(file.fileno())  # or a power loss may leave zeros of the right size
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
