@@ -122,4 +122,4 @@ def jaccard_color(value: float) -> str:
 
 
 if set(LOSS_COLORS) != set(LOSSES):  # a loss without a colour would be invisible on half of the pages
-    raise RuntimeError("every loss needs a colour in app/palette.py")
+    raise RuntimeError("every loss needs a colour in app/kit/palette.py")
