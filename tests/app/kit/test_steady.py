@@ -21,7 +21,9 @@ def test_no_chart_goes_past_the_one_door() -> None:
         if path.suffix == ".py":
             assert not drawn.search(path.read_text()), f"{path.name} draws a chart without app/kit/steady.py"
         if path.suffix == ".js" and path.name != "steady.js":
-            assert not scripts.search(path.read_text()), f"{path.name} draws a chart without app/kit/steady.js"
+            assert not scripts.search(path.read_text()), (
+                f"{path.name} draws a chart without app/kit/steady.js"
+            )
 
 
 def test_a_chart_is_drawn_with_its_words_and_a_name_for_its_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,246 @@
+"""CONTRIBUTING.md is true: every path in it is there, and each recipe, done in a copy of the house, works."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.files import PROJECT
+
+TEXT = (PROJECT / "CONTRIBUTING.md").read_text()
+
+
+def test_it_is_short_and_every_path_in_it_exists() -> None:
+    assert len(TEXT.splitlines()) < 150
+    named = re.findall(r"`((?:app|assets|core|pages|tests)/[\w/.]*)", TEXT)
+    assert len(named) > 40
+    assert not [path for path in named if not (PROJECT / path).exists()]
+
+
+def test_the_map_names_every_room() -> None:
+    rooms = [
+        f"{top}/{path.name}/"
+        for top in ("core", "app")
+        for path in sorted((PROJECT / top).iterdir())
+        if (path / "__init__.py").exists()
+    ]
+    assert not [room for room in rooms if f"`{room}`" not in TEXT]
+
+
+class House:
+    """A copy of the product, in which a recipe is done and tried."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("app", "core", "pages", "tests"):
+            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("assets", ".streamlit"):
+            (folder / name).symlink_to(PROJECT / name)
+
+    def add(self, path: str, text: str) -> None:
+        """A new file."""
+        assert not (self.folder / path).exists()
+        (self.folder / path).write_text(text)
+
+    def insert(self, path: str, before: str, line: str) -> None:
+        """A line before another one, of which there is one."""
+        text = (self.folder / path).read_text()
+        assert text.count(before) == 1, (path, before)
+        (self.folder / path).write_text(text.replace(before, line + before))
+
+    def run(self, *command: str) -> str:
+        """What a command in the house prints; it has to succeed."""
+        done = subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=240, check=False,
+            env=os.environ | {"PYTHONPATH": str(self.folder)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    def python(self, code: str) -> str:
+        return self.run(sys.executable, "-c", code)
+
+    def macl(self, *words: str) -> str:
+        return self.run(sys.executable, "-c", "from core.cli import main; main()", *words)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
+
+
+def test_a_loss(house: House, tiny: Path) -> None:
+    house.add(
+        "core/losses/nearest.py",
+        '''"""A loss of this test: SupCon with positives that share a label, each alike."""
+
+from torch import Tensor, nn
+
+from core.losses.batch import evaluate
+from core.losses.pairs import contrast
+
+
+class Nearest(nn.Module):
+    """Mean of -log p over pairs that share a label."""
+
+    def __init__(self, classes: int, tau: float = 0.3) -> None:
+        super().__init__()
+        self.classes, self.tau = classes, tau
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Loss in nats; z (B, D) unit rows, y (B, L) in {0, 1}."""
+        return evaluate(self, z, y)
+
+    def similarities(self, z: Tensor) -> Tensor:
+        """Similarities, (B, D) -> (B, B)."""
+        return z @ z.T
+
+    def weights(self, y: Tensor) -> Tensor:
+        """Factor of -log p, (B, L) -> (B, B)."""
+        positive = (y @ y.T > 0).to(y.dtype).fill_diagonal_(0)
+        return positive / positive.sum().clamp(min=1)
+
+    def from_similarities(self, s: Tensor, y: Tensor) -> Tensor:
+        """The loss of similarities (B, B)."""
+        return contrast(s / self.tau, self.weights(y))
+''',
+    )
+    house.insert(
+        "core/losses/catalog.py",
+        '        LossSpec(\n            "mulsupcon",',
+        '        LossSpec("nearest", "Nearest", "this test", "Pulls what shares a label.", (_TAU,)),\n',
+    )
+    house.insert(
+        "core/losses/build.py", "from core.losses.oml import", "from core.losses.nearest import Nearest\n"
+    )
+    house.insert(
+        "core/losses/build.py",
+        '        "mulsupcon": lambda',
+        '        "nearest": lambda: Nearest(classes, **p),\n',
+    )
+    house.insert(
+        "core/mechanism/force.py",
+        '        "mulsupcon": lambda',
+        '        "nearest": lambda: _equal(_shared(y) > 0),\n',
+    )
+    house.insert("app/kit/palette.py", '    "mulsupcon": "#', '    "nearest": "#123456",\n')
+    house.run(sys.executable, "-m", "pytest", "-q", "-k", "nearest", "tests/core/losses/test_losses.py")
+    printed = house.macl(
+        "train", "--dataset", "folder", "--data-root", str(tiny), "--loss", "nearest", "--epochs", "1",
+        "--image-size", "32", "--batch-size", "16", "--preset", "instant", "--param", "tau=0.5",
+        "--run-root", str(house.folder / "runs"),
+    )  # fmt: skip
+    assert (Path(printed.split()[-1]) / "scores.json").is_file()
+    assert "nearest" in house.macl("train", "--help")
+
+
+def test_a_data_set(house: House, tiny: Path) -> None:
+    house.add(
+        "core/data/mine.py",
+        '''"""A data set of this test: an own folder under a name."""
+
+from core.data.folder import collect
+from core.data.info import DatasetInfo
+
+MINE = DatasetInfo(
+    name="mine", title="Mine", summary="Of a test.", classes=(), images=0, train=0, val=0,
+    terms="Free.", where="this test",
+)
+__all__ = ["MINE", "collect"]
+''',
+    )
+    sets = "core/data/sets.py"
+    house.insert(sets, "from core.data.download import", "from core.data import mine\n")
+    house.insert(sets, "_COLLECT: dict", 'DATASETS["mine"] = mine.MINE\n')
+    house.insert(sets, '    "folder": folder.collect,\n', '    "mine": mine.collect,\n')
+    code = f"from core.data import load; print(len(load('mine', {str(tiny)!r}, 32).names))"
+    assert int(house.python(code)) > 10
+    assert "mine" in house.macl("data", "list")
+
+
+def test_a_metric(house: House) -> None:
+    scores = "core/metrics/scores.py"
+    house.insert(scores, '    "wap": "wAP@100",', '    "first": "Precision@1",\n')
+    house.insert(
+        scores,
+        "        shared = relevance.shared_gain[top]\n",
+        '        result["first"][block] = level[:, 0] >= 1\n',
+    )
+    house.insert(
+        scores,
+        '    for key in ("ndcg_sim", "ndcg", "wap"):\n        result[key]',
+        '    result["first"][positives[:, 0] == 0] = np.nan\n',
+    )
+    house.insert(
+        "core/metrics/expected.py",
+        '    values["wap"] =',
+        '    values["first"] = positives[:, 0] / m\n',
+    )
+    code = """
+import numpy as np
+from core import metrics
+y = np.eye(4, dtype=np.uint8)[[0, 0, 1, 1, 2, 2]]
+z = y + 0.01
+for values in (metrics.evaluate(z, y), metrics.chance(y), metrics.oracle(y)):
+    print(round(values["first"], 9))
+"""
+    assert house.python(code).split() == ["1.0", "0.2", "1.0"]
+    assert "Precision@1" in house.macl("table", "--recorded", "--dataset", "dlrsd")
+
+
+def test_a_page(house: House) -> None:
+    house.add(
+        "pages/hello.py",
+        """import streamlit as st
+
+from app.kit import permalink
+
+st.title("Hello")
+permalink.told_here()
+""",
+    )
+    house.insert(
+        "app/main.py",
+        '        st.Page("../pages/data.py"',
+        '        st.Page("../pages/hello.py", title="Hello"),\n',
+    )
+    code = """
+from tests.components import open_page
+print(open_page("hello").title[0].value)
+"""
+    assert house.python(code).split()[-1] == "Hello"
+
+
+def test_a_launcher(house: House, tiny: Path) -> None:
+    house.add(
+        "core/queue/shell.py",
+        '''"""A launcher of this test: a run in the shell that started it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from core.files import PROJECT
+from core.runs import Run, RunConfig, create
+
+
+def launch(config: RunConfig, root: Path) -> Run:
+    """Train a run to its end."""
+    run = create(config, root)
+    subprocess.run([sys.executable, "-m", "core.training", str(run.path)], cwd=PROJECT, check=True)
+    return run
+''',
+    )
+    code = f"""
+from pathlib import Path
+from core.queue.shell import launch
+from core.runs import RunConfig
+size = dict(image_size=32, batch_size=16, epochs=1)
+config = RunConfig.build("instant", dataset="folder", data_root={str(tiny)!r}, **size)
+print(launch(config, Path("runs")).state)
+"""
+    assert house.python(code).split()[-1] == "finished"
