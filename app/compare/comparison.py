@@ -8,10 +8,10 @@ from pathlib import Path
 
 from app.kit import names, palette
 from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
-from app.kit.tables import Line, marked, page, table
+from app.kit.tables import Line, marked, page, table, value
 from core.metrics import METRICS
 from core.metrics.significance import Comparison, p_value
-from core.report import Row, blocks, fewer, moved, named, pin, published
+from core.report import Cell, Row, blocks, cells, moved, named, pin
 from core.runs import PRESETS
 
 DEFINITIONS = {
@@ -227,12 +227,8 @@ def _heads(first: str, view: View) -> list[str]:
 
 
 def _line(row: Row, first: str, view: View) -> Line:
-    known = published(row) if view.paper else {}
-    cells = [
-        _value(row, key) + (_against(row.against[key]) if key in row.against else "") + _published(known, key)
-        for key in METRICS
-    ]
-    return Line([first, str(len(row.seeds)), *cells], row.reference)
+    values = [value(cell) + _against(cell.against) + _published(cell, view) for cell in cells(row).values()]
+    return Line([first, str(len(row.seeds)), *values], row.reference)
 
 
 def _all_recorded(rows: Sequence[Row]) -> bool:
@@ -249,22 +245,10 @@ def _notes(row: Row) -> list[str]:
     return [word for word, holds in (("recorded", row.recorded), ("baseline", row.baseline)) if holds]
 
 
-def _value(row: Row, key: str) -> str:
-    if key not in row.values:
-        return '<span aria-label="no value">–</span>'
-    mean, spread = row.values[key]
-    text = f"{mean:.2f}"
-    if row.rank.get(key) == 1:
-        text = f'<strong>{text}<span class="unseen"> best</span></strong>'
-    elif row.rank.get(key) == 2:
-        text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
-    n = fewer(row, key)
-    notes = ([] if spread is None else [f"± {spread:.2f}"]) + ([f"(n = {n})"] if n else [])
-    return f'{text} <span class="spread">{" ".join(notes)}</span>' if notes else text
-
-
-def _against(found: Comparison) -> str:
+def _against(found: Comparison | None) -> str:
     """The difference with its mark; interval and p-value for those who point at it."""
+    if found is None:
+        return ""
     sign, words = SIGNS[found.verdict]
     if not found.seeds:
         return f'<span class="against unknown" title="{found.lack}">–</span>'
@@ -279,8 +263,9 @@ def _against(found: Comparison) -> str:
     )
 
 
-def _published(known: dict[str, float], key: str) -> str:
-    return f'<span class="published">paper {known[key]:.2f}</span>' if known else ""
+def _published(cell: Cell, view: View) -> str:
+    shown = view.paper and cell.published is not None
+    return f'<span class="published">paper {cell.published:.2f}</span>' if shown else ""
 
 
 def _seeds(seeds: Sequence[int]) -> str:
