@@ -131,7 +131,7 @@ def one_split(a: Result, b: Result) -> bool:
     """Whether two results stand on the same test images: as many, and as hard for a random order."""
     if a.scores.get("images") != b.scores.get("images"):
         return False
-    easy = [result.scores["chance"].get("map_easy") for result in (a, b)]
+    easy = [result.scores["chance"]["map_easy"] for result in (a, b)]
     return easy[0] == easy[1] or (None not in easy and abs(easy[0] - easy[1]) <= SAME)
 
 
