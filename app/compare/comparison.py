@@ -40,6 +40,7 @@ STYLE = """<style>
 .macl .published { font-style: italic; }
 </style>"""
 _REFERENCES = {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}
+NUMBERS = range(1, len(METRICS) + 2)  # columns
 WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
@@ -115,7 +116,7 @@ def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
     """
     noted = not _all_recorded(rows)  # where everything is recorded, the caption says so once
     lines = [_line(row, _method(row, noted), view) for row in rows]
-    return _page(table(caption, _heads("Method", view), lines, range(1, len(METRICS) + 2), protocol(rows), WIDTHS))
+    return _page(table(caption, _heads("Method", view), lines, NUMBERS, protocol(rows), WIDTHS))
 
 
 def methods(found: Sequence[Sequence[Row]], view: View) -> str:
@@ -129,7 +130,7 @@ def _of_method(name: str, rows: Sequence[Row], view: View, found: Sequence[Seque
         notes = [row.protocol, *_notes(row)]
         first = f'{escape(title([row], found))} <span class="note">{escape(", ".join(notes))}</span>'
         lines.append(_line(row, first, view))
-    return table(name, _heads("Data set", view), lines, range(1, len(METRICS) + 2), "", WIDTHS)
+    return table(name, _heads("Data set", view), lines, NUMBERS, "", WIDTHS)
 
 
 def link(rows: Sequence[Row], found: Sequence[Sequence[Row]]) -> str:
