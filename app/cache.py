@@ -65,14 +65,7 @@ def config(run: Run) -> RunConfig:
 
     Of a run that has been deleted meanwhile what was read last: a part of a page may still show it.
     """
-    path = str(run.path)
-    try:
-        written = (run.path / "config.json").stat().st_mtime_ns
-    except OSError:
-        return _config(path, _written().get(path, 0))
-    found = _config(path, written)
-    _written()[path] = written
-    return found
+    return _as_written(_config, run.path / "config.json")
 
 
 def gone(run: Run) -> bool:
@@ -108,8 +101,8 @@ def history(run: Run) -> list[dict[str, float]]:
 
 
 def scores(run: Run) -> dict[str, Any]:
-    """metrics, chance and oracle of a finished run."""
-    return _scores(str(run.path))
+    """metrics, chance and oracle of a finished run, read again when one was added."""
+    return _as_written(_scores, run.path / "scores.json")
 
 
 def frames(run: Run) -> list[int]:
@@ -165,7 +158,7 @@ def results() -> tuple[list[report.Result], list[str]]:
     found, wrong = [], []
     for run in finished_runs():
         try:
-            found.append(_result(str(run.path)))
+            found.append(_as_written(_result, run.path / "scores.json"))
         except MaclError as error:
             wrong.append(f"Left out: {error}")
     return found, wrong
@@ -313,9 +306,20 @@ def _finished() -> set[str]:
 
 
 @st.cache_resource(show_spinner=False)
-def _written() -> dict[str, int]:
-    """When the configuration of each run was written that was read last, by its path."""
+def _written() -> dict[Path, int]:
+    """When each file of a run was written that was read last."""
     return {}
+
+
+def _as_written(read: Callable[[str, int], Found], file: Path) -> Found:
+    """What is read of a run whenever this file of it has changed; of a deleted one what was read last."""
+    try:
+        written = file.stat().st_mtime_ns
+    except OSError:
+        return read(str(file.parent), _written().get(file, 0))
+    found = read(str(file.parent), written)
+    _written()[file] = written
+    return found
 
 
 @lru_cache(maxsize=MOST_KNOWN)
@@ -329,7 +333,7 @@ def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]
 
 
 @lru_cache(maxsize=MOST_KNOWN)
-def _scores(path: str) -> dict[str, Any]:
+def _scores(path: str, written: int) -> dict[str, Any]:
     found = Run(Path(path)).scores()
     if wrong := report.flaw(found):
         raise MaclError(f"{path} has no readable scores.json ({wrong}): copy the run again")
@@ -337,7 +341,7 @@ def _scores(path: str) -> dict[str, Any]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
-def _result(path: str) -> report.Result:
+def _result(path: str, written: int) -> report.Result:
     return report.read(Run(Path(path)))
 
 

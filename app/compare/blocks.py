@@ -73,6 +73,8 @@ def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
     if view.baseline:
         _words(rows, view)
     notes = provenance(rows, cache.benchmarks()[0])
+    if lacking := report.missing(rows):
+        notes.insert(0, plain(lacking))
     if view.paper:
         notes = [note for note in (report.warning(list(rows)), *notes) if note]
     if notes:

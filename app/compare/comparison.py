@@ -8,10 +8,10 @@ from pathlib import Path
 
 from app.kit import names, palette
 from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, loss_color
-from app.kit.tables import Line, marked, page, table
+from app.kit.tables import Line, marked, page, table, value
 from core.metrics import METRICS
 from core.metrics.significance import Comparison, p_value
-from core.report import Row, blocks, fewer, moved, named, pin, published
+from core.report import Cell, Row, blocks, cells, moved, named, pin
 from core.runs import PRESETS
 
 DEFINITIONS = {
@@ -40,6 +40,7 @@ STYLE = """<style>
 .macl .published { font-style: italic; }
 </style>"""
 _REFERENCES = {"chance": CHANCE_COLOR, "oracle": ORACLE_COLOR}
+NUMBERS = range(1, len(METRICS) + 2)  # columns
 WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, percent
 
 
@@ -115,7 +116,7 @@ def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
     """
     noted = not _all_recorded(rows)  # where everything is recorded, the caption says so once
     lines = [_line(row, _method(row, noted), view) for row in rows]
-    return _page(table(caption, _heads("Method", view), lines, range(1, 9), protocol(rows), WIDTHS))
+    return _page(table(caption, _heads("Method", view), lines, NUMBERS, protocol(rows), WIDTHS))
 
 
 def methods(found: Sequence[Sequence[Row]], view: View) -> str:
@@ -129,7 +130,7 @@ def _of_method(name: str, rows: Sequence[Row], view: View, found: Sequence[Seque
         notes = [row.protocol, *_notes(row)]
         first = f'{escape(title([row], found))} <span class="note">{escape(", ".join(notes))}</span>'
         lines.append(_line(row, first, view))
-    return table(name, _heads("Data set", view), lines, range(1, 9), "", WIDTHS)
+    return table(name, _heads("Data set", view), lines, NUMBERS, "", WIDTHS)
 
 
 def link(rows: Sequence[Row], found: Sequence[Sequence[Row]]) -> str:
@@ -227,12 +228,8 @@ def _heads(first: str, view: View) -> list[str]:
 
 
 def _line(row: Row, first: str, view: View) -> Line:
-    known = published(row) if view.paper else {}
-    cells = [
-        _value(row, key) + (_against(row.against[key]) if key in row.against else "") + _published(known, key)
-        for key in METRICS
-    ]
-    return Line([first, str(len(row.seeds)), *cells], row.reference)
+    values = [value(cell) + _against(cell.against) + _published(cell, view) for cell in cells(row).values()]
+    return Line([first, str(len(row.seeds)), *values], row.reference)
 
 
 def _all_recorded(rows: Sequence[Row]) -> bool:
@@ -249,22 +246,10 @@ def _notes(row: Row) -> list[str]:
     return [word for word, holds in (("recorded", row.recorded), ("baseline", row.baseline)) if holds]
 
 
-def _value(row: Row, key: str) -> str:
-    if key not in row.values:
-        return '<span aria-label="no value">–</span>'
-    mean, spread = row.values[key]
-    text = f"{mean:.2f}"
-    if row.rank.get(key) == 1:
-        text = f'<strong>{text}<span class="unseen"> best</span></strong>'
-    elif row.rank.get(key) == 2:
-        text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
-    n = fewer(row, key)
-    notes = ([] if spread is None else [f"± {spread:.2f}"]) + ([f"(n = {n})"] if n else [])
-    return f'{text} <span class="spread">{" ".join(notes)}</span>' if notes else text
-
-
-def _against(found: Comparison) -> str:
+def _against(found: Comparison | None) -> str:
     """The difference with its mark; interval and p-value for those who point at it."""
+    if found is None:
+        return ""
     sign, words = SIGNS[found.verdict]
     if not found.seeds:
         return f'<span class="against unknown" title="{found.lack}">–</span>'
@@ -279,8 +264,9 @@ def _against(found: Comparison) -> str:
     )
 
 
-def _published(known: dict[str, float], key: str) -> str:
-    return f'<span class="published">paper {known[key]:.2f}</span>' if known else ""
+def _published(cell: Cell, view: View) -> str:
+    shown = view.paper and cell.published is not None
+    return f'<span class="published">paper {cell.published:.2f}</span>' if shown else ""
 
 
 def _seeds(seeds: Sequence[int]) -> str:

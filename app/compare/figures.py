@@ -11,8 +11,9 @@ from app.compare.comparison import View
 from app.figures import scores
 from app.kit import permalink
 from app.kit.steady import steady_chart
+from app.kit.words import plain
 from core.metrics import METRICS
-from core.report import Row
+from core.report import Row, missing
 
 Blocks = list[list[Row]]
 
@@ -43,22 +44,31 @@ def _one(found: Blocks, view: View) -> None:
         f"{METRICS[view.metric]} of each method, with its spread over seeds, between chance and oracle",
         "metric",
     )
+    _missing(found, view.metric)
 
 
 def _all(found: Blocks, view: View) -> None:
     figure = scores.all_metrics(found, _titles(found), comparison.label, comparison.color)
     alt = "All seven metrics of each method on each data set, with their spread over seeds"
     _wide(figure, alt, "metrics")
+    _missing(found, *METRICS)
     st.caption("In percent. Every panel has its own scale, from the worst to the best of the methods.")
 
 
 def _time(found: Blocks, view: View) -> None:
     figure = scores.time(found, view.metric, _titles(found), comparison.label, comparison.color)
     _wide(figure, f"{METRICS[view.metric]} of each method against its training time", "time")
+    _missing(found, view.metric)
     st.caption(
         "Times are comparable only on one device with nothing else running; pointing at a dot names "
         "its device."
     )
+
+
+def _missing(found: Blocks, *keys: str) -> None:
+    """Which dots are not there, and how to have them."""
+    if text := missing([row for rows in found for row in rows], keys):
+        st.caption(plain(text))
 
 
 def _wide(figure: go.Figure, alt: str, name: str) -> None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from app.kit.tables import Line, marked, page, table
+from app.kit.tables import Line, marked, page, table, value
 from core.metrics.space import NEIGHBOURS, SAMPLE, Numbers
+from core.report import Cell
 
 HEADS = {
     "Trustworthiness": f"Of the picture, not of the space: how far the {NEIGHBOURS} neighbours that it shows "
@@ -19,7 +20,7 @@ HEADS = {
     "(Radovanović et al., 2010)",
     "mAP Medium": "mAP Medium@0.6 on the test split, percent: what retrieval with it scores",
 }
-Row = tuple[str, str, float, Numbers, float]
+Row = tuple[str, str, float, Numbers, Cell]
 
 
 def numbers(rows: Sequence[Row], dims: int) -> str:
@@ -27,7 +28,7 @@ def numbers(rows: Sequence[Row], dims: int) -> str:
 
     Args:
         rows: Title, CSS background of its mark, trustworthiness of the picture, numbers of the space, mAP
-            Medium as a fraction.
+            Medium.
         dims: Of the picture.
     """
     head = [
@@ -42,7 +43,7 @@ def numbers(rows: Sequence[Row], dims: int) -> str:
             [
                 marked(color, escape(title)),
                 _text(trust, 3), _text(of.alignment, 3), _text(of.uniformity, 2),
-                _text(of.effective_rank, 1), _text(of.hubness, 2), _text(100 * score, 2),
+                _text(of.effective_rank, 1), _text(of.hubness, 2), value(score),
             ]
         )
         for title, color, trust, of, score in rows

@@ -21,6 +21,7 @@ from app.retrieval import waiting
 from core import projection
 from core.errors import MaclError
 from core.metrics import METRICS, per_query, space
+from core.report import Cell, single
 from core.retrieval import ask
 from core.retrieval.search import Gallery
 from core.runs import Run
@@ -343,9 +344,8 @@ def _measured(run: Run, one: Gallery) -> space.Numbers:
     return cache.remembered(f"space {run.path} {len(one.names)}", lambda: space.measure(one.z, one.y))
 
 
-def _score(run: Run) -> float:
-    value = cache.scores(run)["metrics"].get(METRIC)
-    return math.nan if value is None else float(value)
+def _score(run: Run) -> Cell:
+    return single(cache.scores(run)["metrics"], METRIC)
 
 
 def _by_epoch(chosen: Sequence[Run], titles: Sequence[str]) -> None:

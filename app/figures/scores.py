@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
 from core.losses import LOSSES
 from core.metrics import METRICS
-from core.report import Row
+from core.report import NOT_COMPUTED, Row, cell
 
 COLUMNS = 4  # panels beside each other before the next row begins
 Naming = Callable[[Row], str]
@@ -54,6 +54,7 @@ def dots(
                 )  # fmt: skip
                 continue
             _method(figure, row, key, label(row), color(row), place)
+        _lack(figure, rows, key, place)
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.3])
     figure.update_xaxes(showgrid=True, zeroline=False)
@@ -89,6 +90,7 @@ def all_metrics(
             for row in methods:
                 if key in row.values:
                     _method(figure, row, key, label(row), color(row), place, size=8)
+            _lack(figure, rows, key, place)
         axis = figure.get_subplot(line, 1).yaxis
         figure.add_annotation(
             text=f"<b>{titles[line - 1]}</b>", x=0, xref="paper", y=axis.domain[1], yref="paper",
@@ -145,12 +147,21 @@ def time(
                 hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
             )  # fmt: skip
             seen.add(name)
+        _lack(figure, rows, key, place)
     figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False})
     figure.update_xaxes(title_text="training time, s")
     figure.update_yaxes(title_text=f"{METRICS[key]}, %", zeroline=False)
     figure.update_layout(height=lines * 360 + 60, margin={"l": 10, "r": 10, "t": 40})
     figure.update_layout(legend={"orientation": "h", "y": -0.22 / lines, "yanchor": "top", "x": 0})
     return figure
+
+
+def _lack(figure: go.Figure, rows: Sequence[Row], key: str, place: dict[str, Any]) -> None:
+    """A word in a panel that is empty because its runs were scored without the metric."""
+    methods = [cell(row, key).lack for row in rows if not row.reference]
+    if methods and all(methods) and NOT_COMPUTED in methods:
+        at = {"x": 0.5, "xref": "x domain", "y": 0.5, "yref": "y domain"}
+        figure.add_annotation(text=NOT_COMPUTED, showarrow=False, **at, **place)
 
 
 def _apart(lines: int, height: int) -> float:
@@ -177,7 +188,7 @@ def _method(
 ) -> None:
     """A method's seeds as small dots, its mean with its standard deviation as a large one."""
     mean, spread = row.values[key]
-    runs = [r for r in row.results if r.scores["metrics"][key] is not None]
+    runs = [r for r in row.results if r.scores["metrics"].get(key) is not None]
     figure.add_scatter(
         x=[100 * r.scores["metrics"][key] for r in runs], y=[name] * len(runs), mode="markers",
         showlegend=False, marker={"color": shade, "size": size * 0.55, "opacity": 0.4},
@@ -198,7 +209,7 @@ def _range(rows: Sequence[Row], key: str) -> list[float]:
     found = [row.values[key] for row in rows if key in row.values]
     ends = [mean + sign * (spread or 0) for mean, spread in found for sign in (-1, 1)]
     results = [result for row in rows if not row.reference for result in row.results]
-    values = [result.scores["metrics"][key] for result in results]
+    values = [result.scores["metrics"].get(key) for result in results]
     ends += [100 * value for value in values if value is not None]
     low, high = min(ends, default=0.0), max(ends, default=100.0)
     margin = max(0.05 * (high - low), 0.5)

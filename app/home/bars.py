@@ -5,7 +5,8 @@ from html import escape
 
 from app.compare.comparison import label, swatch
 from core.metrics import METRICS
-from core.report import Row
+from core.report import Cell, Row, cell
+from core.report.cells import NO_QUERY
 
 STYLE = """<style>
 .bars table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
@@ -26,19 +27,21 @@ def bars(rows: Sequence[Row], key: str) -> str:
         rows: One block of `report.summary`.
         key: Of the metric.
     """
-    lines = "".join(_line(row, key) for row in rows if key in row.values)
+    lines = "".join(_line(row, cell(row, key)) for row in rows)
     # the style stands inside the <div>: the sanitiser drops one that comes first
     return (
         f'<div class="bars">{STYLE}<table aria-label="{escape(METRICS[key])}, percent">{lines}</table></div>'
     )
 
 
-def _line(row: Row, key: str) -> str:
-    mean = row.values[key][0]
+def _line(row: Row, shown: Cell) -> str:
+    if shown.lack == NO_QUERY:
+        return ""
     grey = ' class="grey"' if row.reference else ""
-    best = " best" if row.rank.get(key) == 1 else ""
-    bar = f'<div class="bar" style="width:{mean:.1f}%;background:{swatch(row)}"></div>'
+    best = " best" if shown.rank == 1 else ""
+    bar = f'<div class="bar" style="width:{shown.mean or 0:.1f}%;background:{swatch(row)}"></div>'
+    value = shown.value if shown.mean is None else f"{shown.mean:.1f} %"
     return (
         f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
-        f'<td class="value{best}">{mean:.1f} %</td></tr>'
+        f'<td class="value{best}">{value}</td></tr>'
     )

@@ -11,7 +11,7 @@ from app.home import bars
 from app.kit import tables
 from app.kit.names import dataset_title, run_label
 from app.kit.palette import swatch
-from app.kit.words import percent
+from app.kit.words import score
 from app.train import live
 from core import report
 from core.data import DATASETS, default_root
@@ -103,7 +103,7 @@ def _outcome(run: Run, word: str) -> str:
     if word not in ("finished", "recorded"):
         return word
     try:
-        medium = cache.scores(run)["metrics"][GLANCE]
+        medium = score(cache.scores(run)["metrics"], GLANCE)
     except MaclError:
         return f"{word} · its scores are damaged: copy the run again"
-    return f"{word} · {percent(medium)}" if medium is not None else word
+    return f"{word} · {medium}" if medium != "–" else word

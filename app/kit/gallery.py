@@ -14,7 +14,7 @@ from app.kit.component import component
 from app.kit.names import dataset_title
 from app.kit.palette import JACCARD_SCALE, jaccard_color
 from app.kit.thumbnails import Thumbnails
-from app.kit.words import percent
+from app.kit.words import score
 from core.data import DATASETS
 from core.errors import MaclError
 from core.retrieval.search import Answer, Neighbour
@@ -86,10 +86,10 @@ def absent(run: Run, name: str) -> str:
 def about(run: Run) -> str:
     """A run as a whole, in a few words."""
     scores = cache.scores(run)
-    overall, chance = (scores[part]["map_sim"] for part in ("metrics", "chance"))
-    if overall is None or chance is None:
+    overall, chance = (score(scores[part], "map_sim") for part in ("metrics", "chance"))
+    if "–" in (overall, chance):
         return "no query has a positive"
-    return f"all queries: mAP(sim) {percent(overall)}, chance {percent(chance)}"
+    return f"all queries: mAP(sim) {overall}, chance {chance}"
 
 
 def unreadable(error: Exception) -> str:

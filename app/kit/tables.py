@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from core.report import NOT_COMPUTED, Cell
+
 STYLE = """<style>
 .macl { overflow-x: auto; position: relative; }
 .macl table { border-collapse: collapse; width: 100%; font-size: .84rem; line-height: 1.3;
@@ -28,7 +30,7 @@ STYLE = """<style>
 .macl .marked { padding-left: 1.2rem; text-indent: -1.2rem; }
 .macl tbody tr:hover > * { background: color-mix(in srgb, currentColor 6%, transparent); }
 .macl .number { text-align: right; white-space: nowrap; }
-.macl thead .number { white-space: normal; }
+.macl thead .number, .macl .number .note { white-space: normal; }
 .macl .spread { opacity: .8; font-size: .92em; font-weight: 400; }
 .macl .second { text-decoration: underline; text-underline-offset: .2em; }
 .macl .grey > * { color: color-mix(in srgb, currentColor 78%, transparent); font-style: italic;
@@ -82,6 +84,21 @@ def table(
     top_line = f"<caption>{escape(caption)}{aside}</caption>" if caption else ""
     fixed = ' class="fixed"' if widths else ""
     return f"<table{fixed}>{top_line}{columns}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def value(cell: Cell) -> str:
+    """A metric with its spread; best and second are marked, and why there is none is said."""
+    if cell.mean is None:
+        if cell.lack == NOT_COMPUTED:
+            return f'<span class="note">{NOT_COMPUTED}</span>'
+        return f'<span aria-label="no value">{cell.lack}</span>'
+    text = cell.value
+    if cell.rank == 1:
+        text = f'<strong>{text}<span class="unseen"> best</span></strong>'
+    elif cell.rank == 2:
+        text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
+    notes = cell.text.removeprefix(cell.value).strip()
+    return f'{text} <span class="spread">{notes}</span>' if notes else text
 
 
 def marked(color: str, html: str) -> str:

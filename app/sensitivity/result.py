@@ -11,12 +11,13 @@ from app.kit import gallery, permalink
 from app.kit.names import config_label, method
 from app.kit.palette import loss_color
 from app.kit.thumbnails import Thumbnails
-from app.kit.words import percent, plain
+from app.kit.words import percent, plain, score
 from app.sensitivity.state import QUERY, ask, go_to, pin
 from core.errors import MaclError
 from core.experiments import lab
 from core.metrics import METRICS
 from core.queue import launch
+from core.report import NOT_COMPUTED
 from core.retrieval.search import search
 from core.runs import Run, RunConfig
 
@@ -76,6 +77,8 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
                 help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
             spread = _spread(values if same else changes, same) if complete else waiting
+            if any(metric not in cache.scores(run)["metrics"] for pair in pairs for run in pair):
+                spread = NOT_COMPUTED
             st.caption(f"{spread}  \nchance {percent(_value(now, metric, 'chance'), unit='')}")
 
 
@@ -108,7 +111,7 @@ def _spread(numbers: Sequence[float], absolute: bool) -> str:
 
 
 def _value(run: Run, metric: str, part: str = "metrics") -> float | None:
-    value: float | None = cache.scores(run)[part][metric]
+    value: float | None = cache.scores(run)[part].get(metric)
     return value
 
 
@@ -205,7 +208,8 @@ def strip(config: RunConfig) -> None:
     st.caption(f"Tried before, latest first, with {METRICS[metric]}; a click goes back.")
     with st.container(horizontal=True, gap="small"):
         for run, other in past[:STRIP]:
+            reached = score(cache.scores(run)["metrics"], metric)
             st.button(
-                f"{method(other)} · {percent(_value(run, metric))}", key=f"lab_past_{run.id}", on_click=go_to,
-                args=(other,), type="primary" if other == config else "secondary", help=config_label(other),
+                f"{method(other)} · {reached}", key=f"lab_past_{run.id}", on_click=go_to, args=(other,),
+                type="primary" if other == config else "secondary", help=config_label(other),
             )  # fmt: skip

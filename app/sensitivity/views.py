@@ -66,7 +66,10 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
         return
     every = cells(done, scores, metric)
     if not every:
-        st.info(f"{METRICS[metric]} has no value here: no test image can query. Choose another metric.")
+        why = "no test image can query"
+        if any(metric not in known for known in scores.values()):
+            why = "it was not computed when these runs were scored"
+        st.info(f"{METRICS[metric]} has no value here: {why}. Choose another metric.")
         return
     found, shown = _cut(sweep, every)
     numeric = [name for name in shown if _numeric(sweep.axes[name])]
@@ -226,7 +229,7 @@ def csv(sweep: Sweep, found: Sequence[Cell]) -> str:
     names = [name for name in sweep.axes if name != "seed"]
     rows = [
         [*(cell.at.get(name, "") for name in names), cache.config(run).seed]
-        + [cache.scores(run)["metrics"][key] for key in METRICS]
+        + [cache.scores(run)["metrics"].get(key) for key in METRICS]
         + [run.id, run_label(run)]
         for cell in found
         for run in cell.runs

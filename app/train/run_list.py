@@ -15,6 +15,7 @@ from app.train.form import CHOSEN, fill
 from core import runs
 from core.errors import MaclError
 from core.queue import launch
+from core.report import NOT_COMPUTED
 from core.runs import Run
 
 TABLE = "run_table"
@@ -105,6 +106,8 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
     if not scores and (history := cache.history(run)):  # of finished runs no curve is read for this
         seconds = history[-1].get("seconds")
     medium = scores.get("metrics", {}).get("map_medium")
+    if scores and "map_medium" not in scores["metrics"]:
+        word = f"{word}, Medium {NOT_COMPUTED}"
     return {
         " ": VARIANT if is_variant(config.loss, config.params) else SWATCH,
         "Run": run.title or method(config),

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from core.metrics import METRICS
 from core.queue import launch
+from core.report import single
 
 
 class Quiet(Console):
@@ -68,8 +69,7 @@ def score_table(title: str, scores: dict[str, Any]) -> Table:
     for key in columns:
         shown.add_column({"metrics": "this run"}.get(key, key), justify="right")
     for key, metric in METRICS.items():
-        values = [scores[column][key] for column in columns]
-        shown.add_row(metric, *("–" if v is None else f"{100 * v:.2f}" for v in values))
+        shown.add_row(metric, *(single(scores[column], key).value for column in columns))
     return shown
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from core import report, runs
-from core.cli.console import RunRoot, err, out, root_of, score_table
+from core.cli.console import RunRoot, err, out, progress_bars, root_of, score_table
 from core.errors import MaclError
 from core.experiments import duration
 from core.queue import launch
@@ -18,28 +18,52 @@ from core.runs import Run
 def evaluate(
     run: str,
     protocol: Annotated[str, typer.Option(help="paper or imbriaco.")] = "paper",
+    gallery: Annotated[
+        str, typer.Option(help="What is searched: test (the paper's), or all, training and validation too.")
+    ] = "test",
+    write: Annotated[
+        bool, typer.Option("--write", help="Add to scores.json the metrics that it lacks; no value changes.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     run_root: RunRoot = None,
 ) -> None:
-    """Compute the metrics of a run again from its saved test embeddings."""
-    from core import metrics
+    """Compute the metrics of a run again from its saved test embeddings.
 
-    found = runs.find(run, root_of(run_root))
-    if protocol not in ("paper", "imbriaco"):
-        raise MaclError(f"--protocol: need paper or imbriaco, got {protocol!r}")
-    z, y = found.embeddings()
-    found_scores = {
-        "metrics": metrics.evaluate(z, y, protocol),
-        "chance": metrics.chance(y, protocol),
-        "oracle": metrics.oracle(y, protocol),
-    }
-    scores = {part: runs.without_nan(values) for part, values in found_scores.items()}
+    With --gallery all, the test images search every image of the data set, embedded anew by the run's
+    network: not the paper's protocol, and never written into the run.
+    """
+    from core.report import scoring
+
+    named = runs.find(run, root_of(run_root))
+    for option, value, known in (
+        ("protocol", protocol, ("paper", "imbriaco")), ("gallery", gallery, ("test", "all"))
+    ):  # fmt: skip
+        if value not in known:
+            raise MaclError(f"--{option}: need {' or '.join(known)}, got {value!r}")
+    if [protocol != "paper", gallery != "test", write].count(True) > 1:
+        raise MaclError("--protocol imbriaco, --gallery all and --write exclude each other: choose one")
+    if write:
+        added = scoring.complete(named)
+        word = f"added {', '.join(added)}" if added else "nothing was missing"
+        err.print(f"scores.json of {named.id}: {word}", markup=False)
+    title = named.id
+    if gallery == "all":
+        with progress_bars() as told:
+            scores = scoring.over_all(named, told)
+        title += f": {scores['queries']} test images search all {scores['images']} images"
+    else:
+        scores = scoring.again(named, protocol)
     if as_json:
         out.print_json(json.dumps(scores))
-    else:
-        out.print(score_table(found.id, scores))
-        if protocol == "imbriaco":
-            out.print("wAP of this protocol counts shared labels: it may exceed 100.")
+        return
+    out.print(score_table(title, scores))
+    if protocol == "imbriaco":
+        out.print("wAP of this protocol counts shared labels: it may exceed 100.")
+    if gallery == "all":
+        out.print(
+            "Not the paper's protocol, in which test images search test images only: training and validation "
+            "images are found too, so compare these values with none of `macl table`."
+        )
 
 
 def list_all(run_root: RunRoot = None) -> None:
@@ -83,11 +107,13 @@ def export(
         Path | None, typer.Option(help="Folder to write to, made if missing; default: export/RUN.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also into a folder that is not empty.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write the encoder as ONNX too.")] = False,
     run_root: RunRoot = None,
 ) -> None:
     """Write what other programs need of a run to a folder.
 
     encoder.safetensors: weights of backbone and head.
+    encoder.onnx: with --onnx, both as one graph, normalisation inside (needs the extra `onnx`).
     encoder.json: backbone, classes, and the recipe from an image file to its embedding, step by step.
     embeddings.csv: labels and embedding of every test image.
     config.json, scores.json, splits.json: as in the run.
@@ -96,5 +122,5 @@ def export(
 
     found = runs.find(run, root_of(run_root))
     folder = to or Path("export") / found.id
-    exporter.write(found, folder, force)
+    exporter.write(found, folder, force, onnx)
     out.print(str(folder.resolve()), markup=False)

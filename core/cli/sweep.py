@@ -206,9 +206,10 @@ def _table(planned: Sweep, root: Path, metric: str) -> Table:
         shown.add_column(name)
     shown.add_column("percent", justify="right")
     found = {tuple(cell.at[name] for name in names): cell for cell in cells(pairs, scores, metric)}
+    none = report.lack(scores.values(), metric)
     done = [point for point, run in pairs if run and run.id in scores]
     for place in dict.fromkeys(tuple(point.at[name] for name in names) for point in done):
-        cell = found.get(place)  # none: no test image could query, so that the metric has no value
+        cell = found.get(place)  # none: the metric has no value there
         spread = "" if cell is None or cell.spread is None else f" ± {cell.spread:.2f}"
-        shown.add_row(*map(str, place), "–" if cell is None else f"{cell.mean:.2f}{spread}")
+        shown.add_row(*map(str, place), none if cell is None else f"{cell.mean:.2f}{spread}")
     return shown

@@ -22,7 +22,9 @@ MOST_NAMES = 8
 
 
 def table(
-    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="Write the table as CSV; a missing value is empty.")
+    ] = None,
     latex: Annotated[Path | None, typer.Option(help="Write the table as LaTeX (booktabs).")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table as Markdown.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Only this data set.")] = None,
@@ -84,6 +86,8 @@ def table(
             path.write_text(text(rows, published))
             err.print(f"wrote {escape(str(path))}")
     out.print(report.to_text(rows), markup=False)
+    if lacking := report.missing(rows):
+        err.print(lacking, markup=False)
     if not baseline:
         return
     for block in report.blocks(rows):

@@ -1,10 +1,13 @@
 """A trained encoder and its test embeddings as plain files, for use outside this product."""
 
 import csv
+import importlib.util
 import io
 import json
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors.torch import save
 
 from core.data.prepared import TAILS, prepared_size
@@ -13,7 +16,9 @@ from core.encoder.tensors import read_tensors
 from core.encoder.weights import TORCHVISION
 from core.errors import MaclError
 from core.files import write_atomic
-from core.runs import Run
+from core.runs import Run, RunConfig
+
+ONNX_PACKAGES = ("onnx", "onnxscript")  # the extra `onnx`
 
 
 def encoder(run: Run) -> Encoder:
@@ -43,17 +48,24 @@ def encoder(run: Run) -> Encoder:
     return whole.eval()
 
 
-def write(run: Run, folder: Path, force: bool = False) -> None:
+def write(run: Run, folder: Path, force: bool = False, onnx: bool = False) -> None:
     """Write the encoder, what its input must be, the test embeddings, configuration, scores and splits.
 
     Args:
         run: A finished run.
         folder: Made if missing.
         force: Also into a folder that is not empty.
+        onnx: The encoder also as `encoder.onnx`.
 
     Raises:
-        MaclError: If the folder is not empty, or holds a run, or the run has no weights.
+        MaclError: If the folder is not empty, or holds a run, or the run has no weights; or if packages for
+            ONNX are missing.
     """
+    if onnx and not all(map(importlib.util.find_spec, ONNX_PACKAGES)):
+        raise MaclError(
+            f"--onnx needs the packages {' and '.join(ONNX_PACKAGES)}: "
+            ".venv/bin/pip install --constraint constraints.txt --editable '.[onnx]'"
+        )
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if "config.json" in held and held & {"metrics.jsonl", "lock"}:
         raise MaclError(f"{folder} holds a run: choose another folder with --to")
@@ -62,13 +74,18 @@ def write(run: Run, folder: Path, force: bool = False) -> None:
             f"{folder} is not empty: choose another folder with --to, or write there with --force"
         )
     whole = encoder(run)
+    graph = onnx_bytes(whole, run.config) if onnx else b""
     z, y = run.embeddings()
     names = run.splits()["test"]
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.contiguous() for key, value in whole.state_dict().items()}
     write_atomic(folder / "encoder.safetensors", save(state, {"config": run.config.model_dump_json()}))
     classes = run.classes() or [f"y{i}" for i in range(y.shape[1])]
-    write_atomic(folder / "encoder.json", json.dumps(_about(run, whole, classes), indent=2) + "\n")
+    about = _about(run, whole, classes)
+    if onnx:
+        write_atomic(folder / "encoder.onnx", graph)
+        about["onnx"] = _about_onnx(run, about["recipe"])
+    write_atomic(folder / "encoder.json", json.dumps(about, indent=2) + "\n")
     for name in ("config.json", "scores.json", "splits.json"):
         write_atomic(folder / name, (run.path / name).read_bytes())
     text = io.StringIO()
@@ -79,7 +96,48 @@ def write(run: Run, folder: Path, force: bool = False) -> None:
     write_atomic(folder / "embeddings.csv", text.getvalue())
 
 
-def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, object]:
+def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
+    """The whole encoder as one ONNX graph in float32: `images` (B, 3, S, S) in, `z` (B, D) out, any B.
+
+    Raises:
+        MaclError: If the exporter does not know an operation of the backbone.
+    """
+    example = torch.rand(2, 3, config.image_size, config.image_size)  # of 1, B would be taken for a constant
+    try:
+        # the exporter by torch.export: that by TorchScript is deprecated, and knows no bicubic resize (ViTs)
+        program = torch.onnx.export(
+            whole, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["z"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )  # fmt: skip
+    except torch.onnx.OnnxExporterError as error:
+        raise MaclError(
+            f"torch cannot write {config.backbone} as ONNX ({str(error).splitlines()[0]}): leave --onnx out"
+        ) from error
+    assert program is not None  # what it gives where no file is named
+    graph: bytes = program.model_proto.SerializeToString()
+    return graph
+
+
+def _about_onnx(run: Run, recipe: list[str]) -> dict[str, object]:
+    """What somebody who has nothing but an ONNX runtime has to know."""
+    size = run.config.image_size
+    bytes_on = next(step for step, text in enumerate(recipe) if text.startswith("x = (x.float()"))
+    return {
+        "file": "encoder.onnx",
+        "input": {"name": "images", "shape": ["batch", 3, size, size], "type": "float32"},
+        "values": "RGB, 0 to 1",
+        "normalisation": "inside the graph: neither subtract mean nor divide by std",
+        "output": {"name": "z", "shape": ["batch", run.config.dim], "type": "float32, rows of length 1"},
+        "recipe": [
+            *recipe[:bytes_on],
+            "images = x.float() / 255",
+            "z = onnxruntime.InferenceSession('encoder.onnx').run(['z'], {'images': images.numpy()})[0]",
+        ],
+        "precision": "float32, also of a run that was trained in bf16",
+    }
+
+
+def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
     """What a program without this product has to know of the encoder, and do with an image, step by step."""
     config, backbone = run.config, whole.backbone
     return {

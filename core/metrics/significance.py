@@ -92,6 +92,7 @@ class Comparison:
         holm: Its p-value adjusted for all comparisons of the table in this metric; nan without a test.
         moved: Seeds that both have, but with other test images.
         empty: Seeds that both have with the same test images, of which none counts as a query.
+        missing: Seeds that both have with the same test images, where the metric was not computed for one.
         family: Number of comparisons that Holm counts; 0 where it is not known.
     """
 
@@ -101,13 +102,21 @@ class Comparison:
     moved: tuple[int, ...] = ()
     empty: tuple[int, ...] = ()
     family: int = 0
+    missing: tuple[int, ...] = ()
 
     @property
     def lack(self) -> str:
         """Why there is no seed to compare, in words."""
         if self.moved:
             return "the same seeds, but other test images"
+        if self.missing:
+            return "the same seeds, but not this metric of all runs"
         return "no value on the common seeds" if self.empty else "no seed in common"
+
+    @property
+    def uncounted(self) -> bool:
+        """Whether some common seed does not count."""
+        return bool(self.moved or self.empty or self.missing)
 
     @property
     def verdict(self) -> Verdict:
@@ -146,7 +155,7 @@ def sentence(name: str, baseline: str, found: Comparison) -> str:
         return (
             f"Nothing may be concluded about {name} and {baseline}: {_seeds(n)} in common, and "
             f"a spread needs at least {ENOUGH}. Two seeds of one and the same loss can differ as much."
-            + (_advice([found]) if found.moved or found.empty else "")
+            + (_advice([found]) if found.uncounted else "")
         )
     numbers = f"95 % interval {_signed(test.low)} to {_signed(test.high)}, {p_value(found.holm)} after Holm"
     if found.family:
@@ -176,7 +185,7 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
     known = [comparison for _, comparison in found if comparison.verdict != "unknown"]
     if not known:
         most = max((len(comparison.seeds) for _, comparison in found), default=0)
-        lacking = [comparison for _, comparison in found if comparison.moved or comparison.empty]
+        lacking = [comparison for _, comparison in found if comparison.uncounted]
         if lacking and not most:
             return (
                 f"{metric}: nothing may be concluded about {baseline} and the others, which have "
@@ -198,7 +207,7 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
     if names := groups["unknown"]:
         parts.append(f"about {_listed(names)} nothing may be concluded (fewer than {ENOUGH} seeds in common)")
     lacking = [comparison for _, comparison in found if comparison.verdict == "unknown"]
-    advice = _advice([comparison for comparison in lacking if comparison.moved or comparison.empty])
+    advice = _advice([comparison for comparison in lacking if comparison.uncounted])
     return f"{metric}, on these {seeds} seeds: " + "; ".join(parts) + "." + advice
 
 
@@ -210,6 +219,8 @@ def _advice(found: Sequence[Comparison]) -> str:
         seeds = sorted({seed for comparison in found for seed in comparison.moved})
         word = "seed" if len(seeds) == 1 else "seeds"
         return f" At {word} {_listed([*map(str, seeds)])} the data changed between them: train again."
+    if any(comparison.missing for comparison in found):
+        return " macl evaluate RUN --write adds the metric to a run that lacks it."
     if any(comparison.empty for comparison in found):
         return " Of the test images of these seeds none counts as a query of this metric."
     return " Train both with the same seeds."

@@ -38,7 +38,9 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
             [[ours.config.seed for ours, _ in row.kept] for row in pairs],
         )
         for comparisons, comparison, row in zip(against, found, pairs, strict=True):
-            comparisons[key] = replace(comparison, moved=tuple(row.moved), empty=tuple(row.empty))
+            comparisons[key] = replace(
+                comparison, moved=tuple(row.moved), empty=tuple(row.empty), missing=tuple(row.missing)
+            )
     filled = iter(against)
     return [
         replace(row, baseline=row is baseline)
@@ -108,13 +110,16 @@ class _Pairs:
     kept: list[Pair]
     moved: list[int]
     empty: list[int]
+    missing: list[int]
 
 
 def _pairs(baseline: Row, row: Row, key: str) -> _Pairs:
-    found = _Pairs([], [], [])
+    found = _Pairs([], [], [], [])
     for ours, theirs in common(baseline, row):
         if not one_split(ours, theirs):
             found.moved.append(ours.config.seed)
+        elif any(key not in result.scores["metrics"] for result in (ours, theirs)):
+            found.missing.append(ours.config.seed)
         elif any(result.scores["metrics"][key] is None for result in (ours, theirs)):
             found.empty.append(ours.config.seed)
         else:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from core.metrics import METRICS
 from core.report import spreadsheet
+from core.report.cells import Cell, cells
 from core.report.paper import published, warning
-from core.report.rows import Row, blocks, fewer
+from core.report.rows import Row, blocks
 
 LONG = 24  # characters of a method
 OTHERS = "Rows differ in their seeds and so in their test images."
@@ -16,7 +17,9 @@ TEST = "corrected resampled t-test over seeds, Holm, 5 %"
 def to_csv(rows: list[Row], paper: bool = False) -> str:
     """One line per row; mean and std of every metric in percent with two decimals.
 
-    With a pinned baseline also the difference in points, its 95 % interval, and the p-value after Holm.
+    With a pinned baseline also the difference in points, its 95 % interval, and the p-value after Holm. A
+    value that is not there is an empty cell, so that columns stay numbers: no image can query, or the metric
+    was not computed (the other forms tell which).
 
     Args:
         rows: In their order.
@@ -30,19 +33,24 @@ def to_csv(rows: list[Row], paper: bool = False) -> str:
     lines = [head + [f"{key}{part}" for key in METRICS for part in parts]]
     base = {id(row): _baseline(block) for block in blocks(rows) for row in block}
     for row in rows:
-        cells = [row.dataset, row.protocol, row.name, " ".join(map(str, row.seeds))]
-        cells += [base[id(row)]] if pinned else []
-        for key in METRICS:
-            cells += [_decimals(value) for value in row.values.get(key, (None, None))]
-            if pinned:
-                found = row.against.get(key)
-                test = found and (found.test.mean, found.test.low, found.test.high)
-                cells += [_decimals(value) for value in test or (None, None, None)]
-                cells.append(f"{found.holm:.2g}" if found and not math.isnan(found.holm) else "")
-            if paper:
-                cells.append(_decimals(published(row).get(key)))
-        lines.append(cells)
+        line = [row.dataset, row.protocol, row.name, " ".join(map(str, row.seeds))]
+        line += [base[id(row)]] if pinned else []
+        line += [text for cell in cells(row).values() for text in _csv(cell, pinned, paper)]
+        lines.append(line)
     return spreadsheet.to_csv(lines)
+
+
+def _csv(cell: Cell, pinned: bool, paper: bool) -> list[str]:
+    """A cell in columns of numbers: empty where there is no value, for whatever reason."""
+    columns = [cell.mean, cell.spread]
+    if pinned:
+        test = cell.against.test if cell.against else None
+        columns += [test.mean, test.low, test.high] if test else [None] * 3
+    texts = [_decimals(value) for value in columns]
+    if pinned:
+        holm = cell.against.holm if cell.against else math.nan
+        texts.append("" if math.isnan(holm) else f"{holm:.2g}")
+    return [*texts, _decimals(cell.published)] if paper else texts
 
 
 def to_latex(rows: list[Row], paper: bool = False) -> str:
@@ -80,23 +88,21 @@ def _latex(block: list[Row], paper: bool) -> str:
         r"\midrule",
     ]
     for row in block:
-        cells = [_tex(_method(row, block))]
-        for key in METRICS:
-            mean, _, spread = cell(row, key).replace("–", "--").partition(" ± ")
-            marks = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}
-            sign = {"better": "$^{+}$", "worse": "$^{-}$"}.get(_verdict(row, key), "")
-            small = rf"{{\scriptsize$\,\pm\,${spread}}}" if spread else ""
-            cells.append(marks.get(row.rank.get(key, 0), mean) + sign + small)
-        lines.append(" & ".join(cells) + r" \\")
-        if paper and (known := published(row)):
-            lines.append(
-                " & ".join([r"\quad published", *(_decimals(known[key]) for key in METRICS)]) + r" \\"
-            )
+        lines.append(" & ".join([_tex(_method(row, block)), *map(_latex_cell, cells(row).values())]) + r" \\")
+        if paper and published(row):
+            lines.append(" & ".join([r"\quad published", *_published(row)]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     if note := _caution(block, paper):
         lines.append(rf"\par\smallskip\parbox{{\textwidth}}{{{_tex(note)}}}")
     lines.append(r"\end{table*}")
     return "\n".join(lines) + "\n"
+
+
+def _latex_cell(cell: Cell) -> str:
+    mean, _, spread = cell.text.replace("–", "--").partition(" ± ")
+    marks = {1: rf"\textbf{{{mean}}}", 2: rf"\underline{{{mean}}}"}
+    sign = {"better": "$^{+}$", "worse": "$^{-}$"}.get(cell.verdict, "")
+    return marks.get(cell.rank, mean) + sign + (rf"{{\scriptsize$\,\pm\,${spread}}}" if spread else "")
 
 
 def _head(title: str) -> str:
@@ -109,17 +115,17 @@ def to_text(rows: list[Row]) -> str:
     """Aligned columns for a terminal; * best, ' second; + and − significant against the baseline."""
     head = ["data set", "protocol", "method", "seeds", *METRICS.values()]
     lines = [head]
+    pinned = any(row.baseline for row in rows)
     for row in rows:
-        marks = {1: "*", 2: "'"}
-        signs = {"better": "+", "worse": "−"} if any(row.baseline for row in rows) else {}
-        cells = [
-            cell(row, key)
-            + marks.get(row.rank.get(key, 0), " ")
-            + (signs.get(_verdict(row, key), " ") if signs else "")
-            for key in METRICS
-        ]
-        lines.append([row.dataset, row.protocol, row.name, str(len(row.seeds)), *cells])
+        values = [_text(cell, pinned) for cell in cells(row).values()]
+        lines.append([row.dataset, row.protocol, row.name, str(len(row.seeds)), *values])
     return aligned(lines, left=4)
+
+
+def _text(cell: Cell, pinned: bool) -> str:
+    mark = {1: "*", 2: "'"}.get(cell.rank, " ")
+    sign = {"better": "+", "worse": "−"}.get(cell.verdict, " ") if pinned else ""
+    return cell.text + mark + sign
 
 
 def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
@@ -148,11 +154,10 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
         lines.append("| " + " | ".join(["method", *METRICS.values()]) + " |")
         lines.append("|---" + "|---:" * len(METRICS) + "|")
         for row in block:
-            cells = [_line(_method(row, block)), *(_markdown(row, key) for key in METRICS)]
-            lines.append("| " + " | ".join(cells) + " |")
-            if paper and (known := published(row)):
-                values = [_decimals(known[key]) for key in METRICS]
-                lines.append("| " + " | ".join(["– published", *values]) + " |")
+            line = [_line(_method(row, block)), *map(_markdown, cells(row).values())]
+            lines.append("| " + " | ".join(line) + " |")
+            if paper and published(row):
+                lines.append("| " + " | ".join(["– published", *_published(row)]) + " |")
         if _differ(block):
             lines += ["", f"Mean ± standard deviation over the seeds given (n). {OTHERS}"]
         if base := _baseline(block):
@@ -163,22 +168,10 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
     return "\n".join(parts)
 
 
-def cell(row: Row, key: str) -> str:
-    """What a table shows: mean ± standard deviation in percent, two decimals; the mean alone for one seed.
-
-    With the number of seeds, where the metric has fewer than the row.
-    """
-    if key not in row.values:
-        return "–"
-    mean, spread = row.values[key]
-    n = fewer(row, key)
-    return (f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}") + (f" (n = {n})" if n else "")
-
-
-def _markdown(row: Row, key: str) -> str:
-    mark = {1: "**", 2: "*"}.get(row.rank.get(key, 0), "")
-    sign = {"better": "<sup>+</sup>", "worse": "<sup>−</sup>"}.get(_verdict(row, key), "")
-    return f"{mark}{cell(row, key)}{mark}{sign}"
+def _markdown(cell: Cell) -> str:
+    mark = {1: "**", 2: "*"}.get(cell.rank, "")
+    sign = {"better": "<sup>+</sup>", "worse": "<sup>−</sup>"}.get(cell.verdict, "")
+    return f"{mark}{cell.text}{mark}{sign}"
 
 
 def _baseline(block: list[Row]) -> str:
@@ -199,6 +192,10 @@ def _caution(block: list[Row], paper: bool) -> str:
     return warning(block) if paper and any(published(row) for row in block) else ""
 
 
+def _published(row: Row) -> list[str]:
+    return [_decimals(cell.published) for cell in cells(row).values()]
+
+
 def _family(block: list[Row]) -> str:
     """Over how many comparisons Holm corrects: those of the rows of the table."""
     counts = sorted({found.family for row in block for found in row.against.values() if found.family})
@@ -206,10 +203,6 @@ def _family(block: list[Row]) -> str:
         return ""
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f" Holm over {span} comparison{'s' if counts[-1] > 1 else ''} a metric."
-
-
-def _verdict(row: Row, key: str) -> str:
-    return row.against[key].verdict if key in row.against else ""
 
 
 def _line(text: str) -> str:

@@ -21,7 +21,7 @@ def tables() -> dict[str, tuple[int, dict[str, dict[str, float]]]]:
     with FILE.open(newline="") as file:
         for line in csv.DictReader(file):
             table = found.setdefault(line["dataset"], (int(line["table"]), {}))
-            table[1][line["loss"]] = {key: float(line[key]) for key in METRICS}
+            table[1][line["loss"]] = {key: float(line[key]) for key in METRICS if key in line}
     return found
 
 
@@ -50,7 +50,8 @@ def warning(block: list[Row]) -> str:
         for row in block
         if row.loss == "chance"
         for key in METRICS
-        if key in row.values and max(values[key] for values in losses.values()) < row.values[key][0]
+        if key in row.values
+        and max(values.get(key, 100.0) for values in losses.values()) < row.values[key][0]
     ]
     if others := [title for title in below if not title.startswith("mAP ")]:
         text += f", and all its values of {' and '.join(others)} lie below chance"

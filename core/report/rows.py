@@ -24,7 +24,8 @@ class Result:
     Attributes:
         id: Name of the run folder, or of the line of a benchmark.
         config: Of the run.
-        scores: `metrics`, `chance`, `oracle`: the seven keys each, fractions; and what was noted beside them.
+        scores: `metrics`, `chance`, `oracle`: metric to fraction, None where no image can query, left out
+            where the version that scored the run did not know it; and what was noted beside them.
         recorded: It came with the product.
         study: What tells its protocol from that of other runs with such a configuration, in words.
         folder: There is a run folder behind it, with curve and embeddings.
@@ -55,16 +56,17 @@ def read(run: Run) -> Result:
 def flaw(scores: Mapping[str, Any]) -> str:
     """What is wrong with the scores of a run; empty if nothing.
 
-    Needed are metrics, chance and oracle, the seven keys each, and numbers or None wherever numbers belong.
+    Needed are metrics, chance and oracle, and numbers or None wherever numbers belong. A metric that is not
+    there at all was not known to the version that scored the run: that is no flaw.
     """
     for part in ("metrics", "chance", "oracle"):
         values = scores.get(part)
         if not isinstance(values, Mapping):
             return f"no {part}"
+        if not any(key in values for key in METRICS):
+            return f"no metric in {part}"
         for key in METRICS:
-            if key not in values:
-                return f"no {key} in {part}"
-            if not _is_number(values[key]):
+            if not _is_number(values.get(key)):
                 return f"{key} in {part} is {values[key]!r}, no number"
     sizes = [name for name in ("images", "train_images", "training_s") if not _is_number(scores.get(name))]
     return f"{sizes[0]} is {scores[sizes[0]]!r}, no number" if sizes else ""
@@ -116,14 +118,6 @@ class Row:
     def recorded(self) -> bool:
         """Whether its results came with the product; a person's own are another row."""
         return not self.reference and all(result.recorded for result in self.results)
-
-
-def fewer(row: Row, key: str) -> int | None:
-    """Number of seeds behind a value where it is smaller than that of the row: no image could query there."""
-    part = row.loss if row.reference else "metrics"
-    found = [result.scores[part][key] for result in row.results if part in result.scores]
-    empty = sum(value is None for value in found)
-    return len(row.results) - empty if empty else None
 
 
 def method_name(config: RunConfig) -> str:
@@ -240,7 +234,7 @@ def _values(results: Iterable[Result], part: str) -> dict[str, Value]:
     scores = [result.scores[part] for result in results]
     values: dict[str, Value] = {}
     for key in METRICS:
-        numbers = [100 * score[key] for score in scores if score[key] is not None]
+        numbers = [100 * value for score in scores if (value := score.get(key)) is not None]
         if numbers:
             spread = statistics.stdev(numbers) if len(numbers) > 1 else None
             values[key] = (statistics.fmean(numbers), spread)

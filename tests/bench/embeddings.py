@@ -23,7 +23,7 @@ from core.data import load
 from core.metrics import METRICS
 from core.projection import Step, Umap, layout
 from core.queue import launch
-from tests.bench import sized, verdict
+from tests.bench import measured, sized, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, Server, wait
 
 LASSO_BAR, REDRAW_BAR, FIRST_BAR = 0.6, 1.5, 0.5  # seconds
@@ -105,7 +105,7 @@ def report(what: str, seconds: list[float], bar: float) -> bool:
     """Print one line; whether the median holds the bar."""
     median = float(np.median(seconds))
     print(f"{what:<64} median {median:.2f} s, worst {max(seconds):.2f} s (bar {bar} s)", flush=True)
-    return median <= bar
+    return measured(what, median, "s", bar)
 
 
 def lassos(page: Page, server: Server, run: runs.Run) -> bool:
@@ -191,6 +191,7 @@ def redraws(page: Page, server: Server, run: runs.Run) -> bool:
     page.locator(".selection[data-total]").wait_for()
     spent = time.perf_counter() - start
     print(f"{f'{MANY // LABELS:,} of them selected, to the grid':<64} {spent:.2f} s")
+    measured(f"{MANY // LABELS:,} points selected, to the grid", spent, "s")
     return held
 
 
@@ -215,6 +216,7 @@ def umap(page: Page, server: Server, run: runs.Run) -> bool:
     page.get_by_text("UMAP · trustworthiness").wait_for()
     spent = time.perf_counter() - start
     print(f"{f'UMAP of {SOME:,} × 128 in place of PCA, its process included':<64} {spent:.1f} s")
+    measured(f"UMAP of {SOME:,} × 128 in place of PCA", spent, "s")
     step = Step(run.embeddings()[0], Umap())
     before, made = layout(step), made_at(server)
     server.close()

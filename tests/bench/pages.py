@@ -24,7 +24,7 @@ from core.experiments import lab
 from core.files import lock
 from core.losses import LOSSES
 from core.metrics import METRICS
-from tests.bench import sized, verdict
+from tests.bench import measured, sized, verdict
 from tests.components import component_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -100,7 +100,8 @@ def report(what: str, taken: list[float], bar: float) -> bool:
     median, high = np.percentile(taken, [50, 95])
     beside = f"(bar {bar:.0f} ms)" if math.isfinite(bar) else ""
     print(f"{what:<44} median {median:4.0f} ms, p95 {high:4.0f} ms {beside}", flush=True)
-    return bool(high <= bar)
+    measured(f"{what}: median", float(median), "ms")
+    return measured(f"{what}: p95", float(high), "ms", bar)
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -24,7 +24,7 @@ from core.experiments.studies import STUDIES
 from core.queue import launch
 from core.runs import Run, RunConfig, create
 from core.training import loop
-from tests.bench import SMOKE, sized, verdict
+from tests.bench import SMOKE, measured, sized, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
 TITLE = sized("DLRSD", "Demo+scenes")
@@ -98,7 +98,7 @@ def moves(page: Page, server: Server) -> bool:
     median = statistics.median(taken)
     print(f"slider to metrics and images, {MOVES} moves: median {median:.2f} s (bar {MOVE_BAR} s), ", end="")
     print(f"longest {max(taken):.2f} s; of it training {statistics.median(trained):.2f} s", flush=True)
-    return median <= MOVE_BAR
+    return measured("slider to metrics and images: median", median, "s", MOVE_BAR, preset="instant")
 
 
 def seconds(server: Server, alpha: float) -> float:
@@ -130,7 +130,8 @@ def fast_moves(page: Page, server: Server) -> bool:
     settled = time.perf_counter() - began
     print(f"{MOVES} fast moves: new metrics and images {settled:.2f} s after the last; ", end="")
     print(f"at most {most} trainings under way then (bar: 1)", flush=True)
-    return ready and most <= 1
+    measured(f"{MOVES} fast moves: to the last one's metrics and images", settled, "s", preset="instant")
+    return measured("trainings under way after fast moves", most, "", 1, preset="instant") and ready
 
 
 def surface(root: Path, fields: dict[str, str]) -> bool:
@@ -150,7 +151,7 @@ def surface(root: Path, fields: dict[str, str]) -> bool:
     trained = sum(run.scores()["training_s"] for _, run in sweep.found(started, sweep.known(root)) if run)
     print(f"surface of {len(started.points)} trainings: {duration.words(taken)} ({taken:.0f} s, bar ", end="")
     print(f"{SURFACE_BAR:.0f} s); of it training {trained:.0f} s", flush=True)
-    return taken <= SURFACE_BAR
+    return measured(f"surface of {len(started.points)} trainings", taken, "s", SURFACE_BAR, preset="instant")
 
 
 def killed(server: Server) -> bool:
@@ -187,6 +188,7 @@ def killed(server: Server) -> bool:
     print(f"{len(sweeping)} run folders for 25 points, each trained once: {whole}")
     median = statistics.median(times)
     print(f"slider to new surface, maps and number in the browser: median {1000 * median:.0f} ms", flush=True)
+    measured("slider to new surface, maps and number: median", 1000 * median, "ms")
     return len(sweeping) == 25 and whole and deaths == 2
 
 

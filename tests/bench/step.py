@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from core import device as devices
 from core.data.augment import augment
 from core.encoder.model import Encoder, ProjectionHead, build_backbone
-from tests.bench import sized, verdict
+from tests.bench import measured, sized, verdict
 
 BATCH = sized(128, 8)
 PIPELINE_BAR = 0.85  # images/s with the pipeline over images/s on tensors in memory
@@ -101,12 +101,14 @@ def main() -> int:
     missed = []
     ratio = pipeline(device)
     print(f"  pipeline over memory: {ratio:.2f} (bar {PIPELINE_BAR})")
-    if ratio < PIPELINE_BAR:
+    name = devices.describe(device)
+    if not measured("pipeline over tensors in memory", ratio, "×", PIPELINE_BAR, least=True, device=name):
         missed.append("pipeline")
     for size in sized((64, 128), (32,)):
         gain = bf16(device, size)
         print(f"  gain at {size} px: {gain:.2f} × (bar {BF16_BAR}{'' if amx else ', holds with AMX only'})")
-        if amx and gain < BF16_BAR:
+        bar = BF16_BAR if amx else None
+        if not measured(f"bf16 over float32 at {size} px", gain, "×", bar, least=True, device=name):
             missed.append(f"bf16 at {size} px")
     if missed:
         print(f"missed: {', '.join(missed)}")

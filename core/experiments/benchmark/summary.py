@@ -219,8 +219,8 @@ def _row(run: Run) -> dict[str, Any] | None:
     config, scores = run.config, run.scores()
     z, y = run.embeddings()
     again = metrics.evaluate(z, y)
-    for name, value in again.items():
-        saved = scores["metrics"][name]
+    for name in again.keys() & scores["metrics"].keys():  # an older run may lack some
+        saved, value = scores["metrics"][name], again[name]
         if (saved is None) != math.isnan(value) or (saved is not None and abs(saved - value) > 1e-9):
             return None
     defaults = {parameter.name: parameter.default for parameter in LOSSES[config.loss].parameters}

@@ -1,6 +1,7 @@
 """An export gives every saved embedding again, by the recipe in encoder.json and nothing of the product."""
 
 import csv
+import importlib.util
 import io
 import json
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import timm
 import torch
@@ -21,6 +24,7 @@ from core import cli, runs
 from core.data import demo, load
 from core.data.augment import view
 from core.encoder import export, trained
+from core.errors import MaclError
 from core.retrieval import upload
 from core.runs import Run
 from core.training import loop
@@ -197,6 +201,48 @@ def test_an_export_is_enough_without_the_product(
     cosine = {row["image"]: value for row, value in zip(rows, (z * saved).sum(1).tolist(), strict=True)}
     worst = min(cosine, key=lambda name: cosine[name])
     assert cosine[worst] >= LEAST[about["precision"]], (worst, cosine[worst])
+
+
+@pytest.mark.parametrize("fields", [RUNS[0], RUNS[3]], ids=["frozen", "trained"])
+def test_the_onnx_file_gives_every_saved_embedding_again(
+    fields: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    """By onnxruntime and what encoder.json says of its input: with a frozen backbone and a trained one."""
+    run = made(folder, tmp_path, **fields)
+    cli.app(["export", str(run.path), "--onnx", "--to", str(tmp_path / "out")], standalone_mode=False)
+    onnx.checker.check_model(tmp_path / "out" / "encoder.onnx", full_check=True)
+    whole = json.loads((tmp_path / "out" / "encoder.json").read_text())
+    about = whole["onnx"]
+    session = onnxruntime.InferenceSession(tmp_path / "out" / about["file"])
+    (given,), (made_of_it,) = session.get_inputs(), session.get_outputs()
+    assert given.shape == about["input"]["shape"] == ["batch", 3, 32, 32]
+    assert made_of_it.shape == about["output"]["shape"] == ["batch", run.config.dim]
+    assert about["values"] == "RGB, 0 to 1"
+    assert about["normalisation"].startswith("inside the graph")
+    assert not any("mean" in step or "std" in step for step in about["recipe"])
+    assert about["recipe"][-2] == "images = x.float() / 255"
+
+    x = torch.stack([prepared(folder / name, whole["prepared_size"]) for name in run.splits()["test"]])
+    x = F.interpolate(x, (whole["image_size"],) * 2, mode="bilinear", antialias=True)
+    images = (x.float() / 255).numpy()
+    for size in (1, 7):
+        parts = np.split(images, range(size, len(images), size))
+        z = np.concatenate([session.run(["z"], {"images": part})[0] for part in parts])
+        np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, atol=1e-5)
+        cosine = (z * run.embeddings()[0]).sum(1)
+        assert cosine.min() >= LEAST["float32"], (size, cosine.min())
+
+
+def test_without_the_extra_onnx_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(folder, tmp_path, preset="instant")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MaclError, match=r"--onnx needs .* onnxscript: \.venv/bin/pip install .*\[onnx\]"):
+        cli.app(["export", str(run.path), "--onnx", "--to", str(tmp_path / "out")], standalone_mode=False)
+    assert not (tmp_path / "out").exists()
+    cli.app(["export", str(run.path), "--to", str(tmp_path / "out")], standalone_mode=False)
+    assert not (tmp_path / "out" / "encoder.onnx").exists()
 
 
 @pytest.mark.parametrize("preset", ["instant", "quick"])

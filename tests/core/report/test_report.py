@@ -177,7 +177,7 @@ def test_a_metric_without_queries_is_a_gap() -> None:
     )
     found = by_method(rows)
     assert "map_hard" not in found["MACL"].values
-    assert report.cell(found["MACL"], "map_hard") == "–"
+    assert report.cell(found["MACL"], "map_hard").text == "–"
     frame = pd.read_csv(io.StringIO(report.to_csv(rows)))
     assert np.isnan(frame.set_index("method").loc["MACL", "map_hard"])
 
@@ -188,7 +188,7 @@ def test_csv_read_back_is_the_table() -> None:
     assert list(frame.method) == [row.method for row in rows]
     assert list(frame.seeds) == ["0 1 2"] * len(rows)
     for key in METRICS:
-        shown = [report.cell(row, key).split(" ± ") for row in rows]
+        shown = [report.cell(row, key).text.split(" ± ") for row in rows]
         assert frame[key].tolist() == [float(mean) for mean, _ in shown]
         assert frame[f"{key}_std"].tolist() == [float(spread) for _, spread in shown]
 
@@ -400,7 +400,8 @@ def test_scores_are_whole_or_it_is_said_what_is_wrong() -> None:
     part = whole["metrics"]
     for changed, said in (
         ({"chance": None}, "no chance"),
-        ({"metrics": {key: part[key] for key in part if key != "wap"}}, "no wap in metrics"),
+        ({"metrics": {key: part[key] for key in part if key != "wap"}}, ""),  # an earlier version
+        ({"metrics": {}}, "no metric in metrics"),
         ({"metrics": part | {"wap": "0.5"}}, "wap in metrics is '0.5', no number"),
         ({"oracle": whole["oracle"] | {"ndcg": float("nan")}}, "ndcg in oracle is nan, no number"),
         ({"images": "many"}, "images is 'many', no number"),
@@ -548,7 +549,33 @@ def test_a_metric_of_fewer_seeds_than_its_row_says_of_how_many() -> None:
     runs = of_seeds("macl", range(3))
     runs[0].scores["metrics"]["map_hard"] = None
     macl = by_method(report.summary(runs))["MACL"]
-    assert report.cell(macl, "map_hard").endswith(" (n = 2)")
-    assert "n =" not in report.cell(macl, "map_easy")
+    assert report.cell(macl, "map_hard").text.endswith(" (n = 2)")
+    assert "n =" not in report.cell(macl, "map_easy").text
     for text in (report.to_latex([macl]), report.to_markdown([macl]), report.to_text([macl])):
         assert text.count("(n = 2)") == 1
+
+
+def test_a_metric_that_was_not_computed_is_no_gap_in_any_form() -> None:
+    """No error, and not the dash of a metric for which no image can query; in CSV a column stays numbers."""
+    runs = [*of_seeds("macl", range(2)), *of_seeds("oml", range(2))]
+    for run in runs[:2]:
+        for part in ("metrics", "chance", "oracle"):
+            del run.scores[part]["wap"]
+        run.scores["metrics"]["map_hard"] = None
+    rows = report.summary(runs)
+    macl = by_method(rows)["MACL"]
+    assert (report.cell(macl, "wap").text, report.cell(macl, "map_hard").text) == ("not computed", "–")
+    frame = pd.read_csv(io.StringIO(report.to_csv(rows))).set_index("method")
+    assert np.isnan(frame.loc["MACL", ["wap", "wap_std", "map_hard"]].astype(float)).all()
+    for text in (report.to_text(rows), report.to_latex(rows), report.to_markdown(rows)):
+        (line,) = (line for line in text.splitlines() if re.search(r"(^|[| ] )MACL ", line))
+        assert line.count("not computed") == 1
+        assert len(re.findall("–|--", line)) == 1
+    assert report.pin(rows, by_method(rows)["OML"])[2].against["wap"].missing == (0, 1)
+
+
+def test_the_latex_of_what_was_not_computed_fits_on_a_page(tmp_path: Path) -> None:
+    runs = of_seeds("macl", range(3))
+    for run in runs:
+        del run.scores["metrics"]["wap"], run.scores["metrics"]["ndcg"]
+    assert "Overfull" not in compiled(report.to_latex(report.summary(runs)), tmp_path)

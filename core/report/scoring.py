@@ -1,0 +1,125 @@
+"""A finished run scored again: with metrics that it lacks, and in a search of its whole data set."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from core import data, metrics
+from core.errors import MaclError
+from core.files import lock, unlock
+from core.report.rows import flaw
+from core.runs import Run, without_nan
+
+SAME = 1e-6  # a saved value and that of the saved embeddings agree to this, on any machine
+AT_ONCE = 64  # images that are read from the disk and embedded
+
+Scores = dict[str, dict[str, float | None]]
+
+
+def again(run: Run, protocol: str = "paper") -> Scores:
+    """`metrics`, `chance` and `oracle` of a run from its saved test embeddings; None where none can query.
+
+    Raises:
+        MaclError: If it has no embeddings, or none that can be read.
+    """
+    z, y = run.embeddings()
+    return {
+        "metrics": without_nan(metrics.evaluate(z, y, protocol)),
+        "chance": without_nan(metrics.chance(y, protocol)),
+        "oracle": without_nan(metrics.oracle(y, protocol)),
+    }
+
+
+def complete(run: Run) -> list[str]:
+    """Write the metrics that scores.json lacks, from the saved embeddings; what is there stays as it is.
+
+    Returns:
+        Keys of the metrics that were added.
+
+    Raises:
+        MaclError: If the run came with the product, has not finished, or is trained again just now; or if a
+            value that is there is not that of the embeddings.
+    """
+    if run.recorded:
+        raise MaclError(f"{run.id} came with the product and is never written to: train it here")
+    if run.state != "finished":
+        raise MaclError(f"{run.id} is {run.state}, and only a finished run has scores: resume it to its end")
+    if not lock(run.path / "lock"):
+        raise MaclError(f"{run.id} is being trained again: wait for its end")
+    try:
+        saved, computed = run.scores(), again(run)
+        if wrong := flaw(saved):
+            raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again")
+        for part, values in computed.items():
+            for key, value in values.items():
+                if key in saved[part] and not _same(saved[part][key], value):
+                    raise MaclError(
+                        f"{run.id} was left as it is: in scores.json {key} in {part} is {saved[part][key]}, "
+                        f"by its embeddings {value}; copy the run again, or train it again"
+                    )
+        added = [key for key in metrics.METRICS if any(key not in saved[part] for part in computed)]
+        if added:
+            whole = saved | {part: values | saved[part] for part, values in computed.items()}
+            run.mark("scores.json", json.dumps(whole, indent=2) + "\n")
+        return added
+    finally:
+        unlock(run.path / "lock")
+
+
+def _same(saved: float | None, computed: float | None) -> bool:
+    if saved is None or computed is None:
+        return saved is computed
+    return abs(saved - computed) <= SAME
+
+
+def over_all(run: Run, progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
+    """The scores of a run whose test images search training, validation and test images, each but itself.
+
+    Not the paper's protocol: the network has been trained on most of what it finds. All images are embedded
+    anew, so that queries and gallery went through one network on one machine.
+
+    Args:
+        run: With its weights.
+        progress: Called with images done, images in all, and what is done.
+
+    Returns:
+        As `again`, and `gallery`, `queries` (number of images that ask), `images` (of those searched).
+
+    Raises:
+        MaclError: If the run has no weights, or its images are not there any more as they were.
+    """
+    from core.encoder import trained  # torch: 2 s
+
+    config, splits = run.config, run.splits()
+    network = trained.read(run)
+    whole = data.load(
+        config.dataset, config.data_root, image_size=config.image_size, seed=config.seed,
+        skip_broken=config.skip_broken, progress=progress,
+    )  # fmt: skip
+    row_of = {name: row for row, name in enumerate(whole.names)}
+    names = [name for part in ("train", "val", "test") for name in splits.get(part, [])]
+    queries = np.arange(len(names) - len(splits.get("test", [])), len(names))
+    y = np.asarray(whole.labels)[[row_of.get(name, 0) for name in names]] > 0  # (N, L)
+    tested = np.array_equal(y[queries], run.embeddings()[1] > 0)
+    if not names or not tested or not row_of.keys() >= set(names):
+        raise MaclError(
+            f"{config.dataset} does not hold the images and labels that {run.id} was trained on: "
+            f"put them back to {config.data_root or 'where they were'}"
+        )
+    parts = []
+    for start in range(0, len(names), AT_ONCE):
+        rows = [row_of[name] for name in names[start : start + AT_ONCE]]
+        parts.append(network.embed(whole.images[rows]))
+        if progress:
+            progress(start + len(rows), len(names), "embedding all images")
+    z = np.concatenate(parts)  # (N, D)
+    return {
+        "gallery": "all",
+        "queries": len(queries),
+        "images": len(names),
+        "metrics": without_nan(metrics.evaluate(z, y, queries=queries)),
+        "chance": without_nan(metrics.chance(y, queries=queries)),
+        "oracle": without_nan(metrics.oracle(y, queries=queries)),
+    }
