@@ -52,22 +52,23 @@ with picking:
 if notes:
     st.warning(plain(" ".join(notes)))
 
-asked = upload.asked(classes) or find.asked(askable)
-shown = rows.of_runs(chosen, titles, asked, count, classes)
-held = gallery.held(asked.labels, classes) if asked.labels is not None else []
+asking = upload.query_of(classes) or find.query_of(askable)
+outcomes = rows.of_runs(chosen, titles, asking, count, classes)
+labelled = gallery.held(asking.labels, classes) if asking.labels is not None else []
 uri = upload.uri(images.uri if images else None)
 with tools:
-    view.downloads(shown, asked, held, classes, images)
-waiting.progress([question for row in shown for question in row.waits])
-waiting.retry([question for row in shown for question in row.failed])
+    view.downloads(outcomes, asking, labelled, classes, images)
+waiting.progress([question for outcome in outcomes for question in outcome.waits])
+waiting.retry([question for outcome in outcomes for question in outcome.failed])
+drawn = [outcome.row for outcome in outcomes]
 gallery.show(
-    gallery.query(asked.name, held, query.earlier(askable.known), asked.image),
-    [row.drawn for row in shown],
+    gallery.query(asking.name, labelled, query.earlier(askable.known), asking.image),
+    drawn,
     uri,
     count,
     query.go,
     on_why=why.open_for,
 )
-view.ranks(shown)
-why.show(chosen, asked, uri)
+view.ranks(drawn)
+why.show(chosen, asking, uri)
 query.publish()

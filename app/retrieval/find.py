@@ -10,7 +10,7 @@ from app.kit import query
 from app.kit.gallery import foreign, held, unreadable
 from app.kit.words import plain
 from app.retrieval.askable import Askable
-from app.retrieval.rows import Asked
+from app.retrieval.rows import Query
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.retrieval.search import RARITIES, rare, worst_first
@@ -212,10 +212,10 @@ def pick(
         st.button("Back", on_click=query.back, args=(askable.known,), disabled=not can, shortcut="B")
 
 
-def asked(askable: Askable) -> Asked:
+def query_of(askable: Askable) -> Query:
     """The image that asks, with its labels."""
     name: str = st.session_state[query.QUERY]
-    return Asked(name, askable.labels(name))
+    return Query(name, askable.labels(name))
 
 
 def _neighbours(

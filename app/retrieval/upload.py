@@ -11,7 +11,7 @@ from app import cache
 from app.kit import query
 from app.kit.thumbnails import encode
 from app.kit.words import plain
-from app.retrieval.rows import UPLOADED, Asked, embedding
+from app.retrieval.rows import UPLOADED, Query, embedding
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.retrieval import ask
@@ -106,14 +106,14 @@ def _lacks(runs: Sequence[Run]) -> bool:
     return not ask.picture_path(found["key"]).exists() or not wanted <= set(found["sizes"])
 
 
-def asked(classes: Sequence[str]) -> Asked | None:
+def query_of(classes: Sequence[str]) -> Query | None:
     """The picture that asks, with the labels that a person sees in it; None while a test image does."""
     found = st.session_state.get(query.UPLOAD)
     if not found:
         return None
     said = [label for label in _said() if label in classes]
     labels = np.array([label in said for label in classes], dtype=np.uint8) if said else None
-    return Asked(found["name"], labels, found["key"])
+    return Query(found["name"], labels, found["key"])
 
 
 def uri(known: Callable[[str], str] | None) -> Callable[[str], str] | None:

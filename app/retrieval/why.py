@@ -12,7 +12,7 @@ from app.kit import query
 from app.kit.component import component
 from app.kit.names import run_label
 from app.kit.words import plain
-from app.retrieval.rows import Asked
+from app.retrieval.rows import Query
 from app.retrieval.waiting import progress
 from core.errors import MaclError
 from core.retrieval import ask
@@ -38,7 +38,7 @@ def close() -> None:
     st.session_state[query.WHY] = None
 
 
-def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) -> None:
+def show(runs: Sequence[Run], asked: Query, uri: Callable[[str], str] | None) -> None:
     """The dialog, if somebody asked for it; it ends with the query that it explains a result of."""
     wanted = st.session_state.get(query.WHY)
     if wanted is None:
@@ -52,7 +52,7 @@ def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) ->
 
 
 @st.dialog("Why is it similar?", width="large", on_dismiss=close)
-def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None) -> None:
+def _dialog(run: Run, asked: Query, name: str, uri: Callable[[str], str] | None) -> None:
     first = ask.PICTURE + asked.upload if asked.upload else asked.name
     question = ask.Question("explain", str(run.path), first, name)
     try:
@@ -70,7 +70,7 @@ def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None)
 
 
 def _draw(
-    run: Run, asked: Asked, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
+    run: Run, asked: Query, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
 ) -> None:
     first = asked.name
     cosine, constant = float(found["cosine"]), float(found["first_constant"])
