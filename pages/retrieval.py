@@ -18,11 +18,9 @@ if not finished:
     st.page_link("../pages/train.py", label="Train")
     st.stop()
 
-notes = query.restore([run.id for run in finished], query.default_runs(finished))
+query.restore([run.id for run in finished], query.default_runs(finished))
 chosen = query.choose_runs(finished)
 if not chosen:
-    if notes:
-        st.warning(plain(" ".join(notes)))
     st.info("Choose at least one run.")
     st.stop()
 
@@ -35,8 +33,8 @@ except MaclError as error:
     st.error(plain(str(error)))
     st.stop()
 askable = Askable(chosen)
-notes += query.settle(names, labels, askable.known)
-notes += find.forget_unknown(classes)
+query.settle(names, labels, askable.known)
+find.forget_unknown(classes)
 titles = short_labels(chosen)
 
 picking, tools = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
@@ -49,8 +47,6 @@ with tools:
 query.note_shown()
 with picking:
     find.pick(names, labels, classes, offered, values, askable)
-if notes:
-    st.warning(plain(" ".join(notes)))
 
 asking = upload.query_of(classes) or find.query_of(askable)
 outcomes = rows.of_runs(chosen, titles, asking, count, classes)

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from app import cache
-from app.kit import query
+from app.kit import permalink, query
 from app.kit.gallery import foreign, held, unreadable
 from app.kit.words import plain
 from app.retrieval.askable import Askable
@@ -59,11 +59,21 @@ def tools(
         f"Find queries ({len(fitting)} of {len(names)})", help="By labels, by rarity, by where runs fail"
     ):
         st.multiselect(
-            "With these labels", list(classes), key=query.LABELS, on_change=query.moved, placeholder="any"
+            "With these labels",
+            list(classes),
+            key=query.LABELS,
+            on_change=query.moved,
+            placeholder="any",
+            persist_state="session",
         )
-        st.checkbox("and no others", key=query.EXACT, on_change=query.moved)
+        st.checkbox("and no others", key=query.EXACT, on_change=query.moved, persist_state="session")
         st.selectbox(
-            "Rarity", list(RARE), key=query.RARITY, format_func=RARE.__getitem__, on_change=query.moved
+            "Rarity",
+            list(RARE),
+            key=query.RARITY,
+            format_func=RARE.__getitem__,
+            on_change=query.moved,
+            persist_state="session",
         )
         st.selectbox(
             "Order",
@@ -71,6 +81,7 @@ def tools(
             key=query.ORDER,
             format_func=query.ORDERS.__getitem__,
             on_change=query.jumped,
+            persist_state="session",
         )
         left, right = st.columns(2)
         ids = [run.id for run in runs]
@@ -80,6 +91,7 @@ def tools(
             key=query.OF,
             format_func=lambda key: titles.get(key, "–"),
             on_change=query.jumped,
+            persist_state="session",
             disabled=not state[query.ORDER],
         )
         right.selectbox(
@@ -88,6 +100,7 @@ def tools(
             key=query.OVER,
             format_func=lambda key: titles.get(key, "–"),
             on_change=query.jumped,
+            persist_state="session",
             disabled=state[query.ORDER] != "lead",
         )
         metric = state[query.BY] or "map_sim"
@@ -110,12 +123,13 @@ def tools(
     return offered, {names[row]: values[row] for row in rows if row in values}
 
 
-def forget_unknown(classes: Sequence[str]) -> list[str]:
-    """Take labels that the data set does not have out of the filter; says which, in words."""
-    state = st.session_state
-    asked = state[query.LABELS]
-    state[query.LABELS] = [label for label in asked if label in classes]
-    return [f"No label {label} here." for label in asked if label not in classes]
+def forget_unknown(classes: Sequence[str]) -> None:
+    """Take labels that the data set does not have out of the filter, and say which."""
+    labels = st.session_state[query.LABELS]
+    st.session_state[query.LABELS] = [label for label in labels if label in classes]
+    for label in labels:
+        if label not in classes:
+            permalink.note(f"No label {plain(label)} here.")
 
 
 def found(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
@@ -199,6 +213,7 @@ def pick(
         format_func=text.__getitem__,
         filter_mode="contains",
         on_change=query.go_on,
+        persist_state="session",
         help="Type a part of an image's name or of its labels. The images below can be clicked, too: arrow "
         "keys move from one to the next, Enter asks with it, W shows why it is similar.",
     )

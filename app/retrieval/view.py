@@ -25,6 +25,7 @@ def searched() -> None:
         key=query.GALLERY,
         format_func=query.GALLERIES.__getitem__,
         on_change=query.moved,
+        persist_state="session",
         required=True,
         label_visibility="collapsed",
     )
@@ -34,6 +35,7 @@ def searched() -> None:
         key=query.BY,
         format_func=BY.__getitem__,
         on_change=query.moved,
+        persist_state="session",
         label_visibility="collapsed",
         width=240,
     )

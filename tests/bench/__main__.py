@@ -8,6 +8,7 @@ import sys
 
 BENCHES = (
     "losses",
+    "mechanism",
     "metrics",
     "prepare",
     "step",
