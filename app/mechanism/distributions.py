@@ -75,10 +75,10 @@ def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float)
         (f"{w} and {T} as in eq. 4", loss_color("macl"), own, False),
         (f"{w} and {T}, own", loss_color("macl", {"denominator": "own"}), own, True),
     ):
-        taus = mechanism.pair_terms(batch.y, batch.labels, settings).T
-        weight = mechanism.weights(name, batch.y, batch.labels, settings)
-        found.append((title, color, mechanism.asked(weight[:ANCHORS], taus[:ANCHORS], mode)))
-    J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
+        made = mechanism.factors(name, batch.y, batch.labels, settings)
+        assert made.terms is not None
+        J, T_of = made.terms.J[:ANCHORS], made.terms.T[:ANCHORS]
+        found.append((title, color, mechanism.asked(made.weights[:ANCHORS], T_of, mode)))
     one_tau, eq4, each_own = (s for _, _, s in found)
     st.markdown(_verdict(J, eq4, each_own))
     steady_chart(
