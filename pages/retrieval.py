@@ -50,7 +50,7 @@ with picking:
 
 asking = upload.query_of(classes) or find.query_of(askable)
 outcomes = rows.of_runs(chosen, titles, asking, count, classes)
-labelled = gallery.held(asking.labels, classes) if asking.labels is not None else []
+labelled = gallery.label_names(asking.labels, classes) if asking.labels is not None else []
 uri = upload.uri(images.uri if images else None)
 with tools:
     view.downloads(outcomes, asking, labelled, classes, images)

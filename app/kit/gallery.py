@@ -102,13 +102,13 @@ def class_names(run: Run, images: Thumbnails | None) -> list[str]:
     return list(known) if len(known) == count else [f"label {i + 1}" for i in range(count)]
 
 
-def held(row: np.ndarray, classes: Sequence[str]) -> list[str]:
+def label_names(row: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Names of the labels that an image (L,) holds."""
     return [label for label, has in zip(classes, row, strict=True) if has]
 
 
 def query(name: str, labels: Sequence[str], earlier: Iterable[str] = (), image: str = "") -> dict[str, Any]:
-    """The image that is asked for, its label names, and the queries before it, latest first.
+    """The image that asks, its label names, and the queries before it, latest first.
 
     `image` is what its picture goes by, where that is not its name.
     """
@@ -170,7 +170,7 @@ def border(image: Retrieved) -> str:
 
 
 def show(
-    asked: dict[str, Any],
+    asking: dict[str, Any],
     rows: Sequence[Row],
     uri: Callable[[str], str] | None,
     columns: int,
@@ -181,7 +181,7 @@ def show(
     """Draw the grid.
 
     Args:
-        asked: From `query`.
+        asking: From `query`.
         rows: One for each run.
         uri: Gives the picture of an image name as a data URI, empty for none; None: no pictures at all.
         columns: Images side by side, at most.
@@ -190,9 +190,9 @@ def show(
         on_why: Called with the run of a row and the name of an image in it whose similarity a person wants
             explained; offered for rows that are `explained`.
     """
-    shown = [asked["image"], *asked["earlier"], *(image.name for row in rows for image in row.images)]
+    shown = [asking["image"], *asking["earlier"], *(image.name for row in rows for image in row.images)]
     data = {
-        "query": asked,
+        "query": asking,
         "rows": [drawn(row) for row in rows],
         "images": {name: uri(name) for name in dict.fromkeys(shown)} if uri else {},
         "columns": columns,

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import cache
 from app.kit import permalink, query
-from app.kit.gallery import foreign, held, unreadable
+from app.kit.gallery import foreign, label_names, unreadable
 from app.kit.words import plain
 from app.retrieval.askable import Askable
 from app.retrieval.rows import Query
@@ -19,11 +19,11 @@ from core.runs import Run
 RARE = {"": "any", **RARITIES}
 
 
-def matching(labels: np.ndarray, wanted: Sequence[int], exact: bool = False, rarity: str = "") -> list[int]:
-    """Rows of labels (N, L) that hold all of the wanted ones, and no others if `exact`."""
-    fits = labels[:, list(wanted)].astype(bool).all(axis=1)  # (N,)
-    if exact and wanted:
-        fits &= labels.astype(bool).sum(1) == len(wanted)
+def matching(labels: np.ndarray, columns: Sequence[int], exact: bool = False, rarity: str = "") -> list[int]:
+    """Rows of labels (N, L) that hold all labels of these columns, and no others if `exact`."""
+    fits = labels[:, list(columns)].astype(bool).all(axis=1)  # (N,)
+    if exact and columns:
+        fits &= labels.astype(bool).sum(1) == len(columns)
     if rarity:
         fits &= rare(labels, rarity)
     rows: list[int] = np.flatnonzero(fits).tolist()
@@ -54,7 +54,7 @@ def tools(
         others = [run.id for run in runs if key == query.OF or run.id != state[query.OF]]
         if state[query.ORDER] and state[key] not in others and others:
             state[key] = others[0]
-    fitting = found(labels, classes)
+    fitting = filtered(labels, classes)
     with st.popover(
         f"Find queries ({len(fitting)} of {len(names)})", help="By labels, by rarity, by where runs fail"
     ):
@@ -115,8 +115,8 @@ def tools(
     missing = _no_order(runs, titles)
     if missing:
         st.warning(plain(missing))
-    wanted = set(fitting)
-    rows = [row for row in order if row in wanted]
+    passing = set(fitting)
+    rows = [row for row in order if row in passing]
     offered = [names[row] for row in rows]
     if state.pop(query.JUMP, False) and offered:
         state[query.QUERY], state[query.UPLOAD] = offered[0], None
@@ -132,11 +132,11 @@ def forget_unknown(classes: Sequence[str]) -> None:
             permalink.note(f"No label {plain(label)} here.")
 
 
-def found(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
-    """Rows of labels (N, L) that the widgets ask for."""
+def filtered(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
+    """Rows of labels (N, L) that pass the filters of the widgets."""
     state = st.session_state
-    wanted = [classes.index(label) for label in state[query.LABELS]]
-    return matching(labels, wanted, state[query.EXACT], state[query.RARITY])
+    columns = [classes.index(label) for label in state[query.LABELS]]
+    return matching(labels, columns, state[query.EXACT], state[query.RARITY])
 
 
 def _no_order(runs: Sequence[Run], titles: dict[str, str]) -> str:
@@ -155,19 +155,19 @@ def _no_order(runs: Sequence[Run], titles: dict[str, str]) -> str:
 def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list[int], dict[int, str]]:
     """Rows of the first run's test images in the order that is asked for, and their values in words."""
     state, by_id = st.session_state, {run.id: run for run in runs}
-    as_they_are: list[int] = list(range(len(names)))
+    as_given: list[int] = list(range(len(names)))
     of, over = by_id.get(state[query.OF]), by_id.get(state[query.OVER])
     if not state[query.ORDER] or of is None or (state[query.ORDER] == "lead" and over is None):
-        return as_they_are, {}
+        return as_given, {}
     values = _values(of, runs[0], names, metric)
     if state[query.ORDER] == "lead" and over is not None:
         others = _values(over, runs[0], names, metric)
         order = worst_first(values, others)
-        shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in as_they_are}
+        shown = {n: f"{100 * (values[n] - others[n]):+.1f} points" for n in as_given}
         known = ~np.isnan(values - others)
     else:
         order = worst_first(values)
-        shown = {n: f"{100 * values[n]:.1f} %" for n in as_they_are}
+        shown = {n: f"{100 * values[n]:.1f} %" for n in as_given}
         known = ~np.isnan(values)
     return order.tolist(), {n: text for n, text in shown.items() if known[n]}
 
@@ -176,8 +176,8 @@ def _values(run: Run, reference: Run, names: Sequence[str], metric: str) -> np.n
     """The metric of a run for each of these images (N,); nan for those that its test split lacks."""
     if foreign(run, reference):
         return np.full(len(names), np.nan)
-    found, rows = cache.query_scores(run)[metric], cache.test_rows(run)
-    return np.array([found[rows[name]] if name in rows else np.nan for name in names])
+    scores, rows = cache.query_scores(run)[metric], cache.test_rows(run)
+    return np.array([scores[rows[name]] if name in rows else np.nan for name in names])
 
 
 def pick(
@@ -200,11 +200,11 @@ def pick(
     """
     state = st.session_state
     order = {name: row for row, name in enumerate(names)}
-    text = {name: f"{name} · {', '.join(held(labels[row], classes))}" for name, row in order.items()}
+    text = {name: f"{name} · {', '.join(label_names(labels[row], classes))}" for name, row in order.items()}
     text |= {name: f"{value} · {text[name]}" for name, value in values.items()}
     here: str = state[query.QUERY]
-    mine = askable.labels(here)
-    text.setdefault(here, here if mine is None else f"{here} · {', '.join(held(mine, classes))}")
+    own = askable.labels(here)
+    text.setdefault(here, here if own is None else f"{here} · {', '.join(label_names(own, classes))}")
     left, right = st.columns([7, 4], vertical_alignment="bottom")
     left.selectbox(
         "Query",
@@ -236,15 +236,15 @@ def query_of(askable: Askable) -> Query:
 def _neighbours(
     query_name: str, offered: Sequence[str], order: dict[str, int]
 ) -> tuple[list[str], list[str]]:
-    """The offered images before and after the query, round the end; by its place if it is not offered."""
+    """The offered images before and after the query, round the end; by its position if it is not offered."""
     if not offered:
         return [], []
     if query_name in offered:
         here = list(offered).index(query_name)
         return [offered[here - 1]], [offered[(here + 1) % len(offered)]]
-    place = order.get(query_name, -1)  # of another split: before all of them
-    before = [name for name in offered if order[name] < place] or list(offered)
-    after = [name for name in offered if order[name] > place] or list(offered)
+    position = order.get(query_name, -1)  # of another split: before all of them
+    before = [name for name in offered if order[name] < position] or list(offered)
+    after = [name for name in offered if order[name] > position] or list(offered)
     return before[-1:], after[:1]
 
 

@@ -163,7 +163,7 @@ def rows(
         _row(run, before, query, classes) if words[run.id] == "finished" else _waiting(run, words[run.id])
         for run in shown
     ]
-    shown_query = gallery.query(query, gallery.held(y[names.index(query)], classes))
+    shown_query = gallery.query(query, gallery.label_names(y[names.index(query)], classes))
     gallery.show(shown_query, shown_rows, images.uri, TOP, ask, key="lab_gallery")
 
 
