@@ -31,7 +31,7 @@ LABELS, EXACT, RARITY = "retrieval_labels", "retrieval_exact", "retrieval_rarity
 ORDER, OF, OVER = "retrieval_order", "retrieval_of", "retrieval_over"  # and in which order they come
 UPLOAD = "retrieval_upload"  # the uploaded picture that asks, None while a test image does
 WHY = "retrieval_why"  # run and image whose similarity is being explained, and to which query
-JUMP = "retrieval_jump"  # the next query is the first that is found
+JUMP = "retrieval_jump"  # the next query is the first that is offered
 _WRITTEN = "retrieval_now"  # the address that the page has written last
 _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the address
 _SHOWN, _EARLIER = "retrieval_shown", "retrieval_earlier"
@@ -90,8 +90,10 @@ def default_runs(finished: Sequence[Run]) -> list[str]:
     by_method = _by_method([run for run in alike if cache.config(run).preset == newest.preset])
     if len(by_method) < 2:
         by_method = _by_method(alike)
-    wanted = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
-    return [by_method[key] for key in sorted(wanted[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))]
+    preferred = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
+    return [
+        by_method[key] for key in sorted(preferred[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))
+    ]
 
 
 def _split(config: RunConfig) -> tuple[str, str | None, int]:
@@ -100,11 +102,11 @@ def _split(config: RunConfig) -> tuple[str, str | None, int]:
 
 def _by_method(finished: Sequence[Run]) -> dict[tuple[str, str], str]:
     """Folder name of the newest run of each loss and its parameters, in the order of the parameters."""
-    found: dict[tuple[str, str], str] = {}
+    newest: dict[tuple[str, str], str] = {}
     for run in finished:
         config = cache.config(run)
-        found.setdefault((config.loss, method(config)), run.id)
-    return dict(sorted(found.items()))
+        newest.setdefault((config.loss, method(config)), run.id)
+    return dict(sorted(newest.items()))
 
 
 def option_labels(finished: Sequence[Run]) -> dict[str, str]:
@@ -258,6 +260,6 @@ def moved() -> None:
 
 
 def jumped() -> None:
-    """Likewise, and go to the first query that is found."""
+    """Likewise, and go to the first query that is offered."""
     st.session_state[JUMP] = True
     moved()

@@ -48,7 +48,7 @@ def downloads(
     classes: Sequence[str],
     images: Thumbnails | None,
 ) -> None:
-    """The grid as a picture, the ranking as a table; drawn when they are asked for."""
+    """The grid as a picture, the ranking as a table; made when somebody takes them."""
 
     def pixels(name: str) -> np.ndarray | None:
         if asking.upload and name == asking.image:

@@ -12,7 +12,7 @@ from core.mechanism.batch import draw, nearest, order, pictured
 from core.mechanism.force import MACL, WITH_PROTOTYPES, factors, forces
 from core.mechanism.macl import LabelPart, PairTerms, label_parts, label_shares, pair_terms, printed_forces
 from core.mechanism.maps import LABELWISE, Batch, Maps, centroids, maps, pairs_csv, shares, table_csv
-from core.mechanism.optimum import asked
+from core.mechanism.optimum import optimal_similarities
 
 __all__ = [
     "LABELWISE",
@@ -22,7 +22,6 @@ __all__ = [
     "LabelPart",
     "Maps",
     "PairTerms",
-    "asked",
     "centroids",
     "draw",
     "factors",
@@ -31,6 +30,7 @@ __all__ = [
     "label_shares",
     "maps",
     "nearest",
+    "optimal_similarities",
     "order",
     "pair_terms",
     "pairs_csv",

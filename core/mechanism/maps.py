@@ -136,9 +136,9 @@ def table_csv(head: Sequence[str], columns: Sequence[Iterable[object]]) -> str:
 def _pairs(
     maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str], keys: list[str]
 ) -> Iterator[list[object]]:
-    held = ["; ".join(name for name, has in zip(classes, row, strict=True) if has) for row in y]
+    labels = ["; ".join(name for name, has in zip(classes, row, strict=True) if has) for row in y]
     count = len(classes)
-    columns = list(zip(names, held, strict=True)) if maps.images else []
+    columns = list(zip(names, labels, strict=True)) if maps.images else []
     others = y if maps.images else np.zeros((0, count), np.uint8)
     width = maps.values["J"].shape[1]
     if width > len(columns):
@@ -152,7 +152,7 @@ def _pairs(
         for a, (other, other_labels) in enumerate(columns):
             if maps.images and a == i:
                 continue
-            row: list[object] = [name, other, held[i], other_labels, int(shared[i, a])]
+            row: list[object] = [name, other, labels[i], other_labels, int(shared[i, a])]
             if maps.terms:
                 row += [f[i][a], h[i]]
             yield row + [array[i][a] for array in arrays]

@@ -135,8 +135,8 @@ def test_asked_similarities_are_the_optimum(own: bool) -> None:
     _, y = random_batch(5, images=16)
     batch, params = y.numpy().astype(np.uint8), check_params("macl", {})
     w, T, _ = mechanism.factors("macl", batch, LABELS, params)
-    asked = mechanism.asked(w, T, own)
-    assert (np.isfinite(asked) == (w > 0)).all()
+    optimal = mechanism.optimal_similarities(w, T, own)
+    assert (np.isfinite(optimal) == (w > 0)).all()
     for i in np.flatnonzero((w > 0).any(1)):
         positive, c = w[i] > 0, w[i][w[i] > 0] / w[i].sum()
 
@@ -152,15 +152,15 @@ def test_asked_similarities_are_the_optimum(own: bool) -> None:
 
         bounds = [(-1, 1)] * int(positive.sum())
         other = minimize(loss, np.zeros(len(bounds)), bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10})
-        assert loss(asked[i, positive]) <= other.fun + 1e-12
-        np.testing.assert_allclose(asked[i, positive], other.x, atol=1e-3)
+        assert loss(optimal[i, positive]) <= other.fun + 1e-12
+        np.testing.assert_allclose(optimal[i, positive], other.x, atol=1e-3)
 
 
 def test_eq4_asks_less_of_exact_matches_and_own_does_not() -> None:
     # one anchor, an exact match, two partial ones of the same weight, and negatives
     w = np.array([[0, 1, 1, 1, 0, 0, 0, 0.0]])
     T = np.array([[0.24, 0.24, 0.4, 0.6, 1, 1, 1, 1.0]])
-    eq4, own = mechanism.asked(w, T, False)[0], mechanism.asked(w, T, True)[0]
+    eq4, own = mechanism.optimal_similarities(w, T, False)[0], mechanism.optimal_similarities(w, T, True)[0]
     assert eq4[1] / 0.24 == pytest.approx(eq4[2] / 0.4, abs=1e-6)  # s = T (log share + C)
     assert eq4[1] < eq4[2] < eq4[3] <= 1
     assert own[1] > own[2] > own[3]
