@@ -23,7 +23,7 @@ from core.runs import Run
 
 HERE = Path(__file__).parent
 NAMES, SEQ, PAGE = "embeddings_selected", "embeddings_seq", "embeddings_page"
-DATA_SET = "embeddings_place"  # the data set of the names
+PLACE = "embeddings_place"  # the data set of the names
 NUMBERED = "embeddings_numbered"  # version of a numbering to its names, for messages that come late
 EDGE = 80  # pixels of a tile
 TILES = 400  # on a page
@@ -58,11 +58,11 @@ def take(lasso: dict[str, Any]) -> None:
         state[NAMES], state[SEQ], state[PAGE] = names, int(lasso["seq"]), 0
 
 
-def keep_apart(data_set: tuple[str, str | None]) -> None:
+def keep_apart(place: tuple[str, str | None]) -> None:
     """Forget what was chosen among the images of another data set: a name means another image here."""
     state = st.session_state
-    if state.setdefault(DATA_SET, data_set) != data_set:
-        state[DATA_SET] = data_set
+    if state.setdefault(PLACE, place) != place:
+        state[PLACE] = place
         state.pop(NAMES, None)
 
 

@@ -71,9 +71,9 @@ def _everything(run: Run, waits: list[ask.Question], failed: list[ask.Question])
     return gallery
 
 
-def comparable(chosen: Sequence[Run], galleries: Sequence[Gallery]) -> tuple[list[Run], list[Gallery]]:
+def comparable(chosen: Sequence[Run], found: Sequence[Gallery]) -> tuple[list[Run], list[Gallery]]:
     """Runs whose images and labels are the first one's; the page names those that are left out."""
-    pairs = list(zip(chosen, galleries, strict=True))
+    pairs = list(zip(chosen, found, strict=True))
     kept = [(run, one) for run, one in pairs if same_images(run, one, *pairs[0])]
     others = [run for run in chosen if run not in [run for run, _ in kept]]
     if others:
