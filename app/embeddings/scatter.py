@@ -126,8 +126,8 @@ def _fit(pictures: Sequence[Picture]) -> tuple[NDArray[np.float64], float]:
     return centre, max(float(np.sqrt(((at - centre) ** 2).sum(1).max())) for at in every) or 1.0
 
 
-def _short(places: NDArray[np.float64]) -> NDArray[np.uint16]:
-    return np.rint((np.clip(places, -1, 1) + 1) * 32767.5).astype("<u2")
+def _short(positions: NDArray[np.float64]) -> NDArray[np.uint16]:
+    return np.rint((np.clip(positions, -1, 1) + 1) * 32767.5).astype("<u2")
 
 
 def _text(array: NDArray[Any]) -> str:

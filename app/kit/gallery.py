@@ -165,7 +165,7 @@ def tile(image: Retrieved) -> dict[str, Any]:
 
 
 def border(image: Retrieved) -> str:
-    """Colour round an image: of its Jaccard index, #rrggbb."""
+    """Colour of the frame of an image, #rrggbb: of its Jaccard index."""
     return jaccard_color(image.jaccard) if image.compared else UNKNOWN
 
 

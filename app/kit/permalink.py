@@ -123,7 +123,8 @@ class _Notes:
 def _needed(known: Fitting) -> str:
     if isinstance(known, Between | Switch):
         return f" (need {known})"
-    return f" (need one of {plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
+    which = "one of " if len(known) > 1 else ""
+    return f" (need {which}{plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
 
 
 def news(name: str, key: str) -> list[str]:

@@ -47,7 +47,7 @@ def tools(
         classes: Name of each label.
 
     Returns:
-        The images that are offered, in order, and what their order goes by, in words.
+        The images that are offered, in order; and, in words, the value of each that decides the order.
     """
     state = st.session_state
     for key in (query.OF, query.OVER):  # the order's runs: by default the first ones
@@ -140,10 +140,10 @@ def filtered(labels: np.ndarray, classes: Sequence[str]) -> list[int]:
 
 
 def _no_order(runs: Sequence[Run], titles: dict[str, str]) -> str:
-    """Why queries cannot come in the order that is asked for, in words; empty if they can."""
+    """Why queries cannot be put into the chosen order, in words; empty if they can."""
     state, by_id = st.session_state, {run.id: run for run in runs}
     if state[query.ORDER] == "lead" and len(runs) < 2:
-        return "A lead is one of two runs: choose a second one. Until then queries come as in the data set."
+        return "A lead needs two runs: choose a second one. Until then queries come as in the data set."
     for key in {"worst": [query.OF], "lead": [query.OF, query.OVER]}.get(state[query.ORDER], []):
         run = by_id.get(state[key])
         reason = foreign(run, runs[0]) if run else ""
@@ -153,7 +153,7 @@ def _no_order(runs: Sequence[Run], titles: dict[str, str]) -> str:
 
 
 def _order(runs: Sequence[Run], names: Sequence[str], metric: str) -> tuple[list[int], dict[int, str]]:
-    """Rows of the first run's test images in the order that is asked for, and their values in words."""
+    """Rows of the first run's test images in the chosen order, and their values in words."""
     state, by_id = st.session_state, {run.id: run for run in runs}
     as_given: list[int] = list(range(len(names)))
     of, over = by_id.get(state[query.OF]), by_id.get(state[query.OVER])

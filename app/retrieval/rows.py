@@ -97,7 +97,7 @@ class Outcome:
 def of_runs(
     runs: Sequence[Run], titles: Sequence[str], query: Query, k: int, classes: Sequence[str]
 ) -> list[Outcome]:
-    """What each run answers, in the order that the page asks for.
+    """What each run answers, in the order chosen on the page.
 
     Args:
         runs: Finished runs; the queries come from the first one's test split.

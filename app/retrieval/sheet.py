@@ -121,18 +121,18 @@ def figures(row: Row) -> str:
 
 
 def after_title(start: int, row: Row, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
-    """Where the words behind the title of a row begin that itself begins at `start`."""
+    """Where the words after the title begin, in a row that begins at `start`."""
     return start + 14 + font.getlength(plainly(row.title)) + 18
 
 
 def plainly(words: str) -> str:
-    """Letters that the font has."""
+    """The words in letters that the font has."""
     latin = words.translate(_PLAIN)
     return "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in latin)
 
 
 def fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    """The words, cut with dots where they are wider than there is room."""
+    """The words, shortened with dots if they are wider than the room."""
     words = plainly(words)
     if font.getlength(words) <= room:
         return words

@@ -24,7 +24,7 @@ _OF, _LABELS = "retrieval_upload_of", "retrieval_upload_said"  # the last pictur
 
 
 def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
-    """The place to drop a picture; it becomes the query when it is one."""
+    """Where a person drops a picture; it becomes the query if it is one."""
     state = st.session_state
     with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as popover:
         if popover.open:
@@ -100,7 +100,7 @@ def _decoder() -> subprocess.Popen[bytes] | None:
 
 
 def _lacks(runs: Sequence[Run]) -> bool:
-    """The picture asks, and it was deleted since, or a run of another resolution was chosen."""
+    """Whether the picture that asks was deleted since, or lacks the resolution of a run chosen later."""
     picture = st.session_state.get(query.UPLOAD)
     if not picture:
         return False
