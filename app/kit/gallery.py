@@ -131,8 +131,8 @@ def drawn(row: Row) -> dict[str, Any]:
         "note": row.note,
         "tiles": [tile(image) for image in row.images],
         "ranks": {
-            "precision": [round(value, 3) for value in row.precisions],
-            "jaccard": [round(value, 3) for value in row.jaccards],
+            "precision": [round(value, 3) for value in row.answer.precisions] if row.answer else [],
+            "jaccard": [round(value, 3) for value in row.answer.jaccards] if row.answer else [],
         },
         "key": row.run,
         "why": row.explained,

@@ -54,11 +54,7 @@ class Row:
         color: Of its loss, #rrggbb.
         images: The nearest, best first; none where the run has no answer.
         note: Why it has none.
-        ap: Average precision of the query; nan without a positive, or without labels.
-        precision: Share of the images that share a label with the query; nan likewise.
-        jaccard: Their mean Jaccard index.
-        precisions: The precision among the first 1, 2, … images; none without labels.
-        jaccards: Likewise the mean Jaccard index.
+        answer: The figures of this query; None where there is none.
         by: Metric that rows are ordered by, a key of METRICS; empty for none.
         value: That metric of this query, nan where it has none.
         about: What is particular about the answer, and the run as a whole.
@@ -71,11 +67,7 @@ class Row:
     color: str
     images: tuple[Retrieved, ...] = ()
     note: str = ""
-    ap: float = math.nan
-    precision: float = math.nan
-    jaccard: float = math.nan
-    precisions: tuple[float, ...] = ()
-    jaccards: tuple[float, ...] = ()
+    answer: Answer | None = None
     by: str = ""
     value: float = math.nan
     about: str = ""
@@ -86,17 +78,19 @@ class Row:
     @property
     def captions(self) -> list[str]:
         """Its figures in words."""
-        captions = []
+        if self.answer is None:
+            return []
+        captions, k = [], len(self.images)
         if self.by not in ("", "map_sim") and not math.isnan(self.value):  # map_sim is the AP
             captions.append(f"{METRICS[self.by]} {percent(self.value)}")
-        labelled = all(image.compared for image in self.images)
-        if not self.note and labelled:
-            captions.append("no image shares a label" if math.isnan(self.ap) else f"AP {percent(self.ap)}")
-        elif self.images:
-            captions.append(f"cosine {self.images[0].cosine:.3f} to {self.images[-1].cosine:.3f}")
-        if self.images and labelled:
-            captions.append(f"precision@{len(self.images)} {percent(self.precision, 0)}")
-            captions.append(f"mean Jaccard@{len(self.images)} {self.jaccard:.2f}")
+        if not all(image.compared for image in self.images):
+            first, last = self.images[0].cosine, self.images[-1].cosine
+            return [*captions, f"cosine {first:.3f} to {last:.3f}"]
+        ap = self.answer.ap
+        captions.append("no image shares a label" if math.isnan(ap) else f"AP {percent(ap)}")
+        if self.images:
+            captions.append(f"precision@{k} {percent(self.answer.precision, 0)}")
+            captions.append(f"mean Jaccard@{k} {self.answer.jaccard:.2f}")
         return captions
 
 
@@ -110,16 +104,7 @@ def row(title: str, color: str, answer: Answer, gallery: Gallery, classes: Seque
         gallery: What was searched.
         classes: Name of each label.
     """
-    return Row(
-        title,
-        color,
-        images(answer, gallery, classes),
-        ap=answer.ap,
-        precision=answer.precision,
-        jaccard=answer.jaccard,
-        precisions=answer.precisions,
-        jaccards=answer.jaccards,
-    )
+    return Row(title, color, images(answer, gallery, classes), answer=answer)
 
 
 def images(answer: Answer, gallery: Gallery, classes: Sequence[str]) -> tuple[Retrieved, ...]:

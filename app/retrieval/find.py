@@ -1,6 +1,6 @@
 """Finding a query: by its name, labels, rarity, by where runs fail or differ, and from one to the next."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
@@ -59,50 +59,18 @@ def tools(
         f"Find queries ({len(fitting)} of {len(names)})", help="By labels, by rarity, by where runs fail"
     ):
         st.multiselect(
-            "With these labels",
-            list(classes),
-            key=query.LABELS,
-            on_change=query.moved,
-            placeholder="any",
+            "With these labels", list(classes), key=query.LABELS, on_change=query.moved, placeholder="any",
             persist_state="session",
-        )
+        )  # fmt: skip
         st.checkbox("and no others", key=query.EXACT, on_change=query.moved, persist_state="session")
-        st.selectbox(
-            "Rarity",
-            list(RARE),
-            key=query.RARITY,
-            format_func=RARE.__getitem__,
-            on_change=query.moved,
-            persist_state="session",
-        )
-        st.selectbox(
-            "Order",
-            list(query.ORDERS),
-            key=query.ORDER,
-            format_func=query.ORDERS.__getitem__,
-            on_change=query.jumped,
-            persist_state="session",
-        )
+        _choice("Rarity", RARE, query.RARITY, query.moved)
+        _choice("Order", query.ORDERS, query.ORDER, query.jumped)
+        of_runs = {"": "–", **titles}
         left, right = st.columns(2)
-        ids = [run.id for run in runs]
-        left.selectbox(
-            "Run",
-            ["", *ids],
-            key=query.OF,
-            format_func=lambda key: titles.get(key, "–"),
-            on_change=query.jumped,
-            persist_state="session",
-            disabled=not state[query.ORDER],
-        )
-        right.selectbox(
-            "over",
-            ["", *ids],
-            key=query.OVER,
-            format_func=lambda key: titles.get(key, "–"),
-            on_change=query.jumped,
-            persist_state="session",
-            disabled=state[query.ORDER] != "lead",
-        )
+        with left:
+            _choice("Run", of_runs, query.OF, query.jumped, disabled=not state[query.ORDER])
+        with right:
+            _choice("over", of_runs, query.OVER, query.jumped, disabled=state[query.ORDER] != "lead")
         metric = state[query.BY] or "map_sim"
         st.caption(
             f"Worst and lead go by {METRICS[metric]} on the test split; “Rows by” chooses another metric."
@@ -121,6 +89,15 @@ def tools(
     if state.pop(query.JUMP, False) and offered:
         state[query.QUERY], state[query.UPLOAD] = offered[0], None
     return offered, {names[row]: values[row] for row in rows if row in values}
+
+
+def _choice(
+    label: str, options: dict[str, str], key: str, on_change: Callable[[], None], disabled: bool = False
+) -> None:
+    st.selectbox(
+        label, list(options), key=key, format_func=lambda value: options.get(value, value),
+        on_change=on_change, persist_state="session", disabled=disabled,
+    )  # fmt: skip
 
 
 def forget_unknown(classes: Sequence[str]) -> None:

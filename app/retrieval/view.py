@@ -87,7 +87,9 @@ def images_searched(outcomes: Sequence[Outcome]) -> int:
 def ranks(rows: Sequence[Row]) -> None:
     """Precision and Jaccard index by rank, all runs in one figure; folded away."""
     lines = [
-        ByRank(row.title, row.color, row.precisions, row.jaccards, row.loss) for row in rows if row.precisions
+        ByRank(row.title, row.color, row.answer.precisions, row.answer.jaccards, row.loss)
+        for row in rows
+        if row.answer and row.answer.precisions
     ]
     if not lines:
         return

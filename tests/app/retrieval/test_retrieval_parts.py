@@ -65,7 +65,7 @@ def test_a_row_is_facts_alone_and_cannot_be_changed() -> None:
         assert set(image.missing) == held[2] - held[one.row]
         assert set(image.extra) == held[one.row] - held[2]
         assert image.split == images.splits[one.row]
-    assert (row.ap, row.precision, row.jaccard) == (best.ap, best.precision, best.jaccard)
+    assert row.answer == best
     with pytest.raises(FrozenInstanceError):
         row.note = "another"  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
