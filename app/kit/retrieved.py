@@ -52,12 +52,13 @@ class Row:
     Attributes:
         title: The run's name for people.
         color: Of its loss, #rrggbb.
-        images: The nearest, best first; none where the run has no answer.
+        images: The nearest to the query, best first; none where the run has no answer.
         note: Why it has none.
         answer: The figures of this query; None where there is none.
         by: Metric that rows are ordered by, a key of METRICS; empty for none.
         value: That metric of this query, nan where it has none.
         about: What is particular about the answer, and the run as a whole.
+        query: Name of the image that asks.
         loss: Key of the run's loss.
         run: Name of the run folder.
         explained: Whether the run can say why an image is similar.
@@ -71,6 +72,7 @@ class Row:
     by: str = ""
     value: float = math.nan
     about: str = ""
+    query: str = ""
     loss: str = ""
     run: str = ""
     explained: bool = False

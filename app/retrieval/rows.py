@@ -157,6 +157,7 @@ def of_run(run: Run, title: str, reference: Run, query: Query, k: int, classes: 
             by=st.session_state[BY],
             value=_value(run, searched, query),
             about=_about(run, reference, searched),
+            query=query.name,
             loss=config.loss,
             run=run.id,
             explained=ask.can_answer(run),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from app.retrieval.rows import Outcome, Query
+from app.retrieval.rows import Outcome
 from core.report import spreadsheet
 
 COLUMNS = (
@@ -11,7 +11,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def to_csv(outcomes: Sequence[Outcome], query: Query, classes: Sequence[str]) -> str:
+def to_csv(outcomes: Sequence[Outcome], classes: Sequence[str]) -> str:
     """One line per run and image of its gallery, best first; labels are separated by semicolons."""
     lines: list[Sequence[object]] = [COLUMNS]
     for outcome in outcomes:
@@ -20,7 +20,7 @@ def to_csv(outcomes: Sequence[Outcome], query: Query, classes: Sequence[str]) ->
                 [
                     outcome.run.id,
                     outcome.row.title,
-                    query.name,
+                    outcome.row.query,
                     image.rank,
                     image.name,
                     image.split,

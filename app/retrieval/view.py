@@ -70,7 +70,7 @@ def downloads(
     )
     st.download_button(
         "CSV",
-        lambda: table.to_csv(outcomes, asking, classes),
+        lambda: table.to_csv(outcomes, classes),
         f"retrieval-{stem}.csv",
         "text/csv",
         on_click="ignore",

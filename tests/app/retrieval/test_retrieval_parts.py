@@ -41,6 +41,7 @@ def world(seed: int = 0, size: int = 30) -> Gallery:
 def outcome_of(images: Gallery, own: int, k: int = 4, title: str = "MACL (α=2)") -> Outcome:
     searched = Searched(images.z[own], images.y[own], images, own)
     row = retrieved.row(title, "#d1453b", searched.nearest(k), images, CLASSES)
+    row = replace(row, query=images.names[own])
     return Outcome(Run(Path("made-up")), row, searched)
 
 
@@ -178,10 +179,11 @@ def test_training_images_are_marked() -> None:
 def test_the_table_is_the_whole_ranking_and_no_formula() -> None:
     place = world()
     outcomes = [outcome_of(place, 2), outcome_of(place, 2, title="=1+1"), without()]
-    text = table.to_csv(outcomes, Query("image02", place.y[2]), CLASSES)
+    text = table.to_csv(outcomes, CLASSES)
     found = pd.read_csv(io.StringIO(text))
     assert list(found.columns) == list(table.COLUMNS)
     assert len(found) == 2 * 29
+    assert set(found["query"]) == {"image02"}
     first = found[found.title == "MACL (α=2)"]
     best = search(place.z, place.y, 2, 29).neighbours
     assert first["image"].tolist() == [place.names[one.row] for one in best]
@@ -196,15 +198,9 @@ def test_the_table_is_the_whole_ranking_and_no_formula() -> None:
         if cell and not cell.lstrip("-").replace(".", "").isdigit()
     )
     assert set(found.title) == {"MACL (α=2)", "'=1+1"}
-    unknown = pd.read_csv(
-        io.StringIO(
-            table.to_csv(
-                [replace(without(), searched=Searched(place.z[2], None, place))],
-                Query("own.png", None, "key"),
-                CLASSES,
-            )
-        )
-    )
+    upload = Outcome(Run(Path("r")), Row("r", "#123456", query="own.png"), Searched(place.z[2], None, place))
+    unknown = pd.read_csv(io.StringIO(table.to_csv([upload], CLASSES)))
+    assert set(unknown["query"]) == {"own.png"}
     assert len(unknown) == 30
     assert unknown.jaccard.isna().all()
     assert unknown["image"][0] == "image02"
