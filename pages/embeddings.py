@@ -24,22 +24,22 @@ chosen = settings.choose_runs(finished, query.default_runs(finished)[:3])
 if not chosen:
     st.info("Choose at least one run.")
     st.stop()
-shown, found = view.galleries(chosen, everything=False)
+shown, galleries = view.galleries(chosen, everything=False)
 if not shown:
     st.stop()
-shown, found = view.comparable(shown, found)
-wanted, known = cache.config(shown[0]), [cache.config(run) for run in finished]
+shown, galleries = view.comparable(shown, galleries)
+config, known = cache.config(shown[0]), [cache.config(run) for run in finished]
 notices = st.container()
 
 
 @once
 def images() -> Thumbnails | None:
-    return opened(wanted, known)
+    return opened(config, known)
 
 
 def prepare() -> None:
     with notices:
-        pictures(wanted, known)
+        pictures(config, known)
 
 
 classes = gallery.class_names(shown[0], None if shown[0].classes() else images())
@@ -47,7 +47,7 @@ what = settings.choose(
     classes, splits=any(ask.can_answer(run) for run in shown), frames=any(cache.frames(run) for run in shown)
 )
 if what.everything:
-    shown, found = view.galleries(shown, everything=True)
+    shown, galleries = view.galleries(shown, everything=True)
     if not shown:
         st.stop()
-view.show(shown, found, what, classes, images, prepare)
+view.show(shown, galleries, what, classes, images, prepare)

@@ -18,11 +18,9 @@ if not finished:
     st.page_link("../pages/train.py", label="Train")
     st.stop()
 
-notes = query.restore([run.id for run in finished], query.default_runs(finished))
+query.restore([run.id for run in finished], query.default_runs(finished))
 chosen = query.choose_runs(finished)
 if not chosen:
-    if notes:
-        st.warning(plain(" ".join(notes)))
     st.info("Choose at least one run.")
     st.stop()
 
@@ -35,8 +33,8 @@ except MaclError as error:
     st.error(plain(str(error)))
     st.stop()
 askable = Askable(chosen)
-notes += query.settle(names, labels, askable.known)
-notes += find.forget_unknown(classes)
+query.settle(names, labels, askable.known)
+find.forget_unknown(classes)
 titles = short_labels(chosen)
 
 picking, tools = st.container(), st.container(horizontal=True, vertical_alignment="bottom")
@@ -49,25 +47,24 @@ with tools:
 query.note_shown()
 with picking:
     find.pick(names, labels, classes, offered, values, askable)
-if notes:
-    st.warning(plain(" ".join(notes)))
 
-asked = upload.asked(classes) or find.asked(askable)
-shown = rows.of_runs(chosen, titles, asked, count, classes)
-held = gallery.held(asked.labels, classes) if asked.labels is not None else []
+asking = upload.query_of(classes) or find.query_of(askable)
+outcomes = rows.of_runs(chosen, titles, asking, count, classes)
+labelled = gallery.label_names(asking.labels, classes) if asking.labels is not None else []
 uri = upload.uri(images.uri if images else None)
 with tools:
-    view.downloads(shown, asked, held, classes, images)
-waiting.progress([question for row in shown for question in row.waits])
-waiting.retry([question for row in shown for question in row.failed])
+    view.downloads(outcomes, asking, labelled, classes, images)
+waiting.progress([question for outcome in outcomes for question in outcome.waits])
+waiting.retry([question for outcome in outcomes for question in outcome.failed])
+drawn = [outcome.row for outcome in outcomes]
 gallery.show(
-    gallery.query(asked.name, held, query.earlier(askable.known), asked.image),
-    [row.drawn for row in shown],
+    gallery.query(asking.name, labelled, query.earlier(askable.known), asking.image),
+    drawn,
     uri,
     count,
     query.go,
     on_why=why.open_for,
 )
-view.ranks(shown)
-why.show(chosen, asked, uri)
+view.ranks(drawn)
+why.show(chosen, asking, uri)
 query.publish()

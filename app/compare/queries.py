@@ -9,7 +9,7 @@ import streamlit as st
 from app import cache
 from app.compare.comparison import View
 from app.kit import query
-from app.kit.gallery import class_names, held
+from app.kit.gallery import class_names, label_names
 from app.kit.names import method
 from app.kit.permalink import note_unknown
 from app.kit.pictures import pictures
@@ -96,7 +96,7 @@ def _difference(first: Run, second: Run, key: str) -> None:
             for row in rows.tolist():
                 facts = f"{100 * own[row]:.0f} % against {100 * other[row]:.0f} %"
                 with st.container(gap="xsmall"):
-                    st.html(_card(names[row], ", ".join(held(y[row], classes)), facts, images))
+                    st.html(_card(names[row], ", ".join(label_names(y[row], classes)), facts, images))
                     st.page_link(
                         "../pages/retrieval.py",
                         label=names[row],

@@ -60,16 +60,16 @@ def by_label(points: Points, classes: Sequence[str]) -> Coloring:
     """Groups by the rarest label that an image holds: what tells it from most others."""
     counts = points.y.sum(0).astype(np.int64)
     order = np.lexsort((np.arange(len(counts)), -counts))  # frequent first
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    rank = np.where(points.y.astype(bool), place, -1).max(1) if len(points.y) else np.zeros(0, np.int64)
-    found = [int(label) for label in order if (rank == place[label]).any()]
-    groups = found[::-1][: len(HUES)]  # the rarest ones, where there are more labels than hues
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
+    rank = np.where(points.y.astype(bool), position, -1).max(1) if len(points.y) else np.zeros(0, np.int64)
+    present = [int(label) for label in order if (rank == position[label]).any()]
+    groups = present[::-1][: len(HUES)]  # the rarest ones, where there are more labels than hues
     values = np.full(len(rank), NONE, np.uint8)
     for number, label in enumerate(sorted(groups)):
-        values[rank == place[label]] = number
+        values[rank == position[label]] = number
     names = [classes[label] for label in sorted(groups)]
-    none = "other labels" if len(groups) < len(found) or (rank < 0).any() else ""
+    none = "other labels" if len(groups) < len(present) or (rank < 0).any() else ""
     return groups_of("Rarest label", values, names, HUES, none)
 
 

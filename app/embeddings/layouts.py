@@ -48,33 +48,33 @@ class Picture:
 
     Attributes:
         epochs: One, or several through training.
-        places: Of each epoch, (N, dims).
+        positions: Of each epoch, (N, dims).
         final: Number of the epoch whose embeddings are the run's own.
         method: umap or pca.
     """
 
     epochs: tuple[int, ...]
-    places: tuple[Floats, ...]
+    positions: tuple[Floats, ...]
     final: int
     method: str
 
 
 def saved(run: Run) -> list[int]:
     """Epochs whose saved embeddings can be read and are those of the run's test images, ascending."""
-    wanted, found = len(cache.embeddings(run)[0]), []
+    images, epochs = len(cache.embeddings(run)[0]), []
     for epoch in cache.frames(run):
         with suppress(MaclError):
             z = cache.frame(run, epoch)
-            if z.ndim == 2 and len(z) == wanted and np.isfinite(z).all():
-                found.append(epoch)
-    return found
+            if z.ndim == 2 and len(z) == images and np.isfinite(z).all():
+                epochs.append(epoch)
+    return epochs
 
 
 def moments(
     chosen: Sequence[Run], galleries: Sequence[Gallery], umap: Umap, training: bool
 ) -> list[list[Moment]]:
     """What is to be laid out of each run, in the order in which one may begin with another."""
-    found: list[list[Moment]] = []
+    by_run: list[list[Moment]] = []
     first: Step | None = None
     for run, gallery in zip(chosen, galleries, strict=True):
         back = origin(gallery, galleries[0])
@@ -84,8 +84,8 @@ def moments(
         of_run = [Moment(last, final, -1)]
         if training:
             of_run += _through_training(run, gallery, umap, of_run[0])
-        found.append(of_run)
-    return found
+        by_run.append(of_run)
+    return by_run
 
 
 def _through_training(run: Run, gallery: Gallery, umap: Umap, final: Moment) -> list[Moment]:
@@ -96,56 +96,56 @@ def _through_training(run: Run, gallery: Gallery, umap: Umap, final: Moment) -> 
         epochs = [epochs[i] for i in np.unique(np.linspace(0, len(epochs) - 1, spare).astype(int))]
     before = [epoch for epoch in epochs if epoch < final.epoch][::-1]
     after = [epoch for epoch in epochs if epoch > final.epoch]
-    found: list[Moment] = []
+    moments: list[Moment] = []
     same = np.arange(len(gallery.z))
     for part in (before, after):
         beside, number = final.step, 0
         for epoch in part:
             beside = Step(cache.frame(run, epoch), umap, beside, same)
-            found.append(Moment(epoch, beside, number))
-            number = len(found)  # the final one is number 0
-    return found
+            moments.append(Moment(epoch, beside, number))
+            number = len(moments)  # the final one is number 0
+    return moments
 
 
 def pictures(
-    found: Sequence[Sequence[Moment]], galleries: Sequence[Gallery], method: str, dims: int
+    by_run: Sequence[Sequence[Moment]], galleries: Sequence[Gallery], method: str, dims: int
 ) -> list[Picture]:
     """The pictures that can be drawn now: UMAP where all epochs of a run are there, else PCA."""
     drawn: list[Picture] = []
     reference: tuple[Floats, str] | None = None
-    for of_run, gallery in zip(found, galleries, strict=True):
+    for of_run, gallery in zip(by_run, galleries, strict=True):
         raw = [projection.layout(moment.step) for moment in of_run] if method == "umap" else []
         ready = bool(raw) and all(layout is not None for layout in raw)
-        places: list[Floats] = []
-        said: list[str] = []
+        positions: list[Floats] = []
+        marks: list[str] = []
         for number, moment in enumerate(of_run):
             layout = raw[number] if ready else None
             mark = moment.step.key if ready else f"pca {dims} {_content(moment.step)}"
             if moment.onto < 0:
-                onto, back, said_onto = None, None, ""
+                onto, back, mark_onto = None, None, ""
                 if reference is not None:
-                    onto, said_onto = reference
+                    onto, mark_onto = reference
                     back = origin(gallery, galleries[0])
             else:
-                onto, back, said_onto = places[moment.onto], None, said[moment.onto]
-            mark = hashlib.sha256(f"{mark} onto {said_onto} {_rows(back)}".encode()).hexdigest()
+                onto, back, mark_onto = positions[moment.onto], None, marks[moment.onto]
+            mark = hashlib.sha256(f"{mark} onto {mark_onto} {_rows(back)}".encode()).hexdigest()
             z = moment.step.z
 
-            def place(
+            def lay_out(
                 layout: object = layout, z: object = z, onto: object = onto, back: object = back
             ) -> Floats:
                 shape = projection.pca(z, dims) if layout is None else layout  # type: ignore[arg-type]
                 return projection.align(shape, onto, back)  # type: ignore[arg-type]
 
-            places.append(cache.remembered(f"places {mark}", place))
-            said.append(mark)
+            positions.append(cache.remembered(f"places {mark}", lay_out))
+            marks.append(mark)
         if reference is None:
-            reference = places[0], said[0]
+            reference = positions[0], marks[0]
         order = sorted(range(len(of_run)), key=lambda number: of_run[number].epoch)
         drawn.append(
             Picture(
                 tuple(of_run[number].epoch for number in order),
-                tuple(places[number] for number in order),
+                tuple(positions[number] for number in order),
                 order.index(0),
                 "umap" if ready else "pca",
             )
@@ -155,9 +155,9 @@ def pictures(
 
 def trust(gallery: Gallery, picture: Picture) -> float:
     """Trustworthiness of a run's final picture."""
-    places = picture.places[picture.final]
-    mark = hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest()
-    return float(cache.remembered(f"trust {mark}", lambda: space.trustworthiness(gallery.z, places)))
+    positions = picture.positions[picture.final]
+    mark = hashlib.sha256(np.ascontiguousarray(positions).tobytes()).hexdigest()
+    return float(cache.remembered(f"trust {mark}", lambda: space.trustworthiness(gallery.z, positions)))
 
 
 def _content(step: Step) -> str:

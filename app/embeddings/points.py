@@ -39,23 +39,23 @@ class Points:
 
     def where(self, names: Collection[str]) -> NDArray[np.bool_]:
         """Which points have one of these names, (n,)."""
-        wanted = set(names)
-        return np.fromiter((name in wanted for name in self.names), bool, len(self.names))
+        chosen = set(names)
+        return np.fromiter((name in chosen for name in self.names), bool, len(self.names))
 
 
-def number(galleries: Sequence[Gallery], wanted: Sequence[int] = ()) -> Points:
-    """Number the images of all runs that hold all wanted labels (columns of y)."""
+def number(galleries: Sequence[Gallery], columns: Sequence[int] = ()) -> Points:
+    """Number the images of all runs that hold all labels of these columns of y."""
     index: dict[str, int] = {}
     own, rows, labels = [], [], []
     for gallery in galleries:
-        shown = np.flatnonzero(gallery.y[:, list(wanted)].astype(bool).all(axis=1))
+        shown = np.flatnonzero(gallery.y[:, list(columns)].astype(bool).all(axis=1))
         points = np.empty(len(shown), np.int64)
-        for place, row in enumerate(shown.tolist()):
+        for dot, row in enumerate(shown.tolist()):
             name = gallery.names[row]
             if name not in index:
                 index[name] = len(index)
                 labels.append(gallery.y[row])
-            points[place] = index[name]
+            points[dot] = index[name]
         own.append(shown)
         rows.append(points)
     y = np.array(labels, dtype=np.uint8).reshape(len(index), galleries[0].y.shape[1])

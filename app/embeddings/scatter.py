@@ -47,7 +47,7 @@ def drawing(
         own, rows = points.own[number], points.rows[number]
         frames = [
             {"epoch": STILL if still else epoch, "at": _text(_short((at[own] - centre) / extent))}
-            for epoch, at in zip(picture.epochs, picture.places, strict=True)
+            for epoch, at in zip(picture.epochs, picture.positions, strict=True)
         ]
         panels.append(
             {
@@ -60,7 +60,7 @@ def drawing(
     data = {
         "version": points.version,
         "n": len(points.names),
-        "dims": pictures[0].places[0].shape[1],
+        "dims": pictures[0].positions[0].shape[1],
         "panels": panels,
         "values": "" if coloring.shared is None else _text(coloring.shared),
         "legend": coloring.legend,
@@ -116,7 +116,7 @@ def tell(
 
 def _fit(pictures: Sequence[Picture]) -> tuple[NDArray[np.float64], float]:
     """Middle and half side of the square, or half diameter of the ball, that holds all pictures."""
-    every = [at for one in pictures for at in one.places if at.size]
+    every = [at for one in pictures for at in one.positions if at.size]
     if not every:
         return np.zeros(2), 1.0
     low, high = np.min([at.min(0) for at in every], axis=0), np.max([at.max(0) for at in every], axis=0)
@@ -126,8 +126,8 @@ def _fit(pictures: Sequence[Picture]) -> tuple[NDArray[np.float64], float]:
     return centre, max(float(np.sqrt(((at - centre) ** 2).sum(1).max())) for at in every) or 1.0
 
 
-def _short(places: NDArray[np.float64]) -> NDArray[np.uint16]:
-    return np.rint((np.clip(places, -1, 1) + 1) * 32767.5).astype("<u2")
+def _short(positions: NDArray[np.float64]) -> NDArray[np.uint16]:
+    return np.rint((np.clip(positions, -1, 1) + 1) * 32767.5).astype("<u2")
 
 
 def _text(array: NDArray[Any]) -> str:

@@ -1,4 +1,4 @@
-"""What a lasso has found: the state of the selection, its images in a grid, counts by label, names as CSV."""
+"""What a lasso has chosen: the selection's state, its images in a grid, counts by label, names as CSV."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ from app import cache
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
 from app.kit.component import component
-from app.kit.gallery import held
+from app.kit.gallery import label_names
 from app.kit.query import link
 from app.kit.thumbnails import Thumbnails
 from core.report import spreadsheet
@@ -46,16 +46,16 @@ def numbered(points: Points) -> None:
         known.pop(next(iter(known)))
 
 
-def take(said: dict[str, Any]) -> None:
+def take(lasso: dict[str, Any]) -> None:
     """Keep the names behind a lasso's bits; one whose numbering nobody knows any more is left out."""
     state = st.session_state
     known = state.get(NUMBERED, {})
-    names = chosen_names(said, known)
+    names = chosen_names(lasso, known)
     if names is not None:
-        if said.get("add"):  # what a filter hides stays chosen
-            shown = set(known[said["version"]])
+        if lasso.get("add"):  # what a filter hides stays chosen
+            shown = set(known[lasso["version"]])
             names += tuple(name for name in state.get(NAMES, ()) if name not in shown)
-        state[NAMES], state[SEQ], state[PAGE] = names, int(said["seq"]), 0
+        state[NAMES], state[SEQ], state[PAGE] = names, int(lasso["seq"]), 0
 
 
 def keep_apart(place: tuple[str, str | None]) -> None:
@@ -66,23 +66,23 @@ def keep_apart(place: tuple[str, str | None]) -> None:
         state.pop(NAMES, None)
 
 
-def chosen_names(said: dict[str, Any], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
+def chosen_names(lasso: dict[str, Any], known: Mapping[str, tuple[str, ...]]) -> tuple[str, ...] | None:
     """Names behind the bits of a lasso; None where its numbering is not known any more.
 
     Args:
-        said: `version` and `bits` of a lasso.
+        lasso: Its `version` and `bits`.
         known: Names of the points of each version.
     """
-    names = known.get(said["version"])
+    names = known.get(lasso["version"])
     if names is None:
         return None
-    return tuple(names[i] for i in np.flatnonzero(from_bits(said["bits"], len(names))))
+    return tuple(names[i] for i in np.flatnonzero(from_bits(lasso["bits"], len(names))))
 
 
-def names_of(said: dict[str, Any]) -> list[tuple[int, str]]:
+def names_of(message: dict[str, Any]) -> list[tuple[int, str]]:
     """Row and name of the points that a message asks about."""
-    names = st.session_state.get(NUMBERED, {}).get(said["version"], ())
-    return [(int(row), names[int(row)]) for row in said["rows"] if 0 <= int(row) < len(names)]
+    names = st.session_state.get(NUMBERED, {}).get(message["version"], ())
+    return [(int(row), names[int(row)]) for row in message["rows"] if 0 <= int(row) < len(names)]
 
 
 def ordered(points: Points, chosen: np.ndarray, coloring: Coloring) -> list[int]:
@@ -96,8 +96,8 @@ def ordered(points: Points, chosen: np.ndarray, coloring: Coloring) -> list[int]
 def counts(points: Points, chosen: np.ndarray, classes: Sequence[str]) -> list[tuple[str, int, int]]:
     """Label, how many of the chosen points hold it, and how many of all; the largest share first."""
     inside, of_all = points.y[chosen].sum(0).tolist(), points.y.sum(0).tolist()
-    found = [(label, inside[k], of_all[k]) for k, label in enumerate(classes) if inside[k]]
-    return sorted(found, key=lambda one: (-one[1] / one[2], -one[1]))
+    labels = [(label, inside[k], of_all[k]) for k, label in enumerate(classes) if inside[k]]
+    return sorted(labels, key=lambda one: (-one[1] / one[2], -one[1]))
 
 
 def show(
@@ -117,7 +117,7 @@ def show(
         {
             "row": row,
             "name": points.names[row],
-            "labels": held(points.y[row], classes),
+            "labels": label_names(points.y[row], classes),
             "color": coloring.color(row) or "transparent",
             "href": _asking(runs, points.names[row]),
         }
@@ -172,7 +172,9 @@ def _sprite(images: Thumbnails, names: Sequence[str], across: int) -> str:
 
 def to_csv(points: Points, chosen: np.ndarray, classes: Sequence[str]) -> str:
     """One line per chosen image: its name and its labels, separated by semicolons."""
-    rows = [(points.names[row], "; ".join(held(points.y[row], classes))) for row in np.flatnonzero(chosen)]
+    rows = [
+        (points.names[row], "; ".join(label_names(points.y[row], classes))) for row in np.flatnonzero(chosen)
+    ]
     return spreadsheet.to_csv([("image", "labels"), *rows])
 
 

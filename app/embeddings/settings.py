@@ -49,16 +49,16 @@ class Settings:
 
 def choose_runs(finished: Sequence[Run], default: Sequence[str]) -> list[Run]:
     """The widget that chooses runs; the address names their folders."""
-    state, asked = st.session_state, news("runs", RUNS)
+    state, linked = st.session_state, news("runs", RUNS)
     known, texts = {run.id: run for run in finished}, option_labels(finished)
     seen = list(texts.values())
     for name, text in texts.items():  # two of one second: a widget tells options apart by their text alone
         if seen.count(text) > 1:
             texts[name] = f"{text} · {name[-4:]}"
-    wanted = asked or state.get(RUNS, default)
-    note_gone([name for name in wanted if name not in known])
-    kept = [name for name in wanted if name in known]
-    state[RUNS] = (kept or list(default) if asked else kept)[:MOST_RUNS]
+    run_ids = linked or state.get(RUNS, default)
+    note_gone([name for name in run_ids if name not in known])
+    kept = [name for name in run_ids if name in known]
+    state[RUNS] = (kept or list(default) if linked else kept)[:MOST_RUNS]
     chosen: list[str] = st.multiselect(
         "Runs", list(known), key=RUNS, format_func=texts.__getitem__, max_selections=MOST_RUNS,
         persist_state="session",
@@ -137,8 +137,8 @@ def choose(classes: Sequence[str], splits: bool, frames: bool) -> Settings:
     )
 
 
-def _only(place: st.delta_generator.DeltaGenerator, classes: Sequence[str]) -> list[str]:
-    found: list[str] = place.multiselect(
+def _only(container: st.delta_generator.DeltaGenerator, classes: Sequence[str]) -> list[str]:
+    labels: list[str] = container.multiselect(
         "Only images with", list(classes), key=KEYS["only"], bind="query-params", placeholder="any labels"
     )
-    return found
+    return labels

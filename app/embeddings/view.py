@@ -34,7 +34,7 @@ Images = Callable[[], Thumbnails | None]  # opened after the pictures are drawn:
 
 def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[Gallery]]:
     """Runs whose images can be shown, and these; the page says why others cannot, or are being computed."""
-    shown, found, why = [], [], []
+    shown, images, why = [], [], []
     waits: list[ask.Question] = []
     failed: list[ask.Question] = []
     for run, title in zip(chosen, names.short_labels(list(chosen)), strict=True):
@@ -50,12 +50,12 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
             why.append(f"{title}: only its test split. {error}")
         if gallery is not None:
             shown.append(run)
-            found.append(gallery)
+            images.append(gallery)
     if why:
         st.warning("\n\n".join(why))
     waiting.retry(failed)
     waiting.progress(waits)
-    return shown, found
+    return shown, images
 
 
 def _everything(run: Run, waits: list[ask.Question], failed: list[ask.Question]) -> Gallery | None:
@@ -96,7 +96,7 @@ def same_images(run: Run, gallery: Gallery, first: Run, reference: Gallery) -> b
 
 def show(
     chosen: Sequence[Run],
-    found: Sequence[Gallery],
+    galleries: Sequence[Gallery],
     settings: Settings,
     classes: Sequence[str],
     images: Images,
@@ -107,15 +107,15 @@ def show(
     `images` says nothing on the page; `prepare` has them prepared and says how that goes, outside of the
     fragment, whose reruns would end it.
     """
-    numbered = points.number(found, settings.only)
+    numbered = points.number(galleries, settings.only)
     if not numbered.names:
         st.info("No image holds all of these labels: take one away.")
         return
     dims = settings.umap.dims
-    spaces = layouts.moments(chosen, found, settings.umap, settings.training)
-    pictures = layouts.pictures(spaces, found, settings.method, dims)
+    spaces = layouts.moments(chosen, galleries, settings.umap, settings.training)
+    pictures = layouts.pictures(spaces, galleries, settings.method, dims)
     notices = st.container()
-    coloring = _coloring(chosen, found, numbered, settings, classes)
+    coloring = _coloring(chosen, galleries, numbered, settings, classes)
     if settings.mode == "ap":
         with notices:
             _sampled(chosen)
@@ -137,14 +137,14 @@ def show(
         classes,
         images,
         chosen,
-        _notes(chosen, found, numbered, settings),
-        lambda: [_trusted(one, picture) for one, picture in zip(found, pictures, strict=True)],
+        _notes(chosen, galleries, numbered, settings),
+        lambda: [_trusted(one, picture) for one, picture in zip(galleries, pictures, strict=True)],
     )
     prepare()  # open, or on the way, before a picture is wanted
-    trusts = [layouts.trust(one, picture) for one, picture in zip(found, pictures, strict=True)]
+    trusts = [layouts.trust(one, picture) for one, picture in zip(galleries, pictures, strict=True)]
     rows = [
         (title, swatch(config.loss, config.params), trust, _measured(run, one), _score(run))
-        for run, one, title, config, trust in zip(chosen, found, titles, configs, trusts, strict=True)
+        for run, one, title, config, trust in zip(chosen, galleries, titles, configs, trusts, strict=True)
     ]
     st.html(numbers(rows, dims))
     if settings.training:
@@ -171,14 +171,14 @@ def _explore(
     state = st.session_state
     scatter.show(data, selection.take, _hovered)
     chosen = numbered.where(state.get(selection.NAMES, ()))
-    asked = state.get(_HOVER, [])
-    hovered = [_picture(row, name, numbered, classes, images, notes) for row, name in asked]
+    pointed_at = state.get(_HOVER, [])
+    hovered = [_picture(row, name, numbered, classes, images, notes) for row, name in pointed_at]
     scatter.tell(
         numbered.version,
         int(state.get(selection.SEQ, 0)),
         points.to_bits(chosen),
         hovered,
-        bool(asked) and images() is not None,
+        bool(pointed_at) and images() is not None,
         data["mark"],
         trusts(),
     )
@@ -198,8 +198,8 @@ def _explore(
     selection.show(numbered, chosen, coloring, classes, images(), runs)
 
 
-def _hovered(said: dict[str, Any]) -> None:
-    st.session_state[_HOVER] = selection.names_of(said)
+def _hovered(message: dict[str, Any]) -> None:
+    st.session_state[_HOVER] = selection.names_of(message)
 
 
 def _picture(
@@ -216,7 +216,7 @@ def _picture(
     return {
         "row": row,
         "name": name,
-        "labels": gallery.held(numbered.y[row], classes),
+        "labels": gallery.label_names(numbered.y[row], classes),
         "uri": thumbnails.uri(name) if thumbnails else "",
         "notes": ["" if math.isnan(part[row]) else f"AP Medium {100 * part[row]:.0f} %" for part in notes],
     }
@@ -251,7 +251,7 @@ def _progress(name: str, there: int, steps: Sequence[projection.Step]) -> None:
 
 def _coloring(
     chosen: Sequence[Run],
-    found: Sequence[Gallery],
+    galleries: Sequence[Gallery],
     numbered: points.Points,
     settings: Settings,
     classes: Sequence[str],
@@ -264,10 +264,12 @@ def _coloring(
         return colors.by_rarity(numbered)
     if settings.mode == "split":
         return colors.by_split(
-            [[one.splits[row] for row in own] for one, own in zip(found, numbered.own, strict=True)]
+            [[one.splits[row] for row in own] for one, own in zip(galleries, numbered.own, strict=True)]
         )
     if settings.mode == "ap":
-        each = [_quality(run, one)[own] for run, one, own in zip(chosen, found, numbered.own, strict=True)]
+        each = [
+            _quality(run, one)[own] for run, one, own in zip(chosen, galleries, numbered.own, strict=True)
+        ]
         return colors.by_quality(each, METRICS[METRIC].replace("mAP", "AP"))
     return colors.by_label(numbered, classes)
 
@@ -276,13 +278,13 @@ def _quality(run: Run, one: Gallery) -> np.ndarray:
     """AP of each image of a gallery as query in the test split; nan where it is not scored."""
     quality = np.full(len(one.names), np.nan)
     tested = np.array([row for row, split in enumerate(one.splits) if split == "test"])
-    asked = _queries(len(tested))
-    if len(asked) == len(tested):
+    queries = _queries(len(tested))
+    if len(queries) == len(tested):
         quality[tested] = cache.query_scores(run)[METRIC]
     else:
-        quality[tested[asked]] = cache.remembered(
-            f"AP {run.path} {len(asked)}",
-            lambda: per_query(*cache.embeddings(run), queries=asked)[METRIC],
+        quality[tested[queries]] = cache.remembered(
+            f"AP {run.path} {len(queries)}",
+            lambda: per_query(*cache.embeddings(run), queries=queries)[METRIC],
         )
     return quality
 
@@ -305,11 +307,11 @@ def _sampled(chosen: Sequence[Run]) -> None:
 
 
 def _notes(
-    chosen: Sequence[Run], found: Sequence[Gallery], numbered: points.Points, settings: Settings
+    chosen: Sequence[Run], galleries: Sequence[Gallery], numbered: points.Points, settings: Settings
 ) -> list[np.ndarray]:
     """What hover says of each point in each picture (n,), where the colour does: the AP of its run."""
     notes = []
-    for run, one, own, rows in zip(chosen, found, numbered.own, numbered.rows, strict=True):
+    for run, one, own, rows in zip(chosen, galleries, numbered.own, numbered.rows, strict=True):
         note = np.full(len(numbered.names), np.nan)
         if settings.mode == "ap":
             note[rows] = _quality(run, one)[own]

@@ -1,6 +1,5 @@
 """The retrieval grid: one query, the nearest images of each run in rows, drawn by one small component."""
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,16 +12,15 @@ from app import cache
 from app.kit.component import component
 from app.kit.names import dataset_title
 from app.kit.palette import JACCARD_SCALE, jaccard_color
+from app.kit.retrieved import SPLITS, Retrieved, Row
 from app.kit.thumbnails import Thumbnails
 from app.kit.words import score
 from core.data import DATASETS
 from core.errors import MaclError
-from core.retrieval.search import Answer, Neighbour
 from core.runs import Run
 
 HERE = Path(__file__).parent
 
-SPLITS = {"train": "training", "val": "validation", "test": "test"}
 UNKNOWN = "#8c959d"  # where a Jaccard index has a colour, and nobody knows it
 
 _component = component(
@@ -104,13 +102,13 @@ def class_names(run: Run, images: Thumbnails | None) -> list[str]:
     return list(known) if len(known) == count else [f"label {i + 1}" for i in range(count)]
 
 
-def held(row: np.ndarray, classes: Sequence[str]) -> list[str]:
+def label_names(row: np.ndarray, classes: Sequence[str]) -> list[str]:
     """Names of the labels that an image (L,) holds."""
     return [label for label, has in zip(classes, row, strict=True) if has]
 
 
 def query(name: str, labels: Sequence[str], earlier: Iterable[str] = (), image: str = "") -> dict[str, Any]:
-    """The image that is asked for, its label names, and the queries before it, latest first.
+    """The image that asks, its label names, and the queries before it, latest first.
 
     `image` is what its picture goes by, where that is not its name.
     """
@@ -123,85 +121,57 @@ def query(name: str, labels: Sequence[str], earlier: Iterable[str] = (), image: 
     }
 
 
-def row(
-    title: str,
-    color: str,
-    answer: Answer,
-    names: Sequence[str],
-    classes: Sequence[str],
-    about: str = "",
-    splits: Sequence[str] = (),
-) -> dict[str, Any]:
-    """What one run retrieves.
-
-    Args:
-        title: The run, for people.
-        color: Of its loss, #rrggbb.
-        answer: From `core.retrieval.search.search`.
-        names: Image name of each row of the run's gallery.
-        classes: Name of each label.
-        about: The run as a whole, in a few words.
-        splits: Split of each image of the gallery; none: all are test images.
-    """
-    tiles = [tile(n, found, names, classes, splits) for n, found in enumerate(answer.neighbours, start=1)]
-    labelled = not any(math.isnan(found.jaccard) for found in answer.neighbours)
-    facts = []
-    if labelled:
-        facts.append(
-            f"AP {100 * answer.ap:.1f} %" if not math.isnan(answer.ap) else "no image shares a label"
-        )
-    elif tiles:
-        facts.append(f"cosine {answer.neighbours[0].cosine:.3f} to {answer.neighbours[-1].cosine:.3f}")
-    if tiles and labelled:
-        facts.append(f"precision@{len(tiles)} {100 * answer.precision:.0f} %")
-        facts.append(f"mean Jaccard@{len(tiles)} {answer.jaccard:.2f}")
-    ranks = {
-        "precision": [round(value, 3) for value in answer.precisions],
-        "jaccard": [round(value, 3) for value in answer.jaccards],
+def drawn(row: Row) -> dict[str, Any]:
+    """A row as the component draws it."""
+    return {
+        "title": row.title,
+        "color": row.color,
+        "facts": row.captions,
+        "about": row.about,
+        "note": row.note,
+        "tiles": [tile(image) for image in row.images],
+        "ranks": {
+            "precision": [round(value, 3) for value in row.answer.precisions] if row.answer else [],
+            "jaccard": [round(value, 3) for value in row.answer.jaccards] if row.answer else [],
+        },
+        "key": row.run,
+        "why": row.explained,
     }
-    return {"title": title, "color": color, "facts": facts, "about": about, "tiles": tiles, "ranks": ranks}
 
 
-def note(title: str, color: str, text: str) -> dict[str, Any]:
-    """A row of a run that cannot answer, with the reason."""
-    return {"title": title, "color": color, "note": text, "facts": [], "about": "", "tiles": []}
-
-
-def tile(
-    rank: int, found: Neighbour, names: Sequence[str], classes: Sequence[str], splits: Sequence[str] = ()
-) -> dict[str, Any]:
+def tile(image: Retrieved) -> dict[str, Any]:
     """One retrieved image: rank, Jaccard with its colour, and how its labels differ from the query's.
 
     Where nobody knows the query's labels, those of the image are given as they are.
     """
-    shared, missing, extra = (
-        [classes[i] for i in part] for part in (found.shared, found.missing, found.extra)
-    )
-    parts = [("shared", shared), ("missing", missing), ("extra", extra)]
-    unknown = math.isnan(found.jaccard)
-    if unknown:
-        parts, shared, extra = [("", extra)], extra, []
+    shared = image.shared if image.compared else image.labels
+    parts = [("shared" if image.compared else "", shared), ("missing", image.missing), ("extra", image.extra)]
     words = "; ".join(f"{word} {', '.join(labels)}".strip() for word, labels in parts if labels)
-    name, split = names[found.row], splits[found.row] if splits else "test"
-    held = f" ({SPLITS[split]} image)" if split != "test" else ""
-    similar = "" if unknown else f"Jaccard {found.jaccard:.2f}, "
+    split = "" if image.split == "test" else SPLITS[image.split]
+    of = f" ({split} image)" if split else ""
+    similar = f"Jaccard {image.jaccard:.2f}, " if image.compared else ""
     return {
-        "name": name,
-        "rank": rank,
-        "jaccard": "" if unknown else f"{found.jaccard:.2f}",
-        "cosine": f"{found.cosine:.3f}",
-        "color": UNKNOWN if unknown else jaccard_color(found.jaccard),
-        "shared": shared,
-        "missing": missing,
-        "extra": extra,
-        "split": "" if split == "test" else SPLITS[split],
-        "alt": f"Rank {rank}, {name}{held}: {similar}cosine {found.cosine:.3f}; {words}",
+        "name": image.name,
+        "rank": image.rank,
+        "jaccard": f"{image.jaccard:.2f}" if image.compared else "",
+        "cosine": f"{image.cosine:.3f}",
+        "color": border(image),
+        "shared": list(shared),
+        "missing": list(image.missing),
+        "extra": list(image.extra),
+        "split": split,
+        "alt": f"Rank {image.rank}, {image.name}{of}: {similar}cosine {image.cosine:.3f}; {words}",
     }
 
 
+def border(image: Retrieved) -> str:
+    """Colour of the frame of an image, #rrggbb: of its Jaccard index."""
+    return jaccard_color(image.jaccard) if image.compared else UNKNOWN
+
+
 def show(
-    asked: dict[str, Any],
-    rows: list[dict[str, Any]],
+    asking: dict[str, Any],
+    rows: Sequence[Row],
     uri: Callable[[str], str] | None,
     columns: int,
     on_query: Callable[[str], None],
@@ -211,19 +181,19 @@ def show(
     """Draw the grid.
 
     Args:
-        asked: From `query`.
-        rows: From `row` or `note`.
+        asking: From `query`.
+        rows: One for each run.
         uri: Gives the picture of an image name as a data URI, empty for none; None: no pictures at all.
         columns: Images side by side, at most.
         on_query: Called with the name of an image that a person wants as the next query.
         key: Of the component.
-        on_why: Called with the `key` of a row and the name of an image in it whose similarity a person wants
-            explained; offered for rows with a true `why`.
+        on_why: Called with the run of a row and the name of an image in it whose similarity a person wants
+            explained; offered for rows that are `explained`.
     """
-    shown = [asked["image"], *asked["earlier"], *(tile["name"] for row in rows for tile in row["tiles"])]
+    shown = [asking["image"], *asking["earlier"], *(image.name for row in rows for image in row.images)]
     data = {
-        "query": asked,
-        "rows": rows,
+        "query": asking,
+        "rows": [drawn(row) for row in rows],
         "images": {name: uri(name) for name in dict.fromkeys(shown)} if uri else {},
         "columns": columns,
         "scale": [color for _, color in JACCARD_SCALE],

@@ -16,7 +16,7 @@ from app.kit.words import plain
 
 FEW = 8  # values that a message names
 MOST_RUNS = 20  # in an address that a person is to pass on
-_told: ContextVar["_Told | None"] = ContextVar("told", default=None)
+_notes: ContextVar["_Notes | None"] = ContextVar("notes", default=None)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ Fitting = Sequence[str] | Between | Switch
 
 def told_here() -> None:
     """Where the page says what in its address does not fit; every page calls it below its title."""
-    _told.set(_Told(st.empty(), []))
+    _notes.set(_Notes(st.empty(), []))
 
 
 def note_unknown(**fitting: Fitting) -> None:
@@ -84,7 +84,7 @@ def renamed(old: str, new: str, known: Fitting, read: Callable[[list[str]], Any]
     Args:
         old: Key as the link spells it.
         new: Key of the widget; call this before it is made.
-        known: The values that the widget takes; others are told.
+        known: The values that the widget takes; others are named below the title.
         read: The widget's value from those of the link.
     """
     values = st.query_params.get_all(old)
@@ -105,25 +105,26 @@ def note_gone(runs: Sequence[str]) -> None:
 
 def note(text: str) -> None:
     """Say something about the address, below the title of the page."""
-    if told := _told.get():
-        told.texts.append(text)
-        told.place.warning("  \n".join(told.texts))
+    if notes := _notes.get():
+        notes.texts.append(text)
+        notes.slot.warning("  \n".join(notes.texts))
     else:
         st.warning(text)
 
 
 @dataclass(frozen=True)
-class _Told:
-    """Where a page says what is wrong with its address, and what it has said."""
+class _Notes:
+    """Where a page says what is wrong with its address, and what stands there."""
 
-    place: DeltaGenerator
+    slot: DeltaGenerator
     texts: list[str]
 
 
 def _needed(known: Fitting) -> str:
     if isinstance(known, Between | Switch):
         return f" (need {known})"
-    return f" (need one of {plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
+    which = "one of " if len(known) > 1 else ""
+    return f" (need {which}{plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
 
 
 def news(name: str, key: str) -> list[str]:
@@ -135,13 +136,13 @@ def news(name: str, key: str) -> list[str]:
         name: Of the part.
         key: Under which the page remembers it.
     """
-    asked = st.query_params.get_all(name)
-    return [] if asked == st.session_state.get(_said(key)) else list(dict.fromkeys(asked))
+    values = st.query_params.get_all(name)
+    return [] if values == st.session_state.get(_written(key)) else list(dict.fromkeys(values))
 
 
 def say(name: str, key: str, values: Sequence[str]) -> None:
     """Put what the page shows into the address."""
-    st.session_state[_said(key)] = list(values)
+    st.session_state[_written(key)] = list(values)
     if st.query_params.get_all(name) != list(values):
         if values:
             st.query_params[name] = list(values)
@@ -149,5 +150,5 @@ def say(name: str, key: str, values: Sequence[str]) -> None:
             st.query_params.pop(name, None)
 
 
-def _said(key: str) -> str:
+def _written(key: str) -> str:
     return f"{key}_said"

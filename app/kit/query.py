@@ -3,15 +3,23 @@
 The address holds the runs' folder names, the query's image name, k, what is searched, the order of the rows,
 and how queries are found. It is written when a person has changed something, and read when they come with a
 link or go back in the browser. An uploaded picture is nobody's link: it stays out of it.
+
+The widgets are not bound to the address, as those of other pages are: a click moves several parts of it (the
+order of the queries, its runs, the query), and is to be one step back. A bound widget overwrites the step
+before, and spells its value as it reads, where links have had `by=map_easy`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
 
 from app import cache
+from app.kit import permalink
 from app.kit.names import config_label, method, told_apart
+from app.kit.permalink import Between
+from app.kit.words import plain
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.retrieval.search import RARITIES
@@ -23,9 +31,8 @@ LABELS, EXACT, RARITY = "retrieval_labels", "retrieval_exact", "retrieval_rarity
 ORDER, OF, OVER = "retrieval_order", "retrieval_of", "retrieval_over"  # and in which order they come
 UPLOAD = "retrieval_upload"  # the uploaded picture that asks, None while a test image does
 WHY = "retrieval_why"  # run and image whose similarity is being explained, and to which query
-JUMP = "retrieval_jump"  # the next query is the first that is found
-_NOW = "retrieval_now"  # what the page showed last, as the address says it
-_KEPT = "retrieval_kept"  # the same, kept while another page is open
+JUMP = "retrieval_jump"  # the next query is the first that is offered
+_WRITTEN = "retrieval_now"  # the address that the page has written last
 _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the address
 _SHOWN, _EARLIER = "retrieval_shown", "retrieval_earlier"
 TOP, MOST = 6, 50
@@ -40,13 +47,14 @@ ORDERS = {
     "lead": "Lead of one run over another first",
 }
 
-PLAIN = {  # of the address to the widget: those with one value, their values and the first as default
+CHOICES = {  # part of the address to the widget and its values; the first one, the default, is left out of it
     "gallery": (GALLERY, tuple(GALLERIES)),
     "by": (BY, ("", *METRICS)),
     "rarity": (RARITY, ("", *RARITIES)),
     "order": (ORDER, tuple(ORDERS)),
 }
-Address = dict[str, tuple[str, ...]]
+PARTS = ("runs", "query", "k", *CHOICES, "labels", "exact", "of", "over")
+Address = dict[str, list[str]]
 
 
 def link(runs: Sequence[str], query: str = "", k: int = TOP, **more: object) -> dict[str, str | list[str]]:
@@ -82,8 +90,10 @@ def default_runs(finished: Sequence[Run]) -> list[str]:
     by_method = _by_method([run for run in alike if cache.config(run).preset == newest.preset])
     if len(by_method) < 2:
         by_method = _by_method(alike)
-    wanted = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
-    return [by_method[key] for key in sorted(wanted[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))]
+    preferred = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
+    return [
+        by_method[key] for key in sorted(preferred[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))
+    ]
 
 
 def _split(config: RunConfig) -> tuple[str, str | None, int]:
@@ -92,11 +102,11 @@ def _split(config: RunConfig) -> tuple[str, str | None, int]:
 
 def _by_method(finished: Sequence[Run]) -> dict[tuple[str, str], str]:
     """Folder name of the newest run of each loss and its parameters, in the order of the parameters."""
-    found: dict[tuple[str, str], str] = {}
+    newest: dict[tuple[str, str], str] = {}
     for run in finished:
         config = cache.config(run)
-        found.setdefault((config.loss, method(config)), run.id)
-    return dict(sorted(found.items()))
+        newest.setdefault((config.loss, method(config)), run.id)
+    return dict(sorted(newest.items()))
 
 
 def option_labels(finished: Sequence[Run]) -> dict[str, str]:
@@ -108,89 +118,57 @@ def option_labels(finished: Sequence[Run]) -> dict[str, str]:
     return dict(zip((run.id for run in finished), told_apart(texts, finished), strict=True))
 
 
-def restore(known: Sequence[str], default: Sequence[str]) -> list[str]:
-    """Bring address or memory into the widgets; call it before they are made.
+def restore(known: Sequence[str], default: Sequence[str]) -> None:
+    """Bring a link, or a step back in the browser, into the widgets; call it before they are made.
+
+    What it names and does not exist (any more) is said below the title.
 
     Args:
         known: Folder names of all finished runs.
         default: Runs to show where nothing else says which.
-
-    Returns:
-        What the address or the widgets ask for and does not exist (any more), in words.
     """
-    state, asked, gone = st.session_state, _address(), []
+    state, address = st.session_state, _address()
     used = state.pop(_MOVED, False)
-    arrived = COUNT not in state
-    if arrived:
-        state.pop(_NOW, None)  # so that the address is written
-    if asked and (arrived or (asked != state.get(_NOW) and not used)):
-        gone = _unknown(asked, known)
-        _take(asked, known, default)
-        state[UPLOAD] = None
-    elif arrived:
-        _take(state.get(_KEPT, {}), known, default)
-    else:
-        lost = [run for run in state[RUNS] if run not in known]  # deleted in another tab, say
-        gone = [_lost(run) for run in lost]
-        kept = [run for run in state[RUNS] if run in known]
-        state[RUNS] = kept or (list(default) if lost else [])
-        for key in (OF, OVER):
-            state[key] = state[key] if state[key] in state[RUNS] else ""
-        for key in (GALLERY, BY, LABELS, EXACT, RARITY, ORDER):
-            state[key] = state[key]  # of a widget that is not drawn, too
-    return gone
+    if RUNS not in state or (address and address != state.get(_WRITTEN) and not used):
+        _take(address, known, default)
+    gone = [run for run in state[RUNS] if run not in known]  # deleted in another tab, say
+    permalink.note_gone(gone)
+    kept = [run for run in state[RUNS] if run in known]
+    state[RUNS] = kept or (list(default) if gone else [])
+    for key in (OF, OVER):
+        state[key] = state[key] if state[key] in state[RUNS] else ""
 
 
-def _take(asked: Mapping[str, tuple[str, ...]], known: Sequence[str], default: Sequence[str]) -> None:
+def _take(address: Address, known: Sequence[str], default: Sequence[str]) -> None:
     """Fill the widgets from an address, and with defaults what it leaves out or has wrong."""
-    state, one = st.session_state, {key: values[0] for key, values in asked.items() if values}
-    state[RUNS] = [run for run in dict.fromkeys(asked.get("runs", ())) if run in known] or list(default)
-    state[QUERY] = one.get("query", "")
-    state[COUNT] = int(one["k"]) if _valid(one.get("k", "")) else TOP
-    for key, (widget, values) in PLAIN.items():
-        state[widget] = one.get(key, "") if one.get(key, "") in values else values[0]
-    state[LABELS] = list(asked.get("labels", ()))
-    state[EXACT] = one.get("exact") == "1"
-    for key, widget in (("of", OF), ("over", OVER)):
-        state[widget] = one.get(key, "") if one.get(key, "") in state[RUNS] else ""
-    if not state[QUERY] and state[ORDER]:
-        state[JUMP] = True
+    state, count = st.session_state, Between(1, MOST, whole=True)
+    fitting = {key: values[1:] for key, (_, values) in CHOICES.items()}
+    permalink.note_unknown(k=count, of=known, over=known, **fitting)
+    first = defaultdict(str, {key: values[0] for key, values in address.items()})
+    state[RUNS] = list(dict.fromkeys(address.get("runs", default)))
+    state[QUERY], state[OF], state[OVER] = first["query"], first["of"], first["over"]
+    state[COUNT] = int(first["k"]) if first["k"] in count else TOP
+    for key, (widget, values) in CHOICES.items():
+        state[widget] = first[key] if first[key] in values else ""
+    state[LABELS], state[EXACT] = list(address.get("labels", ())), first["exact"] == "1"
+    state[UPLOAD], state[JUMP] = None, bool(state[ORDER] and not state[QUERY])
 
 
-def _unknown(asked: Mapping[str, tuple[str, ...]], known: Sequence[str]) -> list[str]:
-    """What an address names and does not exist (any more), in words."""
-    gone = [_lost(run) for run in asked.get("runs", ()) if run not in known]
-    count = "".join(asked.get("k", ()))
-    if count and not _valid(count):
-        gone.append(f"k = {count}: need 1 to {MOST}.")
-    for key, (_, values) in PLAIN.items():
-        gone += [f"{key} = {value} is unknown." for value in asked.get(key, ()) if value not in values]
-    for key in ("of", "over"):
-        gone += [f"{key} = {value}: no such row." for value in asked.get(key, ()) if value not in known]
-    return gone
-
-
-def _lost(run: str) -> str:
-    return f"Run {run} is not here (any more)."
-
-
-def settle(names: Sequence[str], labels: np.ndarray, known: Callable[[str], bool]) -> list[str]:
+def settle(names: Sequence[str], labels: np.ndarray, known: Callable[[str], bool]) -> None:
     """Make sure that the query can ask; by default it is the one of these images with most labels (N, L).
 
     Args:
         names: Of the images that are offered.
         labels: Theirs.
         known: Whether some chosen run can be asked for an image: results of a run become queries, too.
-
-    Returns:
-        What is wrong with the query that was asked for, in words.
     """
     state = st.session_state
-    asked = state.get(QUERY) or ""
-    if asked in names or known(asked):
-        return []
+    name = state[QUERY] or ""
+    if name in names or known(name):
+        return
+    if name:
+        permalink.note(f"{plain(name)} is not among the images of these runs; another query is shown.")
     state[QUERY] = names[int(labels.sum(1).argmax())]
-    return [f"{asked} is not among the images of these runs; another query is shown."] if asked else []
 
 
 def note_shown() -> None:
@@ -206,8 +184,15 @@ def choose_runs(finished: Sequence[Run]) -> list[Run]:
     """Widgets that choose runs, and how many images each of them shows."""
     labels, known = option_labels(finished), {run.id: run for run in finished}
     left, right = st.columns([8, 3])
-    chosen = left.multiselect("Runs", list(known), key=RUNS, format_func=labels.__getitem__, on_change=moved)
-    right.slider("Images per run", 1, MOST, key=COUNT, on_change=moved)
+    chosen = left.multiselect(
+        "Runs",
+        list(known),
+        key=RUNS,
+        format_func=labels.__getitem__,
+        on_change=moved,
+        persist_state="session",
+    )
+    right.slider("Images per run", 1, MOST, key=COUNT, on_change=moved, persist_state="session")
     return [known[name] for name in chosen]
 
 
@@ -250,36 +235,23 @@ def back(known: Callable[[str], bool]) -> None:
 
 
 def publish() -> None:
-    """Remember what is shown, and write it into the address where that says something else."""
+    """Write what is shown into the address; one step in the browser's history, whatever has changed."""
     state = st.session_state
-    more = {key: state[widget] for key, (widget, _) in PLAIN.items()}
+    more = {key: state[widget] for key, (widget, _) in CHOICES.items()}
     if state[ORDER]:
         more["of"] = state[OF]
     if state[ORDER] == "lead":
         more["over"] = state[OVER]
     more |= {"labels": state[LABELS], "exact": "1" if state[EXACT] and state[LABELS] else ""}
     parts = link(state[RUNS], state[QUERY], state[COUNT], **more)
-    now = _normal({key: [value] if isinstance(value, str) else value for key, value in parts.items()})
-    asked = _address()
-    # an empty address when this was shown before: the person is on their way back, to another page perhaps
-    if now != asked and (asked or now != state.get(_NOW)):
+    state[_WRITTEN] = {key: [value] if isinstance(value, str) else value for key, value in parts.items()}
+    if state[_WRITTEN] != _address():
         st.query_params.from_dict(parts)
-    state[_NOW] = state[_KEPT] = now
 
 
 def _address() -> Address:
-    url = st.query_params
-    return _normal({key: url.get_all(key) for key in url})
-
-
-def _normal(parts: Mapping[str, Sequence[str]]) -> Address:
-    """The parts of an address that say something, in one order."""
-    known = ("runs", "query", "k", *PLAIN, "labels", "exact", "of", "over")
-    return {key: tuple(parts[key]) for key in known if any(parts.get(key, ()))}
-
-
-def _valid(count: str) -> bool:
-    return count.isascii() and count.isdecimal() and len(count) < 4 and 1 <= int(count) <= MOST
+    """The parts of the address that say something."""
+    return {key: st.query_params.get_all(key) for key in PARTS if any(st.query_params.get_all(key))}
 
 
 def moved() -> None:
@@ -288,6 +260,6 @@ def moved() -> None:
 
 
 def jumped() -> None:
-    """Likewise, and go to the first query that is found."""
+    """Likewise, and go to the first query that is offered."""
     st.session_state[JUMP] = True
     moved()

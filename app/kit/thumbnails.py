@@ -34,12 +34,12 @@ class Thumbnails:
         """The image as a data URI; empty if the data set has none of that name."""
         if name not in self._rows:
             return ""
-        found = self._encoded.get(name)
-        if found is None:
-            found = self._encoded[name] = encode(self._images[self._rows[name]])
+        encoded = self._encoded.get(name)
+        if encoded is None:
+            encoded = self._encoded[name] = encode(self._images[self._rows[name]])
             if len(self._encoded) > KEPT:  # the oldest goes; another tab may have taken it already
                 self._encoded.pop(next(iter(self._encoded)), None)
-        return found
+        return encoded
 
 
 def encode(image: np.ndarray) -> str:

@@ -43,7 +43,7 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
         _strip(
             chosen,
             "Anchor",
-            ", ".join(selection.held(chosen, i)),
+            ", ".join(selection.label_names(chosen, i)),
             np.array([i]),
             "first",
             selection.ANCHOR_COLOR,
@@ -81,8 +81,8 @@ def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near:
     size, name = len(chosen.batch.y), chosen.names[i]
     every = {loss: params if loss == key else check_params(loss, {}) for loss in LOSSES}
     rows = np.stack([mechanism.shares(loss, chosen.batch, given, i) for loss, given in every.items()])
-    place = np.concatenate([near, np.arange(size, rows.shape[1])])
-    shown = np.where(rows > 0, rows, np.nan)[:, place]  # (13, B−1+L)
+    others = np.concatenate([near, np.arange(size, rows.shape[1])])
+    shown = np.where(rows > 0, rows, np.nan)[:, others]  # (13, B−1+L)
     high = float(np.nanquantile(shown, 0.95)) if np.isfinite(shown).any() else 1.0
     titles, facts = [LOSSES[loss].title for loss in LOSSES], [_fact(row, size) for row in rows]
     images = selection.items(chosen)
@@ -114,7 +114,7 @@ def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near:
         row_height=24,
     )
     head = ["loss", *(column["name"] for column in columns)]
-    table = [titles, *rows[:, place].T]
+    table = [titles, *rows[:, others].T]
     st.download_button(
         "CSV of these shares", lambda: mechanism.table_csv(head, table), "anchor-weights.csv", "text/csv",
         on_click="ignore",

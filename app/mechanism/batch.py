@@ -82,20 +82,20 @@ class Chosen:
 def sources() -> dict[str, str]:
     """Every finished run, then every prepared data set, by key, with a name for people."""
     runs = cache.finished_runs()
-    found = option_labels(runs) if runs else {}
+    options = option_labels(runs) if runs else {}
     for name in DATASETS:
         if _prepared_size(name):
-            found[name] = f"{dataset_title(name)} · labels only, no embeddings"
-    return found
+            options[name] = f"{dataset_title(name)} · labels only, no embeddings"
+    return options
 
 
 def choose_source(options: dict[str, str]) -> str:
     """The widget; the permalink holds a run's folder name, which no other name hides."""
-    state, asked = st.session_state, permalink.news("run", SOURCE)
-    wanted = asked[-1] if asked else state.get(SOURCE, "")
-    if wanted and wanted not in options:  # deleted in another tab, perhaps
-        permalink.note(f"{plain(wanted)} is not here (any more); another one is shown.")
-    state[SOURCE] = wanted if wanted in options else _usual(options)
+    state, linked = st.session_state, permalink.news("run", SOURCE)
+    name = linked[-1] if linked else state.get(SOURCE, "")
+    if name and name not in options:  # deleted in another tab, perhaps
+        permalink.note(f"{plain(name)} is not here (any more); another one is shown.")
+    state[SOURCE] = name if name in options else _usual(options)
     key: str = st.selectbox(
         "Embeddings of",
         options,
@@ -123,14 +123,14 @@ def open_source(key: str) -> Source | None:
     run = known[key]
     names, (z, y) = cache.test_names(run), cache.embeddings(run)
     others = [cache.config(other) for other in known.values()]
-    found = pictures(cache.config(run), others)
+    images = pictures(cache.config(run), others)
     own = cache.prototypes(run)
     prototypes, note = (own, "") if own is not None else (centroids(z, y), "")
-    classes = class_names(run, found)
-    if found is None:
+    classes = class_names(run, images)
+    if images is None:
         note = f"The training labels are not here (yet): {INSTEAD}"
         return Source(key, names, y, y, classes, z, prototypes, run, None, note, "test")
-    data, rows = found.dataset, {name: row for row, name in enumerate(found.dataset.names)}
+    data, rows = images.dataset, {name: row for row, name in enumerate(images.dataset.names)}
     trained = cache.train_names(run)
     if classes != list(data.classes) or not rows.keys() >= set(trained):
         note = f"The data set has changed since this run: {INSTEAD}"
@@ -205,8 +205,8 @@ def about_prototypes(run: Run | None) -> str:
 
 def _prepared_size(name: str) -> int:
     """Smallest training size at which a data set is prepared; 0 if at none."""
-    sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
-    return next((size for size in sizes if cache.is_prepared(name, place, size)), 0)
+    sizes, root = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
+    return next((size for size in sizes if cache.is_prepared(name, root, size)), 0)
 
 
 def _usual(options: dict[str, str]) -> str:

@@ -63,26 +63,26 @@ def _gained(count: int, shares: Sequence[np.ndarray], w: str, T: str) -> str:
     )
 
 
-def asked(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
+def optima(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
     """Similarity at the optimum as a function of J: one τ, eq. 4, and `own`."""
     batch, name = chosen.batch, key if key in MACL else "macl"
     own, hint = _macl(key, params)
     w, T = _terms(own)
     even = {**own, "use_T": False, "use_w": False, "overlap_weight": False}
-    found = []
+    curves = []
     for title, color, settings, mode in (
         ("w = 1 and one τ (MulSupCon)", loss_color("mulsupcon"), even, False),
         (f"{w} and {T} as in eq. 4", loss_color("macl"), own, False),
         (f"{w} and {T}, own", loss_color("macl", {"denominator": "own"}), own, True),
     ):
-        taus = mechanism.pair_terms(batch.y, batch.labels, settings).T
-        weight = mechanism.weights(name, batch.y, batch.labels, settings)
-        found.append((title, color, mechanism.asked(weight[:ANCHORS], taus[:ANCHORS], mode)))
-    J = mechanism.maps(name, batch, own).values["J"][:ANCHORS]
-    one_tau, eq4, each_own = (s for _, _, s in found)
+        made = mechanism.factors(name, batch.y, batch.labels, settings)
+        assert made.terms is not None
+        J, T_of = made.terms.J[:ANCHORS], made.terms.T[:ANCHORS]
+        curves.append((title, color, mechanism.optimal_similarities(made.weights[:ANCHORS], T_of, mode)))
+    one_tau, eq4, each_own = (s for _, _, s in curves)
     st.markdown(_verdict(J, eq4, each_own))
     steady_chart(
-        figures.asked(J, found),
+        figures.asked(J, curves),
         "m_similarity_asked",
         "Similarity at the optimum over the overlap of the label sets",
     )

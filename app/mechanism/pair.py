@@ -87,7 +87,7 @@ def _macl(
     terms, unit = maps.terms, " ÷ N" if params["frequency"] == "share" else ""
     assert terms is not None
     count = counts(batch.labels)[batch.y[i].astype(bool)]
-    held = " + ".join(f"{c:,}" for c in count)
+    summands = " + ".join(f"{c:,}" for c in count)
     f, h, J, w, T = (
         float(v) for v in (terms.f[i, p], terms.h[i], terms.J[i, p], terms.w[i, p], terms.T[i, p])
     )
@@ -99,7 +99,7 @@ def _macl(
         lines.append(_line("f", _SHARED[how].format(both=both, split=split) + none + unit, f))
     how = str(params["rarity"])
     none = "" if anchor_counts(batch.labels, sets, how)[0] else _NONE
-    lines.append(_line("h", _RARE[how].format(counts=held, split=split) + none + unit, h))
+    lines.append(_line("h", _RARE[how].format(counts=summands, split=split) + none + unit, h))
     if not shared:
         lines.append(_line("w", "no shared label: no positive pair", 0.0))
     elif not params["use_w"]:

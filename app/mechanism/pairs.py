@@ -41,55 +41,55 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
         params: All of its parameters.
         started: When the server began, `time.perf_counter`.
     """
-    found = mechanism.maps(key, chosen.batch, params)
+    maps = mechanism.maps(key, chosen.batch, params)
     note_unknown(m_maps=list(SHOWN), m_rows=ORDERS, m_eq7=(CORRECTED, PRINTED, DIFFERENCE))
     left, middle, right = st.columns([4, 3, 4], vertical_alignment="bottom")
     with left:
-        wanted = _choose_maps(found)
+        titles = _choose_maps(maps)
     order = middle.segmented_control(
         "Rows by", ORDERS, default="label", required=True, key="m_rows", bind="query-params",
         help="label: blocks with the same rarest label, rare first. rarity: by the mean count of "
         "the labels. cluster: similar images side by side.",
     )  # fmt: skip
     with right:
-        form = _choose_form(key, found) if "force" in wanted else CORRECTED
-    st.caption(_reading(key, chosen, found))
-    place = st.container()
+        form = _choose_form(key, maps) if "force" in titles else CORRECTED
+    st.caption(_reading(key, chosen, maps))
+    drawing = st.container()
     at = selection.opened(chosen)
-    if found.images:
-        _pair(chosen, key, params, found, *at)
+    if maps.images:
+        _pair(chosen, key, params, maps, *at)
     classes, names, y = chosen.source.classes, chosen.names, chosen.batch.y
     st.download_button(
-        "CSV of all pairs", lambda: mechanism.pairs_csv(found, y, names, classes), f"pairs-{key}.csv",
+        "CSV of all pairs", lambda: mechanism.pairs_csv(maps, y, names, classes), f"pairs-{key}.csv",
         "text/csv", on_click="ignore", help="All maps of this batch, unrounded: one line per pair",
     )  # fmt: skip
-    with place:
-        if wanted:
-            _draw(chosen, [heat_map(key, title, form, found) for title in wanted], found, order, at, started)
+    with drawing:
+        if titles:
+            _draw(chosen, [heat_map(key, title, form, maps) for title in titles], maps, order, at, started)
         else:
             st.info("Choose a map.")
 
 
-def _choose_maps(found: Maps) -> list[str]:
-    wanted: list[str] = st.pills(
+def _choose_maps(maps: Maps) -> list[str]:
+    titles: list[str] = st.pills(
         "Maps, up to three", list(SHOWN), selection_mode="multi", default=list(FIRST), key="m_maps",
-        bind="query-params", on_change=_drop_oldest, args=(set(found.values),),
+        bind="query-params", on_change=_drop_oldest, args=(set(maps.values),),
         help="T, γ and pull need a softmax, s and the force an embedding. pull: attraction alone.",
     )  # fmt: skip
-    return [title for title in SHOWN if title in wanted[-MOST:] and SHOWN[title] in found.values]
+    return [title for title in SHOWN if title in titles[-MOST:] and SHOWN[title] in maps.values]
 
 
 def _drop_oldest(known: set[str]) -> None:
     """The map chosen last is drawn in place of the first one, or of one that the loss does not define."""
-    wanted = st.session_state["m_maps"]
-    if len(wanted) > MOST:
-        wanted = sorted(wanted, key=lambda title: SHOWN[title] in known)
-        st.session_state["m_maps"] = wanted[-MOST:]
+    titles = st.session_state["m_maps"]
+    if len(titles) > MOST:
+        titles = sorted(titles, key=lambda title: SHOWN[title] in known)
+        st.session_state["m_maps"] = titles[-MOST:]
 
 
-def _choose_form(key: str, found: Maps) -> str:
-    if "printed" not in found.values:
-        if key in MACL and "force" in found.values:
+def _choose_form(key: str, maps: Maps) -> str:
+    if "printed" not in maps.values:
+        if key in MACL and "force" in maps.values:
             st.caption("Eq. 7 is about eq. 4; `own` has another gradient, shown here.")
         return CORRECTED
     form: str = st.segmented_control(
@@ -104,7 +104,7 @@ def _choose_form(key: str, found: Maps) -> str:
 def _draw(
     chosen: Chosen,
     drawn: Sequence[HeatMap],
-    found: Maps,
+    maps: Maps,
     how: Order,
     at: tuple[int, int],
     started: float,
@@ -113,12 +113,12 @@ def _draw(
     size, width = len(order), drawn[0].values.shape[1]
     images, prototypes = selection.items(chosen), selection.prototypes(chosen)
     rows = [images[n] for n in order]
-    own = rows if found.images else []
-    place = np.concatenate([order, np.arange(size, width)]) if found.images else np.arange(width)
+    own = rows if maps.images else []
+    columns = np.concatenate([order, np.arange(size, width)]) if maps.images else np.arange(width)
     heatmaps.show(
         "m_heatmaps",
         [
-            HeatMap(one.title, one.note, one.values[np.ix_(order, place)], one.low, one.high, one.scale)
+            HeatMap(one.title, one.note, one.values[np.ix_(order, columns)], one.low, one.high, one.scale)
             for one in drawn
         ],
         rows,
@@ -126,9 +126,9 @@ def _draw(
         lambda anchor, other: selection.pick(chosen, anchor, other),
         tiles=chosen.key,
         groups=groups(chosen, order, how),
-        cuts=[size] if found.images and width > size else [],
-        chosen=(list(order).index(at[0]), list(place).index(at[1])) if found.images else None,
-        same=found.images,
+        cuts=[size] if maps.images and width > size else [],
+        chosen=(list(order).index(at[0]), list(columns).index(at[1])) if maps.images else None,
+        same=maps.images,
         ms=1000 * (time.perf_counter() - started),
     )
 
@@ -146,7 +146,7 @@ def groups(chosen: Chosen, order: np.ndarray, how: Order) -> list[tuple[str, int
     return [(names[int(label[a])], a, b) for a, b in itertools.pairwise(starts)]
 
 
-def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], found: Maps, i: int, p: int) -> None:
+def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], maps: Maps, i: int, p: int) -> None:
     left, right = st.columns([2, 5], gap="medium")
     parts = [
         {"title": title, "note": "", "color": color, "kind": "first", "tiles": [selection.tile(chosen, row)]}
@@ -157,26 +157,26 @@ def _pair(chosen: Chosen, key: str, params: Mapping[str, Value], found: Maps, i:
     ]
     with left:
         tiles.strips(chosen.key, parts, "", "m_faces")
-    right.html(pair.terms(key, chosen.batch, found, params, chosen.source, i, p))
+    right.html(pair.terms(key, chosen.batch, maps, params, chosen.source, i, p))
 
 
-def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
+def heat_map(key: str, title: str, form: str, maps: Maps) -> HeatMap:
     """One map of a loss with its scale and what it says.
 
     Args:
         key: The loss.
         title: Of `SHOWN`.
         form: Of the force: `CORRECTED`, `PRINTED` or `DIFFERENCE`.
-        found: All maps of the batch.
+        maps: All maps of the batch.
     """
     name = SHOWN[title]
-    values = found.values[name].copy()
+    values = maps.values[name].copy()
     limit = 1.0
     if name == "force":
-        limit = _limit(values, found.images)  # one scale for all three forms, or their sizes would not show
+        limit = _limit(values, maps.images)  # one scale for all three forms, or their sizes would not show
         if form != CORRECTED:
-            values = found.values["printed" if form == PRINTED else "difference"].copy()
-    if found.images:
+            values = maps.values["printed" if form == PRINTED else "difference"].copy()
+    if maps.images:
         np.fill_diagonal(values, np.nan)
     if name in ("w", "gamma", "pull"):
         values[values == 0] = np.nan  # no positive
@@ -192,7 +192,7 @@ def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
     dark = st.context.theme.type == "dark"
     heading, note, low, high, scale = {
         "T": ("T · temperature", "low: sharp, small differences in s count", 0.0, top, TEMPERATURE),
-        "w": ("w · weight of a positive", _about_w(key, found), bottom, top, WEIGHT),
+        "w": ("w · weight of a positive", _about_w(key, maps), bottom, top, WEIGHT),
         "gamma": ("γ = w/T · influence", gamma, bottom, top, WEIGHT),
         "J": ("J · overlap", "shared labels over all labels of both", 0.0, 1.0, JACCARD_SCALE),
         "s": ("s · similarity", "in the embedding of the run", -1.0, 1.0, SIMILARITY),
@@ -202,11 +202,11 @@ def heat_map(key: str, title: str, form: str, found: Maps) -> HeatMap:
     return HeatMap(heading, note, values, low, high, scale)
 
 
-def _about_w(key: str, found: Maps) -> str:
+def _about_w(key: str, maps: Maps) -> str:
     if key not in LABELWISE:
         return "factor of the pair in the loss, × B"
-    overlap = bool(found.params.get("overlap_weight"))
-    if found.params.get("use_w"):
+    overlap = bool(maps.params.get("overlap_weight"))
+    if maps.params.get("use_w"):
         return "high: rare shared labels" + (", much overlap" if overlap else "")
     return "high: much overlap" if overlap else "1 for every shared label set"
 
@@ -219,9 +219,9 @@ def _limit(values: np.ndarray, images: bool) -> float:
     return float(np.quantile(size, 0.97)) if size.size else 1.0
 
 
-def _reading(key: str, chosen: Chosen, found: Maps) -> str:
+def _reading(key: str, chosen: Chosen, maps: Maps) -> str:
     """How to read the maps, and what is special about this loss."""
-    with_prototypes = found.images and found.values["J"].shape[1] > len(chosen.batch.y)
+    with_prototypes = maps.images and maps.values["J"].shape[1] > len(chosen.batch.y)
     if key == "lproto":
         text = "LProto has no pair term: images never meet. Rows are images, columns the labels' prototypes."
     else:
@@ -230,17 +230,17 @@ def _reading(key: str, chosen: Chosen, found: Maps) -> str:
         text += " Right of the line: prototypes, which open no pair."
     if key == "oml":
         text += " OML ranks and has no softmax, so no T."
-    if (with_prototypes or key == "lproto") and "s" in found.values:
+    if (with_prototypes or key == "lproto") and "s" in maps.values:
         text += " " + batch.about_prototypes(chosen.source.run)
-    return f"{text} {_pushed(found)}"
+    return f"{text} {_pushed(maps)}"
 
 
-def _pushed(found: Maps) -> str:
+def _pushed(maps: Maps) -> str:
     """What the force does to the pairs that should end closest: those with the same labels."""
-    if not found.images or "force" not in found.values:
+    if not maps.images or "force" not in maps.values:
         return ""
-    size = len(found.values["J"])
-    J, force = found.values["J"][:, :size].copy(), found.values["force"][:, :size]
+    size = len(maps.values["J"])
+    J, force = maps.values["J"][:, :size].copy(), maps.values["force"][:, :size]
     np.fill_diagonal(J, 0)
     equal = J == 1
     if not equal.any():

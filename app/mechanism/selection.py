@@ -16,10 +16,10 @@ ANCHOR_COLOR, OTHER_COLOR = "#d1453b", "#2a8fb0"
 def opened(chosen: Chosen) -> tuple[int, int]:
     """Rows of the open pair; by default the two images that overlap most without being alike."""
     names, state = list(chosen.names), st.session_state
-    if asked := permalink.news("pair", PAIR):
-        state[PAIR] = tuple(asked)
-    wanted: tuple[str, ...] = state.get(PAIR, ())
-    a, b, *_ = (*wanted, "", "")
+    if linked := permalink.news("pair", PAIR):
+        state[PAIR] = tuple(linked)
+    pair: tuple[str, ...] = state.get(PAIR, ())
+    a, b, *_ = (*pair, "", "")
     J = jaccard(chosen.batch.y, chosen.batch.y)  # (B, B)
     J[J == 1] = -0.5  # the same labels, and the image itself: nothing to explain
     np.fill_diagonal(J, -1)
@@ -43,7 +43,7 @@ def pick(chosen: Chosen, anchor: str, other: str) -> None:
 
 def items(chosen: Chosen) -> list[dict[str, Any]]:
     """The batch's images as rows or columns of a heat map."""
-    return [heatmaps.item(name, held(chosen, n), n) for n, name in enumerate(chosen.names)]
+    return [heatmaps.item(name, label_names(chosen, n), n) for n, name in enumerate(chosen.names)]
 
 
 def prototypes(chosen: Chosen) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def prototypes(chosen: Chosen) -> list[dict[str, Any]]:
     return [heatmaps.item(f"prototype of {name}", [name]) for name in chosen.source.classes]
 
 
-def held(chosen: Chosen, row: int) -> list[str]:
+def label_names(chosen: Chosen, row: int) -> list[str]:
     """Label names of an image of the batch."""
     labels = zip(chosen.source.classes, chosen.batch.y[row], strict=True)
     return [name for name, has in labels if has]
@@ -60,4 +60,4 @@ def held(chosen: Chosen, row: int) -> list[str]:
 def tile(chosen: Chosen, row: int) -> dict[str, Any]:
     """An image of the batch as a picture in a strip."""
     name = chosen.names[row]
-    return {"tile": row, "name": name, "alt": f"{name}: {', '.join(held(chosen, row))}"}
+    return {"tile": row, "name": name, "alt": f"{name}: {', '.join(label_names(chosen, row))}"}

@@ -82,9 +82,9 @@ def _loss(page: str) -> str:
 
 
 def _from_link(page: str, old: str, key: str, known: Fitting, read: Callable[[str], Any]) -> None:
-    """What a link says of a widget, told where it does not fit; the lab once had the other page's keys."""
+    """A widget's value in a link, named where it does not fit; the lab once had the other page's keys."""
     if page == LAB:
-        renamed(old, key, known, lambda asked: read(asked[-1]))
+        renamed(old, key, known, lambda values: read(values[-1]))
     note_unknown(**{key: known})
 
 

@@ -13,7 +13,7 @@ VIEWS = {
     "Pairs": pairs.show,
     "One anchor (Fig. 1)": anchor.show,
     "Which labels gain": distributions.gains,
-    "What the loss asks for": distributions.asked,
+    "What the loss asks for": distributions.optima,
 }
 
 

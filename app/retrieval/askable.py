@@ -24,26 +24,28 @@ class Askable:
 
     def known(self, name: str) -> bool:
         """Whether a run can be asked for the image of this name."""
-        if any(name in place.rows for place in self._places()):
+        if any(name in images.rows for images in self._galleries()):
             return True
         splits = (cache.split_of(run, name) for run in self._runs if ask.can_answer(run))
         return _everything() and any(splits)
 
     def labels(self, name: str) -> np.ndarray | None:
         """Labels (L,) of an image; None while only a gallery that is being computed holds it."""
-        return next((place.y[place.rows[name]] for place in self._places() if name in place.rows), None)
+        return next(
+            (images.y[images.rows[name]] for images in self._galleries() if name in images.rows), None
+        )
 
     @cached_property
     def _runs(self) -> list[Run]:
         return [run for run in self.runs if not gallery.foreign(run, self.runs[0])]
 
-    def _places(self) -> Iterator[Gallery]:
+    def _galleries(self) -> Iterator[Gallery]:
         for run in self._runs:
             for everything in (False, True) if _everything() and ask.can_answer(run) else (False,):
                 with suppress(MaclError, OSError):  # its own row says what is wrong with it
-                    place = cache.gallery(run, everything)
-                    if place is not None:
-                        yield place
+                    images = cache.gallery(run, everything)
+                    if images is not None:
+                        yield images
 
 
 def _everything() -> bool:

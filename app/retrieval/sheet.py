@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from app.kit.gallery import border
 from app.kit.palette import jaccard_color
-from app.retrieval.rows import Asked, Row
+from app.kit.retrieved import SPLITS, Row
+from app.retrieval.rows import Query
 
 PAPER, INK, SOFT = "#ffffff", "#17222b", "#56636d"
 BORDER, GAP, PAD = 6, 14, 28
@@ -23,24 +25,24 @@ _PLAIN = str.maketrans(
 Pixels = Callable[[str], np.ndarray | None]
 
 
-def png(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixels, about: str) -> bytes:
+def png(rows: Sequence[Row], query: Query, labels: Sequence[str], pixels: Pixels, about: str) -> bytes:
     """The grid as a PNG.
 
     Args:
         rows: Of the grid, in its order.
-        asked: The query.
+        query: The image that asks.
         labels: Names of the query's labels.
         pixels: Gives the image (P, P, 3) uint8 of a name, None for none.
         about: What the picture shows, in one line below it.
     """
     file = io.BytesIO()
-    draw(rows, asked, labels, pixels, about).save(file, "PNG", optimize=True)
+    draw(rows, query, labels, pixels, about).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
-def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixels, about: str) -> Image.Image:
+def draw(rows: Sequence[Row], query: Query, labels: Sequence[str], pixels: Pixels, about: str) -> Image.Image:
     """As `png`, as an image; light whatever the theme, for print."""
-    most = max([1, *(len(row.drawn["tiles"]) for row in rows)])
+    most = max([1, *(len(row.images) for row in rows)])
     edge = max(64, min(180, (WIDEST - 2 * PAD) // (most + 1) - GAP))
     small, plain, bold = (ImageFont.load_default(size) for size in (12, 14, 17))
     head, caption = 30, 18 + LINES * 15
@@ -50,37 +52,37 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
     ends = [
         2 * PAD + (most + 1) * (edge + GAP) + GAP,
         beside + small.getlength(plainly(foot_words)) + PAD,
-        *(after_title(start, row, bold) + plain.getlength(plainly(said(row))) + PAD for row in rows),
+        *(after_title(start, row, bold) + plain.getlength(plainly(figures(row))) + PAD for row in rows),
     ]
     wide = min(WIDEST, math.ceil(max(ends)))
     sheet = Image.new("RGB", (wide, 2 * PAD + len(rows) * high + 50), PAPER)
     pen = ImageDraw.Draw(sheet)
 
     def text(
-        place: tuple[float, float],
+        corner: tuple[float, float],
         words: str,
         font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
         color: str = INK,
         room: float = edge,
     ) -> None:
-        pen.text(place, fitting(words, font, room), color, font)
+        pen.text(corner, fitting(words, font, room), color, font)
 
-    def tile(left: int, top: int, wanted: str, color: str) -> None:
-        found = pixels(wanted)
+    def tile(left: int, top: int, name: str, color: str) -> None:
+        picture = pixels(name)
         pen.rectangle((left, top, left + edge - 1, top + edge - 1), color)
         inside = edge - 2 * BORDER
-        if found is None:
+        if picture is None:
             pen.rectangle(
                 (left + BORDER, top + BORDER, left + edge - BORDER - 1, top + edge - BORDER - 1), "#eef1f3"
             )
         else:
-            picture = Image.fromarray(np.asarray(found)).resize((inside, inside), Image.Resampling.LANCZOS)
-            sheet.paste(picture, (left + BORDER, top + BORDER))
+            shrunk = Image.fromarray(np.asarray(picture)).resize((inside, inside), Image.Resampling.LANCZOS)
+            sheet.paste(shrunk, (left + BORDER, top + BORDER))
 
     first = PAD + head
     text((PAD, PAD), "Query", bold)
-    tile(PAD, first, asked.image, INK)
-    text((PAD, first + edge + 3), asked.name, plain)
+    tile(PAD, first, query.image, INK)
+    text((PAD, first + edge + 3), query.name, plain)
     for n, line in enumerate(wrapped(", ".join(labels), small, edge, LINES + 3)):
         text((PAD, first + edge + 21 + 15 * n), line, small, SOFT)
 
@@ -89,16 +91,17 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
         pen.rectangle((start, top + 2, start + 5, top + 20), row.color)
         text((start + 14, top), row.title, bold, room=wide - PAD - start - 14)
         behind = after_title(start, row, bold)
-        text((behind, top + 3), said(row), plain, SOFT, wide - PAD - behind)
-        for place, shown in enumerate(row.drawn["tiles"]):
-            left, upper = start + place * (edge + GAP), top + head
-            tile(left, upper, shown["name"], shown["color"])
-            score = f"J {shown['jaccard']}" if shown["jaccard"] else f"cos {shown['cosine']}"
-            text((left, upper + edge + 3), f"{shown['rank']}   {score}   {shown['split']}", plain)
+        text((behind, top + 3), figures(row), plain, SOFT, wide - PAD - behind)
+        for column, image in enumerate(row.images):
+            left, upper = start + column * (edge + GAP), top + head
+            tile(left, upper, image.name, border(image))
+            score = f"J {image.jaccard:.2f}" if image.compared else f"cos {image.cosine:.3f}"
+            split = "" if image.split == "test" else SPLITS[image.split]
+            text((left, upper + edge + 3), f"{image.rank}   {score}   {split}", plain)
             words = [
-                *shown["shared"],
-                *(f"-{one}" for one in shown["missing"]),
-                *(f"+{one}" for one in shown["extra"]),
+                *(image.shared if image.compared else image.labels),
+                *(f"-{label}" for label in image.missing),
+                *(f"+{label}" for label in image.extra),
             ]
             for n, line in enumerate(wrapped(", ".join(words), small, edge, LINES)):
                 text((left, upper + edge + 21 + 15 * n), line, small, SOFT)
@@ -112,24 +115,24 @@ def draw(rows: Sequence[Row], asked: Asked, labels: Sequence[str], pixels: Pixel
     return sheet
 
 
-def said(row: Row) -> str:
+def figures(row: Row) -> str:
     """The figures of a row, or why it has none."""
-    return " · ".join(row.drawn["facts"]) or str(row.drawn.get("note", ""))
+    return " · ".join(row.captions) or row.note
 
 
 def after_title(start: int, row: Row, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
-    """Where the words behind the title of a row begin that itself begins at `start`."""
+    """Where the words after the title begin, in a row that begins at `start`."""
     return start + 14 + font.getlength(plainly(row.title)) + 18
 
 
 def plainly(words: str) -> str:
-    """Letters that the font has."""
+    """The words in letters that the font has."""
     latin = words.translate(_PLAIN)
     return "".join(letter if letter.isprintable() and ord(letter) < 0x250 else "?" for letter in latin)
 
 
 def fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
-    """The words, cut with dots where they are wider than there is room."""
+    """The words, shortened with dots if they are wider than the room."""
     words = plainly(words)
     if font.getlength(words) <= room:
         return words

@@ -11,7 +11,7 @@ from app import cache
 from app.kit import query
 from app.kit.thumbnails import encode
 from app.kit.words import plain
-from app.retrieval.rows import UPLOADED, Asked, embedding
+from app.retrieval.rows import UPLOADED, Query, embedding
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.retrieval import ask
@@ -20,14 +20,14 @@ from core.runs import Run
 
 FILE, LABELS = "retrieval_file", "retrieval_upload_labels"
 _LAST, _WRONG = "retrieval_file_last", "retrieval_file_wrong"
-_OF, _SAID = "retrieval_upload_of", "retrieval_upload_said"  # the last picture; labels by picture
+_OF, _LABELS = "retrieval_upload_of", "retrieval_upload_said"  # the last picture; labels by picture
 
 
 def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
-    """The place to drop a picture; it becomes the query when it is one."""
+    """Where a person drops a picture; it becomes the query if it is one."""
     state = st.session_state
-    with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as place:
-        if place.open:
+    with st.popover("Upload an image", on_change="rerun", key="retrieval_own") as popover:
+        if popover.open:
             try:
                 ask.ensure()  # importing torch takes some seconds, in which a person looks for the file
             except MaclError as error:
@@ -49,12 +49,12 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
             st.error(plain(state[_WRONG]))
         elif file is not None and not state.get(query.UPLOAD):
             st.button("Ask with it again", on_click=_take, args=(file.name, file.getvalue(), runs))
-        state[LABELS] = [label for label in _said() if label in classes]
+        state[LABELS] = [label for label in _labels() if label in classes]
         st.multiselect(
             "Labels you see in it",
             list(classes),
             key=LABELS,
-            on_change=_say,
+            on_change=_keep_labels,
             placeholder="unknown",
             help="With them results are coloured and scored as for a test image.",
         )
@@ -62,33 +62,35 @@ def tools(runs: Sequence[Run], classes: Sequence[str]) -> None:
 
 def _take(name: str, data: bytes, runs: Sequence[Run]) -> None:
     """Make a file the query, or say what is wrong with it."""
-    state, shown = st.session_state, name_of(name)
+    state, title = st.session_state, name_of(name)
     sizes = sorted({prepared_size(cache.config(run).image_size) for run in runs})
     try:
-        made = pixels(data, sizes, _decoder())
-        ask.keep_picture(key_of(data), dict(zip(sizes, made, strict=True)))
+        pictures = pixels(data, sizes, _decoder())
+        ask.keep_picture(key_of(data), dict(zip(sizes, pictures, strict=True)))
         for run in runs:
             ask.again(embedding(run, key_of(data)))  # it may have failed because the picture was gone
     except MaclError as error:
-        state[_WRONG] = f"{shown}: {error}."
+        state[_WRONG] = f"{title}: {error}."
         return
     state[_WRONG], state[_OF] = None, key_of(data)
-    said = state.setdefault(_SAID, {})
-    said.setdefault(key_of(data), said.pop("", []))  # labels that were chosen before there was a picture
-    state[query.UPLOAD] = {"key": key_of(data), "name": shown, "uri": encode(made[-1]), "sizes": sizes}
+    by_picture = state.setdefault(_LABELS, {})
+    by_picture.setdefault(
+        key_of(data), by_picture.pop("", [])
+    )  # labels that were chosen before there was a picture
+    state[query.UPLOAD] = {"key": key_of(data), "name": title, "uri": encode(pictures[-1]), "sizes": sizes}
 
 
-def _said() -> list[str]:
+def _labels() -> list[str]:
     """The labels that a person sees in the picture that was uploaded last."""
     state = st.session_state
-    found: list[str] = state.get(_SAID, {}).get(state.get(_OF, ""), [])
-    return found
+    labels: list[str] = state.get(_LABELS, {}).get(state.get(_OF, ""), [])
+    return labels
 
 
-def _say() -> None:
+def _keep_labels() -> None:
     """Keep them with the picture: the widget is forgotten while another page is open."""
     state = st.session_state
-    state.setdefault(_SAID, {})[state.get(_OF, "")] = list(state[LABELS])
+    state.setdefault(_LABELS, {})[state.get(_OF, "")] = list(state[LABELS])
 
 
 def _decoder() -> subprocess.Popen[bytes] | None:
@@ -98,30 +100,30 @@ def _decoder() -> subprocess.Popen[bytes] | None:
 
 
 def _lacks(runs: Sequence[Run]) -> bool:
-    """The picture asks, and it was deleted since, or a run of another resolution was chosen."""
-    found = st.session_state.get(query.UPLOAD)
-    if not found:
+    """Whether the picture that asks was deleted since, or lacks the resolution of a run chosen later."""
+    picture = st.session_state.get(query.UPLOAD)
+    if not picture:
         return False
-    wanted = {prepared_size(cache.config(run).image_size) for run in runs}
-    return not ask.picture_path(found["key"]).exists() or not wanted <= set(found["sizes"])
+    sizes = {prepared_size(cache.config(run).image_size) for run in runs}
+    return not ask.picture_path(picture["key"]).exists() or not sizes <= set(picture["sizes"])
 
 
-def asked(classes: Sequence[str]) -> Asked | None:
+def query_of(classes: Sequence[str]) -> Query | None:
     """The picture that asks, with the labels that a person sees in it; None while a test image does."""
-    found = st.session_state.get(query.UPLOAD)
-    if not found:
+    picture = st.session_state.get(query.UPLOAD)
+    if not picture:
         return None
-    said = [label for label in _said() if label in classes]
-    labels = np.array([label in said for label in classes], dtype=np.uint8) if said else None
-    return Asked(found["name"], labels, found["key"])
+    names = [label for label in _labels() if label in classes]
+    labels = np.array([label in names for label in classes], dtype=np.uint8) if names else None
+    return Query(picture["name"], labels, picture["key"])
 
 
 def uri(known: Callable[[str], str] | None) -> Callable[[str], str] | None:
     """Pictures by name; the uploaded one's among them while it asks, by a name that no file has."""
-    found = st.session_state.get(query.UPLOAD)
-    if not found:
+    picture = st.session_state.get(query.UPLOAD)
+    if not picture:
         return known
-    return lambda name: found["uri"] if name == UPLOADED else known(name) if known else ""
+    return lambda name: picture["uri"] if name == UPLOADED else known(name) if known else ""
 
 
 def pixels_of(key: str) -> np.ndarray | None:

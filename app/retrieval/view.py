@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from app import cache
 from app.figures.retrieval import ByRank, by_rank
 from app.kit import query
+from app.kit.retrieved import Row
 from app.kit.steady import steady_chart
 from app.kit.thumbnails import Thumbnails
 from app.retrieval import sheet, table, upload
-from app.retrieval.rows import Asked, Row
+from app.retrieval.rows import Outcome, Query
 from core.metrics import METRICS
 
 BY = {"": "Rows as chosen", **{key: f"Rows by {title}" for key, title in METRICS.items()}}
@@ -25,6 +25,7 @@ def searched() -> None:
         key=query.GALLERY,
         format_func=query.GALLERIES.__getitem__,
         on_change=query.moved,
+        persist_state="session",
         required=True,
         label_visibility="collapsed",
     )
@@ -34,32 +35,33 @@ def searched() -> None:
         key=query.BY,
         format_func=BY.__getitem__,
         on_change=query.moved,
+        persist_state="session",
         label_visibility="collapsed",
         width=240,
     )
 
 
 def downloads(
-    rows: Sequence[Row],
-    asked: Asked,
+    outcomes: Sequence[Outcome],
+    asking: Query,
     labels: Sequence[str],
     classes: Sequence[str],
     images: Thumbnails | None,
 ) -> None:
-    """The grid as a picture, the ranking as a table; drawn when they are asked for."""
+    """The grid as a picture, the ranking as a table; made when somebody takes them."""
 
     def pixels(name: str) -> np.ndarray | None:
-        if asked.upload and name == asked.image:
-            return upload.pixels_of(asked.upload)
+        if asking.upload and name == asking.image:
+            return upload.pixels_of(asking.upload)
         return images.pixels(name) if images else None
 
-    place = "all splits" if st.session_state[query.GALLERY] == "all" else "test split"
-    about = f"{place}, {images_searched(rows)} images searched"
-    stem = "".join(letter if letter.isalnum() else "-" for letter in asked.name.rsplit(".", 1)[0])
-    ready = any(row.answer for row in rows)
+    searched = "all splits" if st.session_state[query.GALLERY] == "all" else "test split"
+    about = f"{searched}, {images_searched(outcomes)} images searched"
+    stem = "".join(letter if letter.isalnum() else "-" for letter in asking.name.rsplit(".", 1)[0])
+    ready = any(outcome.searched for outcome in outcomes)
     st.download_button(
         "PNG",
-        lambda: sheet.png(rows, asked, labels, pixels, about),
+        lambda: sheet.png([outcome.row for outcome in outcomes], asking, labels, pixels, about),
         f"retrieval-{stem}.png",
         "image/png",
         on_click="ignore",
@@ -68,7 +70,7 @@ def downloads(
     )
     st.download_button(
         "CSV",
-        lambda: table.to_csv(rows, asked, classes),
+        lambda: table.to_csv(outcomes, classes),
         f"retrieval-{stem}.csv",
         "text/csv",
         on_click="ignore",
@@ -77,28 +79,22 @@ def downloads(
     )
 
 
-def images_searched(rows: Sequence[Row]) -> int:
+def images_searched(outcomes: Sequence[Outcome]) -> int:
     """Images among which the runs searched, those of the largest gallery; the query is in none of them."""
-    return max((len(row.gallery.z) - (row.place is not None) for row in rows if row.gallery), default=0)
+    return max((outcome.searched.size for outcome in outcomes if outcome.searched), default=0)
 
 
 def ranks(rows: Sequence[Row]) -> None:
     """Precision and Jaccard index by rank, all runs in one figure; folded away."""
     lines = [
-        ByRank(
-            row.title,
-            row.color,
-            row.answer.precisions,
-            row.answer.jaccards,
-            cache.config(row.run).loss,
-        )
+        ByRank(row.title, row.color, row.answer.precisions, row.answer.jaccards, row.loss)
         for row in rows
         if row.answer and row.answer.precisions
     ]
     if not lines:
         return
-    with st.expander("Precision and Jaccard by rank", key="retrieval_ranks", on_change="rerun") as place:
-        if place.open:
+    with st.expander("Precision and Jaccard by rank", key="retrieval_ranks", on_change="rerun") as expander:
+        if expander.open:
             most = len(lines[0].precisions)
             alt = f"Precision and mean Jaccard index of the first 1 to {most} images, a line per run"
             steady_chart(by_rank(lines), "by_rank", alt)

@@ -16,7 +16,7 @@ def progress(waits: Sequence[ask.Question]) -> None:
 
 
 def retry(failed: Sequence[ask.Question]) -> None:
-    """A way to ask again what could not be answered, once its cause is mended."""
+    """A button that asks again what could not be answered, for when its cause is gone."""
     if failed:
         st.button("Try again what failed", on_click=_again, args=(list(failed),))
 

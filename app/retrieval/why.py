@@ -12,7 +12,7 @@ from app.kit import query
 from app.kit.component import component
 from app.kit.names import run_label
 from app.kit.words import plain
-from app.retrieval.rows import Asked
+from app.retrieval.rows import Query
 from app.retrieval.waiting import progress
 from core.errors import MaclError
 from core.retrieval import ask
@@ -38,22 +38,22 @@ def close() -> None:
     st.session_state[query.WHY] = None
 
 
-def show(runs: Sequence[Run], asked: Asked, uri: Callable[[str], str] | None) -> None:
-    """The dialog, if somebody asked for it; it ends with the query that it explains a result of."""
-    wanted = st.session_state.get(query.WHY)
-    if wanted is None:
+def show(runs: Sequence[Run], asking: Query, uri: Callable[[str], str] | None) -> None:
+    """The dialog, if somebody wants it; it closes when another query asks."""
+    explained = st.session_state.get(query.WHY)
+    if explained is None:
         return
-    wanted_run, name, of = wanted
-    run = next((run for run in runs if run.id == wanted_run), None)
-    if run is None or of != query.asking() or (name == asked.name and not asked.upload):
+    run_id, name, of = explained
+    run = next((run for run in runs if run.id == run_id), None)
+    if run is None or of != query.asking() or (name == asking.name and not asking.upload):
         close()
         return
-    _dialog(run, asked, name, uri)
+    _dialog(run, asking, name, uri)
 
 
 @st.dialog("Why is it similar?", width="large", on_dismiss=close)
-def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None) -> None:
-    first = ask.PICTURE + asked.upload if asked.upload else asked.name
+def _dialog(run: Run, asking: Query, name: str, uri: Callable[[str], str] | None) -> None:
+    first = ask.PICTURE + asking.upload if asking.upload else asking.name
     question = ask.Question("explain", str(run.path), first, name)
     try:
         reply = ask.ask(question)
@@ -66,15 +66,15 @@ def _dialog(run: Run, asked: Asked, name: str, uri: Callable[[str], str] | None)
     elif reply.state == "waiting":
         progress([question])
     else:
-        _draw(run, asked, name, uri, reply.arrays)
+        _draw(run, asking, name, uri, reply.arrays)
 
 
 def _draw(
-    run: Run, asked: Asked, second: str, uri: Callable[[str], str] | None, found: dict[str, np.ndarray]
+    run: Run, asking: Query, second: str, uri: Callable[[str], str] | None, regions: dict[str, np.ndarray]
 ) -> None:
-    first = asked.name
-    cosine, constant = float(found["cosine"]), float(found["first_constant"])
-    high, wide = found["first"].shape
+    first = asking.name
+    cosine, constant = float(regions["cosine"]), float(regions["first_constant"])
+    high, wide = regions["first"].shape
     st.caption(
         f"{plain(run_label(run))} takes the two for similar: cosine {cosine:.3f}, a sum over the "
         f"{high} × {wide} regions of either image. The brighter a region, the more it adds; blue takes away. "
@@ -83,11 +83,11 @@ def _draw(
     _component(
         key="why",
         data={
-            "images": [uri(asked.image) if uri else "", uri(second) if uri else ""],
+            "images": [uri(asking.image) if uri else "", uri(second) if uri else ""],
             "names": [f"Query: {first}", f"Result: {second}"],
-            "alts": [spoken(first, found["first"], cosine), spoken(second, found["second"], cosine)],
-            "maps": [found["first"].tolist(), found["second"].tolist()],
-            "pairs": found["pairs"].reshape(high * wide, -1).round(6).tolist(),
+            "alts": [spoken(first, regions["first"], cosine), spoken(second, regions["second"], cosine)],
+            "maps": [regions["first"].tolist(), regions["second"].tolist()],
+            "pairs": regions["pairs"].reshape(high * wide, -1).round(6).tolist(),
             "cosine": cosine,
         },
     )
@@ -106,9 +106,9 @@ def spoken(name: str, values: np.ndarray, cosine: float) -> str:
     """The strongest regions (H, W) in words, for those who cannot see the picture."""
     high, wide = values.shape
     best = np.argsort(-values, axis=None)[:3]
-    places = []
-    for place in best:
-        row, column = divmod(int(place), wide)
+    strongest = []
+    for position in best:
+        row, column = divmod(int(position), wide)
         share = 100 * float(values[row, column]) / cosine if not math.isclose(cosine, 0) else 0.0
-        places.append(f"row {row + 1} column {column + 1} with {share:.0f} %")
-    return f"{name}: of {high} rows and {wide} columns of regions, most comes from {'; '.join(places)}"
+        strongest.append(f"row {row + 1} column {column + 1} with {share:.0f} %")
+    return f"{name}: of {high} rows and {wide} columns of regions, most comes from {'; '.join(strongest)}"

@@ -7,9 +7,10 @@ from contextlib import suppress
 import streamlit as st
 
 from app import cache
-from app.kit import gallery, permalink
+from app.kit import gallery, permalink, retrieved
 from app.kit.names import config_label, method
 from app.kit.palette import loss_color
+from app.kit.retrieved import Row
 from app.kit.thumbnails import Thumbnails
 from app.kit.words import percent, plain, score
 from app.sensitivity.state import QUERY, ask, go_to, pin
@@ -165,24 +166,21 @@ def rows(
         _row(run, before, query, classes) if words[run.id] == "finished" else _waiting(run, words[run.id])
         for run in shown
     ]
-    shown_query = gallery.query(query, gallery.held(y[names.index(query)], classes))
+    shown_query = gallery.query(query, gallery.label_names(y[names.index(query)], classes))
     gallery.show(shown_query, shown_rows, images.uri, TOP, ask, key="lab_gallery")
 
 
-def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> dict[str, object]:
+def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> Row:
     """What a run retrieves; both runs have one seed, so that they search the same test split."""
     text = ("baseline · " if run.path == before.path else "") + named(run)
-    color = _color(run)
-    if query not in cache.test_rows(run):  # its folder was put together by hand
-        return gallery.note(text, color, "The query is not in its test split.")
-    z, y = cache.embeddings(run)
-    found = search(z, y, cache.test_rows(run)[query], TOP)
-    return gallery.row(text, color, found, cache.test_names(run), classes)
+    color, test = _color(run), cache.gallery(run)
+    if test is None or query not in test.rows:  # its folder was put together by hand
+        return Row(text, color, note="The query is not in its test split.")
+    return retrieved.row(text, color, search(test.z, test.y, test.rows[query], TOP), test, classes)
 
 
-def _waiting(run: Run, word: str) -> dict[str, object]:
-    what = "It failed: see above." if word == "failed" else "training …"
-    return gallery.note(named(run), _color(run), what)
+def _waiting(run: Run, word: str) -> Row:
+    return Row(named(run), _color(run), note="It failed: see above." if word == "failed" else "training …")
 
 
 def _color(run: Run) -> str:

@@ -30,8 +30,8 @@ def nearest(z: NDArray[np.float32], row: int, size: int) -> Ints:
     """An image and those most similar to it, at most `size` in all, the nearest first; z (N, D)."""
     if size < 2 or len(z) < 2:
         return np.array([row])
-    found, _ = rank(z[row], z, min(size, len(z)) - 1, exclude=row)
-    return np.concatenate([[row], found])
+    others, _ = rank(z[row], z, min(size, len(z)) - 1, exclude=row)
+    return np.concatenate([[row], others])
 
 
 def order(

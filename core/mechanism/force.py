@@ -5,27 +5,42 @@ weight of a pair minus the anchor's weight times the softmax, over the temperatu
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.losses import Value
-from core.mechanism.macl import label_mean, label_pull, pair_terms, softmax
+from core.mechanism.macl import PairTerms, label_mean, label_pull, pair_terms, softmax
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 Params = Mapping[str, Value]
 
+MACL = ("macl", "wg_macl")
 WITH_PROTOTYPES = ("lmsc", "lreg", "lworeg")  # columns: the batch, then the prototypes
 _EPS = 1e-8
 _BLOCK = 1 << 18  # entries of a temporary array of OML
 
 
-def weights(key: str, y: Labels, labels: Labels, params: Params) -> Floats:
-    """Factor of −log p of each pair in the loss, 0 for a pair that is no positive; (B, K).
+class Factors(NamedTuple):
+    """What a loss makes of the labels of a batch.
 
-    K is B; B+L for losses with prototypes (the last L columns); L for LProto, whose pairs are an image and a
-    prototype. For OML, which has no softmax: the factor of the precision at p in the ranking of i.
+    Attributes:
+        weights: Factor of −log p of each pair in the loss, 0 for a pair that is no positive; (B, K). K is B;
+            B+L for losses with prototypes (the last L columns); L for LProto, whose pairs are an image and a
+            prototype. For OML, which has no softmax: the factor of the precision at p in the ranking of i.
+        T: Temperatures, (B, B) or () where there is one for all; None for OML.
+        terms: f, h, J, w and T of MACL; None for the other losses.
+    """
+
+    weights: Floats
+    T: Floats | None
+    terms: PairTerms | None = None
+
+
+def factors(key: str, y: Labels, labels: Labels, params: Params) -> Factors:
+    """Weights and temperatures of all pairs of a batch.
 
     Args:
         key: One of `core.losses.LOSSES`.
@@ -33,8 +48,11 @@ def weights(key: str, y: Labels, labels: Labels, params: Params) -> Floats:
         labels: (N, L) labels of the training split.
         params: All parameters of the loss, see `core.losses.check_params`.
     """
-    if key in ("macl", "wg_macl"):
-        return _macl(y, labels, params, key == "wg_macl")[0]
+    if key in MACL:
+        terms, weighted = pair_terms(y, labels, params), key == "wg_macl"
+        if params["use_w"] or params["use_T"]:
+            return Factors(terms.w * label_pull(y) * label_mean(y, weighted), terms.T, terms)
+        return Factors(terms.w * _mulsupcon(y, weighted), terms.T, terms)
     table: dict[str, Callable[[], Floats]] = {
         "supcon_all": lambda: _equal(_same_set(y)),
         "supcon_any": lambda: _equal(_shared(y) > 0),
@@ -48,31 +66,26 @@ def weights(key: str, y: Labels, labels: Labels, params: Params) -> Floats:
         "lreg": lambda: _lreg(y, float(params["alpha"])),
         "lworeg": lambda: _lreg(y, float(params["alpha"])),
     }
-    return table[key]()
+    return Factors(table[key](), np.asarray(float(params["tau"])) if "tau" in params else None)
 
 
-def forces(key: str, s: Floats, y: Labels, labels: Labels, params: Params) -> Floats:
+def forces(key: str, s: Floats, y: Labels, params: Params, factors: Factors) -> Floats:
     """−∂L/∂s of every pair: above 0 the loss pulls it together, below 0 it pushes it apart; (B, K).
 
     Args:
         key: One of `core.losses.LOSSES`.
         s: (B, K) similarities of the batch to itself and, where the loss has them, to its prototypes.
         y: (B, L) labels of the batch.
-        labels: (N, L) labels of the training split.
         params: All parameters of the loss.
+        factors: From `factors`, of the same batch and parameters.
 
     Raises:
-        ValueError: If s has another shape than `weights`.
+        ValueError: If s has another shape than the weights.
     """
-    if key == "oml":
-        w, T = np.zeros((len(y), len(y))), np.ones(())
-    elif key in ("macl", "wg_macl"):
-        w, T = _macl(y, labels, params, key == "wg_macl")
-    else:
-        w, T = weights(key, y, labels, params), np.asarray(float(params["tau"]))
+    w, T = factors.weights, factors.T
     if s.shape != w.shape:
         raise ValueError(f"s: need shape {w.shape}, got {s.shape}")
-    if key == "oml":
+    if T is None:
         return _oml_forces(s, y, params)
     if params.get("denominator") == "own":
         return _own_forces(s, w, T)
@@ -88,13 +101,6 @@ def forces(key: str, s: Floats, y: Labels, labels: Labels, params: Params) -> Fl
         anchors = _lreg_anchors(y, float(params["alpha"]))
         push -= np.maximum(p / anchors - w, 0) * (w != 0)
     return np.asarray((w - push) / T)
-
-
-def _macl(y: Labels, labels: Labels, params: Params, weighted: bool) -> tuple[Floats, Floats]:
-    terms = pair_terms(y, labels, params)
-    if not (params["use_w"] or params["use_T"]):
-        return terms.w * _mulsupcon(y, weighted), terms.T
-    return terms.w * label_pull(y) * label_mean(y, weighted), terms.T
 
 
 def _own_forces(s: Floats, w: Floats, T: Floats) -> Floats:

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from core.labels import jaccard, overlap
 from core.losses import Value
-from core.mechanism.force import WITH_PROTOTYPES, forces, weights
-from core.mechanism.macl import PairTerms, pair_terms, printed_forces
+from core.mechanism.force import MACL, WITH_PROTOTYPES, factors, forces
+from core.mechanism.macl import PairTerms, printed_forces
 from core.report.spreadsheet import to_csv
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
 
-MACL = ("macl", "wg_macl")
 LABELWISE = (*MACL, "mulsupcon", "wg_mulsupcon")
 
 
@@ -38,7 +37,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """What a loss does with a batch; K columns as in `core.mechanism.weights`.
+    """What a loss does with a batch; K columns as in `core.mechanism.force.Factors`.
 
     Attributes:
         values: Name to (B, K): "T", "w", "gamma", "J", "s", "pull", "force", and for eq. 4 "printed" and
@@ -68,24 +67,22 @@ def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
         params: All parameters of the loss.
     """
     y = batch.y
-    weight = weights(key, y, batch.labels, params)  # (B, K)
-    terms = pair_terms(y, batch.labels, params) if key in MACL else None
-    J = _overlap(key, y)
-    out: dict[str, Floats] = {}
+    made = factors(key, y, batch.labels, params)
+    weight, terms = made.weights, made.terms  # (B, K)
     if terms:
-        T = terms.T
-        out["w"] = terms.w.copy()
-        np.fill_diagonal(out["w"], 0)
+        w = terms.w.copy()
+        np.fill_diagonal(w, 0)
     else:
-        T = np.full(weight.shape, float(params["tau"])) if "tau" in params else np.zeros(0)
-        out["w"] = (weight > 0).astype(np.float64) if key in LABELWISE else weight * len(y)
-    if T.size:
-        out |= {"T": T, "gamma": out["w"] / T, "pull": weight / T}
-    out["J"] = J
+        w = (weight > 0).astype(np.float64) if key in LABELWISE else weight * len(y)
+    out = {"w": w}
+    if made.T is not None:
+        T = np.broadcast_to(made.T, weight.shape)
+        out |= {"T": T, "gamma": w / T, "pull": weight / T}
+    out["J"] = _overlap(key, y)
     s = _similarities(key, batch)
     if s is not None:
         out["s"] = s
-        out["force"] = forces(key, s, y, batch.labels, params)
+        out["force"] = forces(key, s, y, params, made)
         if terms and params["denominator"] == "paper":
             out["printed"] = printed_forces(s, y, terms, key == "wg_macl")
             out["difference"] = out["printed"] - out["force"]
@@ -98,10 +95,11 @@ def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> 
     All 0 where the anchor has no positive. For OML, which has no softmax: shares of the precision's weight,
     the image itself left out.
     """
-    weight = weights(key, batch.y, batch.labels, params)[anchor].copy()  # (K,)
-    if key in MACL:  # the others have one τ, which is no matter for a share
-        weight /= pair_terms(batch.y, batch.labels, params).T[anchor]
-    if key == "oml":
+    made = factors(key, batch.y, batch.labels, params)
+    weight = made.weights[anchor].copy()  # (K,)
+    if made.terms:  # the others have one τ, which is no matter for a share
+        weight /= made.terms.T[anchor]
+    if made.T is None:
         weight[anchor] = 0
     b, count = len(batch.y), batch.y.shape[1]
     row = np.zeros(b + count)
@@ -138,9 +136,9 @@ def table_csv(head: Sequence[str], columns: Sequence[Iterable[object]]) -> str:
 def _pairs(
     maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str], keys: list[str]
 ) -> Iterator[list[object]]:
-    held = ["; ".join(name for name, has in zip(classes, row, strict=True) if has) for row in y]
+    labels = ["; ".join(name for name, has in zip(classes, row, strict=True) if has) for row in y]
     count = len(classes)
-    columns = list(zip(names, held, strict=True)) if maps.images else []
+    columns = list(zip(names, labels, strict=True)) if maps.images else []
     others = y if maps.images else np.zeros((0, count), np.uint8)
     width = maps.values["J"].shape[1]
     if width > len(columns):
@@ -154,7 +152,7 @@ def _pairs(
         for a, (other, other_labels) in enumerate(columns):
             if maps.images and a == i:
                 continue
-            row: list[object] = [name, other, held[i], other_labels, int(shared[i, a])]
+            row: list[object] = [name, other, labels[i], other_labels, int(shared[i, a])]
             if maps.terms:
                 row += [f[i][a], h[i]]
             yield row + [array[i][a] for array in arrays]

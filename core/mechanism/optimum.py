@@ -1,6 +1,6 @@
 """The similarities that MACL asks for: where its loss is smallest if every similarity could be chosen freely.
 
-For one anchor the loss is convex in its similarities, so the optimum over −1 ≤ s ≤ 1 is found exactly. A
+For one anchor the loss is convex in its similarities, so the optimum over −1 ≤ s ≤ 1 is exact. A
 real embedding also has to fit the anchors together; this shows what each of them pulls towards. With T_ia for
 every a (eq. 4) an inner optimum is s_ia = T_ia (log(share of the weight) + C_i): a smaller T for more overlap
 asks for a *lower* similarity. With the positive's own T over all of A(i) (`own`) it does not.
@@ -18,7 +18,7 @@ _RIDGE = 1e-13
 _TOLERANCE = 1e-9  # of the gradient, in units of the anchor's weight
 
 
-def asked(w: Floats, T: Floats, own: bool) -> Floats:
+def optimal_similarities(w: Floats, T: Floats, own: bool) -> Floats:
     """Optimal similarity of each positive pair, in −1 … 1; (B, B), nan elsewhere.
 
     Negatives are at −1: every anchor with a positive pushes them away without end.

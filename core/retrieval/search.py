@@ -103,7 +103,7 @@ def search(z: ArrayLike, y: ArrayLike, row: int, k: int) -> Answer:
 
 def search_for(
     query: ArrayLike,
-    held: ArrayLike | None,
+    own: ArrayLike | None,
     z: ArrayLike,
     y: ArrayLike,
     k: int,
@@ -113,7 +113,7 @@ def search_for(
 
     Args:
         query: (D,), a unit row.
-        held: Labels (L,) of the query; None where nobody knows them: every label of a neighbour is then
+        own: Labels (L,) of the query; None where nobody knows them: every label of a neighbour is then
             `extra`, and Jaccard index, precision and AP are nan.
         z: Embeddings (N, D), unit rows.
         y: Labels (N, L), 0 or 1.
@@ -127,9 +127,9 @@ def search_for(
     if k < 1:
         raise ValueError(f"need k ≥ 1, got {k}")
     order, cosines = rank(query, gallery, max(1, len(gallery) - (exclude is not None)), exclude)  # (n,)
-    mine = np.zeros(labels.shape[1], bool) if held is None else np.asarray(held).astype(bool)  # (L,)
+    mine = np.zeros(labels.shape[1], bool) if own is None else np.asarray(own).astype(bool)  # (L,)
     similarity = jaccard(mine[None], labels)[0, order]  # (n,)
-    known, k = held is not None, min(k, len(order))
+    known, k = own is not None, min(k, len(order))
     if not known:
         similarity = np.full(len(order), np.nan)
     neighbours = tuple(
@@ -159,20 +159,20 @@ def search_for(
 
 
 def metrics_of(
-    query: ArrayLike, held: ArrayLike, z: ArrayLike, y: ArrayLike, exclude: int | None = None
+    query: ArrayLike, own: ArrayLike, z: ArrayLike, y: ArrayLike, exclude: int | None = None
 ) -> dict[str, float]:
     """The 7 metrics of one query of a gallery, as `core.metrics.per_query` gives them; as in `search_for`."""
     gallery, labels = np.asarray(z), np.asarray(y)
     if exclude is not None:
-        found = per_query(gallery, labels, queries=[exclude])
+        scores = per_query(gallery, labels, queries=[exclude])
     else:
-        found = per_query(
+        scores = per_query(
             np.vstack([np.asarray(query)[None], gallery]),
-            np.vstack([np.asarray(held)[None].astype(labels.dtype), labels]),
+            np.vstack([np.asarray(own)[None].astype(labels.dtype), labels]),
             queries=[0],
             gallery=np.arange(1, len(gallery) + 1),
         )
-    return {key: float(found[key][0]) for key in METRICS}
+    return {key: float(scores[key][0]) for key in METRICS}
 
 
 def rare(y: ArrayLike, kind: str) -> NDArray[np.bool_]:

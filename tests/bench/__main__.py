@@ -25,6 +25,7 @@ from tests.bench import FIGURES, SMOKE
 
 BENCHES = (
     "losses",
+    "mechanism",
     "metrics",
     "prepare",
     "step",

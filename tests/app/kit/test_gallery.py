@@ -8,14 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.kit import gallery, thumbnails
+from app.kit import gallery, retrieved, thumbnails
 from app.kit.palette import jaccard_color, loss_color
 from core.data import Dataset
-from core.retrieval.search import Answer, Neighbour
+from core.retrieval.search import Answer, Gallery, Neighbour
 
 CLASSES = ["cars", "grass", "sand", "trees"]
-NAMES = ["a", "b", "c"]
+LABELS = np.array([[1, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 1]], np.uint8)
+IMAGES = Gallery(
+    np.eye(3, dtype=np.float32), LABELS, ("a", "b", "c"), ("test",) * 3, {"a": 0, "b": 1, "c": 2}
+)
 FOUND = Neighbour(row=2, cosine=0.91234, jaccard=1 / 3, shared=(1,), missing=(0,), extra=(3,))
+
+
+def image(neighbour: Neighbour, rank: int = 1) -> retrieved.Retrieved:
+    """It at that rank of a row."""
+    answer = Answer((neighbour,) * rank, np.nan, np.nan, np.nan)
+    return retrieved.images(answer, IMAGES, CLASSES)[-1]
 
 
 def opened(images: np.ndarray) -> Dataset:
@@ -30,7 +39,7 @@ def decoded(uri: str) -> np.ndarray:
 
 
 def test_a_tile_says_in_words_what_it_shows() -> None:
-    tile = gallery.tile(4, FOUND, NAMES, CLASSES)
+    tile = gallery.tile(image(FOUND, 4))
     assert tile["name"] == "c"
     assert (tile["shared"], tile["missing"], tile["extra"]) == (["grass"], ["cars"], ["trees"])
     assert tile["color"] == jaccard_color(1 / 3)
@@ -39,16 +48,18 @@ def test_a_tile_says_in_words_what_it_shows() -> None:
 
 def test_words_without_labels_are_left_out() -> None:
     same = Neighbour(row=0, cosine=1.0, jaccard=1.0, shared=(0, 2), missing=(), extra=())
-    assert gallery.tile(1, same, NAMES, CLASSES)["alt"].endswith("cosine 1.000; shared cars, sand")
+    assert gallery.tile(image(same))["alt"].endswith("cosine 1.000; shared cars, sand")
 
 
 def test_a_row_heads_with_the_figures_of_this_query() -> None:
     color = loss_color("macl")
-    row = gallery.row("MACL", color, Answer((FOUND, FOUND), 0.8765, 0.5, 0.25), NAMES, CLASSES, "about")
-    assert row["facts"] == ["AP 87.6 %", "precision@2 50 %", "mean Jaccard@2 0.25"]
-    assert [tile["rank"] for tile in row["tiles"]] == [1, 2]
-    nothing = gallery.row("MACL", color, Answer((), np.nan, np.nan, np.nan), NAMES, CLASSES)
-    assert nothing["facts"] == ["no image shares a label"]
+    answer = Answer((FOUND, FOUND), 0.8765, 0.5, 0.25)
+    drawn = gallery.drawn(retrieved.row("MACL", color, answer, IMAGES, CLASSES))
+    assert drawn["facts"] == ["AP 87.6 %", "precision@2 50 %", "mean Jaccard@2 0.25"]
+    assert [tile["rank"] for tile in drawn["tiles"]] == [1, 2]
+    nothing = retrieved.row("MACL", color, Answer((), np.nan, np.nan, np.nan), IMAGES, CLASSES)
+    assert nothing.captions == ["no image shares a label"]
+    assert not retrieved.Row("MACL", color, note="no weights").captions
 
 
 def test_thumbnails_look_like_the_images_and_are_small() -> None:

@@ -175,7 +175,7 @@ def test_what_a_link_names_and_is_gone_is_left_out_with_a_note(two: list[Run]) -
 def test_a_senseless_k_is_no_crash(two: list[Run], k: str) -> None:
     page = open_page(runs=two[0].id, k=k)
     assert len(tiles(page)[0]) == 6
-    assert f"k = {k}" in read(page.warning[0].value)
+    assert f"k = {k} (need a whole number, 1 to 50)" in read(page.warning[0].value)
 
 
 def test_previous_next_random_and_back(two: list[Run]) -> None:
@@ -443,8 +443,15 @@ def test_a_link_with_values_that_do_not_exist_is_no_crash(two: list[Run]) -> Non
     page = open_page(
         runs=two[0].id, gallery="moon", by="luck", rarity="x", order="y", of="z", labels="nothing"
     )
-    for word in ("moon", "luck", "rarity = x", "order = y", "of = z", "No label nothing here"):
-        assert word in page.warning[0].value
+    for word in (
+        "gallery = moon (need all)",
+        "by = luck",
+        "rarity = x",
+        "order = y",
+        "of = z",
+        "No label nothing here",
+    ):
+        assert word in read(page.warning[0].value)
     assert len(tiles(page)[0]) == 6
     page = open_page(runs=two[0].id, order="lead", of=two[0].id, over=two[1].id)
     assert len(tiles(page)[0]) == 6

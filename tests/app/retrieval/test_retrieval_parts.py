@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from PIL import Image, ImageFont
 
 from app.figures.retrieval import ByRank, by_rank
-from app.kit import gallery, query
+from app.kit import gallery, query, retrieved
 from app.kit.palette import jaccard_color
+from app.kit.retrieved import Row
 from app.retrieval import sheet, table
 from app.retrieval.find import matching
-from app.retrieval.rows import Asked, Row
+from app.retrieval.rows import Outcome, Query, Searched
 from app.retrieval.view import images_searched
 from app.retrieval.why import spoken
-from core.metrics import per_query
+from core.metrics import METRICS, per_query
 from core.retrieval.search import RARITIES, Gallery, metrics_of, rare, search, search_for, worst_first
 from core.runs import Run
 
@@ -36,10 +38,53 @@ def world(seed: int = 0, size: int = 30) -> Gallery:
     return Gallery(z, y, names, splits, {name: i for i, name in enumerate(names)})
 
 
-def row_of(place: Gallery, own: int, k: int = 4, title: str = "MACL (α=2)") -> Row:
-    answer = search(place.z, place.y, own, k)
-    drawn = gallery.row(title, "#d1453b", answer, place.names, CLASSES, "", place.splits)
-    return Row(Run(Path("made-up")), title, drawn, answer, place, z=place.z[own], place=own)
+def outcome_of(images: Gallery, own: int, k: int = 4, title: str = "MACL (α=2)") -> Outcome:
+    searched = Searched(images.z[own], images.y[own], images, own)
+    row = retrieved.row(title, "#d1453b", searched.nearest(k), images, CLASSES)
+    row = replace(row, query=images.names[own])
+    return Outcome(Run(Path("made-up")), row, searched)
+
+
+def row_of(images: Gallery, own: int, k: int = 4, title: str = "MACL (α=2)") -> Row:
+    return outcome_of(images, own, k, title).row
+
+
+def without(title: str = "x", note: str = "no weights") -> Outcome:
+    return Outcome(Run(Path("none")), Row(title, "#123456", note=note))
+
+
+def test_a_row_is_facts_alone_and_cannot_be_changed() -> None:
+    images = world()
+    row = row_of(images, 2, k=29)
+    best = search(images.z, images.y, 2, 29)
+    held = [{CLASSES[i] for i in np.flatnonzero(labels)} for labels in images.y]
+    assert [image.name for image in row.images] == [images.names[one.row] for one in best.neighbours]
+    for image, one in zip(row.images, best.neighbours, strict=True):
+        assert (image.cosine, image.jaccard) == (one.cosine, one.jaccard)
+        assert set(image.labels) == held[one.row]
+        assert set(image.shared) == held[2] & held[one.row]
+        assert set(image.missing) == held[2] - held[one.row]
+        assert set(image.extra) == held[one.row] - held[2]
+        assert image.split == images.splits[one.row]
+    assert row.answer == best
+    with pytest.raises(FrozenInstanceError):
+        row.note = "another"  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        row.images[0].rank = 2  # type: ignore[misc]
+
+
+def test_grid_and_picture_say_the_same_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are made from its facts, neither from the other."""
+    row = replace(row_of(world(), 5), by="map_easy", value=0.5)
+    drawn, written, fitting = gallery.drawn(row), [], sheet.fitting
+    assert drawn["facts"][0] == f"{METRICS['map_easy']} 50.0 %"
+    monkeypatch.setattr(sheet, "fitting", lambda words, *rest: written.append(words) or fitting(words, *rest))
+    monkeypatch.delattr(gallery, "drawn")
+    monkeypatch.delattr(gallery, "tile")
+    sheet.draw([row], Query("image05", None), [], lambda _: None, "")
+    assert " · ".join(drawn["facts"]) in written
+    for tile in drawn["tiles"]:
+        assert f"{tile['rank']}   J {tile['jaccard']}   {tile['split']}" in written
 
 
 def test_matching_needs_all_labels_and_if_exact_no_others() -> None:
@@ -94,7 +139,9 @@ def test_a_stranger_without_labels_gets_neighbours_and_no_scores() -> None:
     assert unknown.precisions == unknown.jaccards == ()
     for found in unknown.neighbours:
         assert found.extra == tuple(np.flatnonzero(place.y[rest[found.row]]))
-    drawn = gallery.row("x", "#000000", unknown, place.names, CLASSES)
+    names = tuple(np.array(place.names)[rest].tolist())
+    others = Gallery(place.z[rest], place.y[rest], names, ("test",) * 29, {})
+    drawn = gallery.drawn(retrieved.row("x", "#000000", unknown, others, CLASSES))
     assert drawn["facts"][0].startswith("cosine ")
     assert {tile["color"] for tile in drawn["tiles"]} == {gallery.UNKNOWN}
     assert all(
@@ -122,7 +169,7 @@ def test_by_rank_is_what_loops_say() -> None:
 
 def test_training_images_are_marked() -> None:
     place = world()
-    drawn = row_of(place, 1).drawn
+    drawn = gallery.drawn(row_of(place, 1))
     for tile in drawn["tiles"]:
         train = place.splits[place.rows[tile["name"]]] == "train"
         assert tile["split"] == ("training" if train else "")
@@ -131,11 +178,12 @@ def test_training_images_are_marked() -> None:
 
 def test_the_table_is_the_whole_ranking_and_no_formula() -> None:
     place = world()
-    rows = [row_of(place, 2), row_of(place, 2, title="=1+1"), Row(Run(Path("none")), "x", {})]
-    text = table.to_csv(rows, Asked("image02", place.y[2]), CLASSES)
+    outcomes = [outcome_of(place, 2), outcome_of(place, 2, title="=1+1"), without()]
+    text = table.to_csv(outcomes, CLASSES)
     found = pd.read_csv(io.StringIO(text))
     assert list(found.columns) == list(table.COLUMNS)
     assert len(found) == 2 * 29
+    assert set(found["query"]) == {"image02"}
     first = found[found.title == "MACL (α=2)"]
     best = search(place.z, place.y, 2, 29).neighbours
     assert first["image"].tolist() == [place.names[one.row] for one in best]
@@ -150,15 +198,9 @@ def test_the_table_is_the_whole_ranking_and_no_formula() -> None:
         if cell and not cell.lstrip("-").replace(".", "").isdigit()
     )
     assert set(found.title) == {"MACL (α=2)", "'=1+1"}
-    unknown = pd.read_csv(
-        io.StringIO(
-            table.to_csv(
-                [Row(Run(Path("r")), "r", {}, None, place, z=place.z[2])],
-                Asked("own.png", None, "key"),
-                CLASSES,
-            )
-        )
-    )
+    upload = Outcome(Run(Path("r")), Row("r", "#123456", query="own.png"), Searched(place.z[2], None, place))
+    unknown = pd.read_csv(io.StringIO(table.to_csv([upload], CLASSES)))
+    assert set(unknown["query"]) == {"own.png"}
     assert len(unknown) == 30
     assert unknown.jaccard.isna().all()
     assert unknown["image"][0] == "image02"
@@ -168,17 +210,18 @@ def test_the_picture_shows_the_grid_with_its_borders() -> None:
     place = world()
     rows = [row_of(place, 5, k=3), row_of(place, 5, k=3, title="second")]
     colour = {name: np.full((20, 20, 3), 10 + 7 * i, np.uint8) for i, name in enumerate(place.names)}
-    data = sheet.png(rows, Asked("image05", None), ["cars"], colour.get, "test split")
+    data = sheet.png(rows, Query("image05", None), ["cars"], colour.get, "test split")
     picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
     assert picture[0, 0].tolist() == [255, 255, 255]
     seen = {tuple(pixel) for pixel in picture.reshape(-1, 3)}
-    for tile in rows[0].drawn["tiles"]:
-        assert tuple(int(tile["color"][i : i + 2], 16) for i in (1, 3, 5)) in seen  # border
-        assert tuple(colour[tile["name"]][0, 0].tolist()) in seen  # image
+    for image in rows[0].images:
+        border = jaccard_color(image.jaccard)
+        assert tuple(int(border[i : i + 2], 16) for i in (1, 3, 5)) in seen
+        assert tuple(colour[image.name][0, 0].tolist()) in seen
     assert jaccard_color(0.0) != jaccard_color(1.0)
     nothing = sheet.png(
-        [Row(Run(Path("r")), "r", gallery.note("r", "#123456", "no weights"))],
-        Asked("q", None),
+        [without().row],
+        Query("q", None),
         [],
         lambda _: None,
         "",
@@ -189,7 +232,7 @@ def test_the_picture_shows_the_grid_with_its_borders() -> None:
 def test_many_images_make_a_picture_of_bounded_size() -> None:
     place = world(2, 120)
     rows = [row_of(place, 0, k=50)] * 13
-    picture = sheet.draw(rows, Asked("image00", None), [], lambda _: None, "")
+    picture = sheet.draw(rows, Query("image00", None), [], lambda _: None, "")
     assert picture.width <= sheet.WIDEST
     assert picture.width * picture.height < 60e6
 
@@ -198,9 +241,8 @@ def test_many_images_make_a_picture_of_bounded_size() -> None:
 def test_the_picture_is_as_wide_as_its_longest_heading(k: int, monkeypatch: pytest.MonkeyPatch) -> None:
     place = world()
     reason = "image05 is not in the test split of this run (seed 1): it was one of its training images. "
-    missing = gallery.note("MulSupCon · seed 1", "#e08a2c", reason * 3)
-    rows = [row_of(place, 5, k, title="MACL (denominator=own) " * 3), Row(Run(Path("y")), "y", missing)]
-    rows[1].title = "MulSupCon · seed 1"
+    missing = without("MulSupCon · seed 1", reason * 3).row
+    rows = [row_of(place, 5, k, title="MACL (denominator=own) " * 3), missing]
     written, fitting = [], sheet.fitting
 
     def noted(words: str, font: ImageFont.FreeTypeFont, room: float) -> str:
@@ -208,12 +250,12 @@ def test_the_picture_is_as_wide_as_its_longest_heading(k: int, monkeypatch: pyte
         return written[-1][1]
 
     monkeypatch.setattr(sheet, "fitting", noted)
-    picture = sheet.draw(rows, Asked("image05", None), [], lambda _: None, "test split, 29 images searched")
+    picture = sheet.draw(rows, Query("image05", None), [], lambda _: None, "test split, 29 images searched")
     assert all(done == sheet.plainly(words) for words, done in written)
     pixels = np.asarray(picture.convert("L"))
     assert (pixels[:, -sheet.PAD :] == 255).all()  # nothing runs into the margin
-    rows[1].drawn["note"] = reason * 30
-    picture = sheet.draw(rows, Asked("image05", None), [], lambda _: None, "")
+    rows[1] = replace(missing, note=reason * 30)
+    picture = sheet.draw(rows, Query("image05", None), [], lambda _: None, "")
     assert picture.width == sheet.WIDEST
     assert written[-1][1]
     assert (np.asarray(picture.convert("L"))[:, -sheet.PAD :] == 255).all()
@@ -221,9 +263,9 @@ def test_the_picture_is_as_wide_as_its_longest_heading(k: int, monkeypatch: pyte
 
 def test_the_query_is_not_among_the_images_searched() -> None:
     place = world()
-    of_test_image = row_of(place, 5)
-    of_upload = Row(Run(Path("r")), "r", {}, None, place, z=place.z[2])
-    assert images_searched([of_test_image, Row(Run(Path("none")), "x", {})]) == 29
+    of_test_image = outcome_of(place, 5)
+    of_upload = replace(without(), searched=Searched(place.z[2], None, place))
+    assert images_searched([of_test_image, without()]) == 29
     assert images_searched([of_upload]) == 30
     assert images_searched([]) == 0
 

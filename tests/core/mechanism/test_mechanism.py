@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import time
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from core.losses import LOSSES, check_params, make_loss
 from core.mechanism import Batch
 from tests.loss_batches import random_batch
 
+force, macl, maps = (import_module(f"core.mechanism.{name}") for name in ("force", "macl", "maps"))
 LABELS = (np.random.default_rng(0).random((200, 6)) < 0.3).astype(np.uint8)
 
 
@@ -48,8 +51,9 @@ def test_weights_and_forces_equal_the_torch_losses(key: str, given: dict) -> Non
         loss.from_similarities(s, y.double()).backward()
         size, batch, params = len(y), y.numpy().astype(np.uint8), check_params(key, given)
 
-        weights = mechanism.weights(key, batch, LABELS, params)
-        forces = mechanism.forces(key, s.detach().numpy()[:size], batch, LABELS, params)
+        factors = mechanism.factors(key, batch, LABELS, params)
+        weights = factors.weights
+        forces = mechanism.forces(key, s.detach().numpy()[:size], batch, params, factors)
 
         np.testing.assert_allclose(weights, loss.weights(y.double())[:size], rtol=0, atol=1e-10)
         np.testing.assert_allclose(forces, -s.grad[:size], rtol=0, atol=1e-10)
@@ -130,10 +134,9 @@ def test_mulsupcon_gives_every_label_its_images() -> None:
 def test_asked_similarities_are_the_optimum(own: bool) -> None:
     _, y = random_batch(5, images=16)
     batch, params = y.numpy().astype(np.uint8), check_params("macl", {})
-    T = mechanism.pair_terms(batch, LABELS, params).T
-    w = mechanism.weights("macl", batch, LABELS, params)
-    asked = mechanism.asked(w, T, own)
-    assert (np.isfinite(asked) == (w > 0)).all()
+    w, T, _ = mechanism.factors("macl", batch, LABELS, params)
+    optimal = mechanism.optimal_similarities(w, T, own)
+    assert (np.isfinite(optimal) == (w > 0)).all()
     for i in np.flatnonzero((w > 0).any(1)):
         positive, c = w[i] > 0, w[i][w[i] > 0] / w[i].sum()
 
@@ -149,15 +152,15 @@ def test_asked_similarities_are_the_optimum(own: bool) -> None:
 
         bounds = [(-1, 1)] * int(positive.sum())
         other = minimize(loss, np.zeros(len(bounds)), bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10})
-        assert loss(asked[i, positive]) <= other.fun + 1e-12
-        np.testing.assert_allclose(asked[i, positive], other.x, atol=1e-3)
+        assert loss(optimal[i, positive]) <= other.fun + 1e-12
+        np.testing.assert_allclose(optimal[i, positive], other.x, atol=1e-3)
 
 
 def test_eq4_asks_less_of_exact_matches_and_own_does_not() -> None:
     # one anchor, an exact match, two partial ones of the same weight, and negatives
     w = np.array([[0, 1, 1, 1, 0, 0, 0, 0.0]])
     T = np.array([[0.24, 0.24, 0.4, 0.6, 1, 1, 1, 1.0]])
-    eq4, own = mechanism.asked(w, T, False)[0], mechanism.asked(w, T, True)[0]
+    eq4, own = mechanism.optimal_similarities(w, T, False)[0], mechanism.optimal_similarities(w, T, True)[0]
     assert eq4[1] / 0.24 == pytest.approx(eq4[2] / 0.4, abs=1e-6)  # s = T (log share + C)
     assert eq4[1] < eq4[2] < eq4[3] <= 1
     assert own[1] > own[2] > own[3]
@@ -269,6 +272,22 @@ def test_maps_without_embeddings_hold_what_labels_alone_give() -> None:
     found = mechanism.maps("macl", batch, check_params("macl", {})).values
     assert set(found) == {"T", "w", "gamma", "J", "pull"}
     np.testing.assert_array_equal(found["J"], jaccard(LABELS[:20], LABELS[:20]))
+
+
+@pytest.mark.parametrize("key", mechanism.MACL)
+def test_the_terms_of_a_batch_are_computed_once(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are most of a redraw, and every map needs them."""
+    counted = []
+
+    def once(*given: Any) -> Any:
+        counted.append(key)
+        return macl.pair_terms(*given)
+
+    for module in (force, maps):
+        monkeypatch.setattr(module, "pair_terms", once, raising=False)
+    z, y = random_batch(0)
+    mechanism.maps(key, Batch(y.numpy().astype(np.uint8), LABELS, z.numpy()), check_params(key, {}))
+    assert counted == [key]
 
 
 def test_a_batch_of_128_takes_less_than_150_ms() -> None:
