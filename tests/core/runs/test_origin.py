@@ -18,6 +18,7 @@ from safetensors.torch import save, save_file
 
 from core import cli, runs
 from core.encoder.model import build_backbone
+from core.encoder.tensors import read_tensors
 from core.experiments import benchmark
 from core.experiments.benchmark.train import Interrupted
 from core.experiments.benchmark.train import train as train_benchmark
@@ -216,7 +217,7 @@ def test_another_split_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def of_an_earlier_version(run: Run) -> None:
     """Take out of its checkpoint what earlier versions did not write, and data.json."""
     path = run.path / "resume.safetensors"
-    tensors, about = loop.read_tensors(path)
+    tensors, about = read_tensors(path)
     meta = json.loads(about["meta"])
     del meta["config"], meta["data"]
     path.write_bytes(save(tensors, {"meta": json.dumps(meta)}))
