@@ -81,13 +81,28 @@ def gone(run: Run) -> bool:
 
 
 def state(run: Run) -> runs.State:
-    """State of the run; the final one is remembered."""
-    if str(run.path) in _finished():
+    """State of the run; the final one is remembered until its configuration changes: it may train on."""
+    path = str(run.path)
+    try:
+        written = (run.path / "config.json").stat().st_mtime_ns
+    except OSError:  # deleted meanwhile: what was known last
+        written = _finished().get(path, 0)
+    if _finished().get(path) == written:
         return "finished"
     now = run.state
     if now == "finished":
-        _finished().add(str(run.path))
+        if runs.changes(run):
+            _forget_results()
+        _finished()[path] = written
     return now
+
+
+def _forget_results() -> None:
+    """Read anew what finished runs have given: one of them has trained on."""
+    _scores.cache_clear()
+    for read in (_result, _frames, _frame, _embeddings, _label_numbers, _label_quality, _gallery,
+                 _query_scores, _prototypes, _remembered):  # fmt: skip
+        read.clear()
 
 
 def history(run: Run) -> list[dict[str, float]]:
@@ -308,8 +323,9 @@ def _readable(run: Run) -> bool:
 
 
 @st.cache_resource(show_spinner=False)
-def _finished() -> set[str]:
-    return set()
+def _finished() -> dict[str, int]:
+    """When the configuration of each finished run was written, by its path."""
+    return {}
 
 
 @st.cache_resource(show_spinner=False)

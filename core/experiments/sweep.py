@@ -240,7 +240,7 @@ def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
     for run, config in among:
         if (name := config.identity) not in wanted:
             continue
-        if (run.path / "scores.json").exists():
+        if run.finished:
             split = _split(str(run.path))
             place = config.data_root if config.dataset == "folder" else None
             about = config.dataset, place, config.skip_broken, config.seed

@@ -76,6 +76,12 @@ class RunConfig(BaseModel):
     keep: Literal["last", "best"] = Field(
         "last", description="Keep the last epoch, or the best on validation"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Stop after so many epochs without a better one on validation (keep best); 0: never",
+    )
     embed_every: int = Field(
         0, ge=0, description="Save the test embeddings every so many epochs, 100 times at most; 0: never"
     )
@@ -125,6 +131,11 @@ class RunConfig(BaseModel):
         if self.trainable == "head" and self.weights == "none":
             raise ValueError(
                 "weights: need imagenet or a file when trainable is head (a random encoder learns nothing)"
+            )
+        if self.patience and self.keep != "best":
+            raise ValueError(
+                f"patience: need 0 when keep is last (it counts epochs without a better one on validation), "
+                f"got {self.patience}: set keep to best"
             )
         try:
             filled = check_params(self.loss, self.params)

@@ -16,9 +16,11 @@ from core.encoder.weights import weights_key
 from core.errors import MaclError
 from core.files import write_atomic
 from core.runs import Run, origin, without_nan
+from core.runs.folder import TRAINS_ON
 from core.training.learner import Learner
 
 NAME = "resume.safetensors"
+MODEL = "model.safetensors"
 BEST = "best.safetensors"  # weights of the epoch that was best on validation so far
 
 
@@ -124,17 +126,22 @@ def restore(
             run.unmark(f"frames/{epoch:05d}.safetensors")
 
 
-def write_model(run: Run, learner: Learner, name: str = "model.safetensors") -> None:
-    """What has been learned, with the configuration."""
-    meta = {"config": learner.config.model_dump_json()}
+def write_model(run: Run, learner: Learner, name: str, epoch: int) -> None:
+    """What has been learned, with the configuration, and after which epoch."""
+    meta = {"config": learner.config.model_dump_json(), "epoch": str(epoch)}
     write_atomic(run.path / name, save(learner.tensors(), meta))
 
 
-def read_best(run: Run) -> dict[str, Tensor]:
+def read_best(run: Run, epoch: int) -> dict[str, Tensor]:
     """What had been learned after the epoch that was best on validation."""
     path = run.path / BEST
+    if not path.exists() and (run.path / TRAINS_ON).exists():  # the model of a finished run is its best
+        path = run.path / MODEL
     try:
-        return read_tensors(path)[0]
+        tensors, meta = read_tensors(path)
+        if meta.get("epoch", str(epoch)) != str(epoch):  # an earlier version's say nothing
+            raise OSError(f"need those of epoch {epoch}, got those of epoch {meta['epoch']}")
+        return tensors
     except (SafetensorError, OSError) as error:
         raise MaclError(
             f"the best weights {path} are gone or damaged ({error}): delete {NAME} beside "

@@ -22,7 +22,8 @@ from core.data import Dataset
 from core.encoder.model import ProjectionHead
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
-from core.runs import Run, RunConfig, State, origin, without_nan
+from core.runs import Run, RunConfig, State, more, origin, without_nan
+from core.runs.folder import TRAINS_ON
 from core.training import checkpoint, recent
 from core.training.batches import batches, learning_rate
 from core.training.checkpoint import Course
@@ -104,7 +105,7 @@ def run(
         raise MaclError(f"there is no run folder {folder}")
     if not lock(folder / "lock"):
         raise MaclError(f"{run.id} is being trained by another process: wait for it, or stop it first")
-    if (folder / "scores.json").exists():  # by the time the lock was free; trained again it would be lost
+    if run.finished:  # by the time the lock was free; trained again it would be lost
         unlock(folder / "lock")
         return "finished"
     if submitted_only and not (folder / "submitted").exists():
@@ -150,19 +151,18 @@ def train(run: Run, log: Log, auto: str = "auto") -> None:
     training = prepare(run, log, auto)
     train_steps(training)
     log.say(f"training took {training.course.seconds:.2f} s for {training.course.step} steps")
-    try:
-        finish(training)
-    except Stopped:
-        checkpoint.write(run, training.learner, training.course)
-        raise
+    finish(training)
 
 
 def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
     """Everything up to the first step that is left; MaclError if a resumed run would be another one."""
     config = run.config
     tensors, meta = checkpoint.read(run)
-    if "config" in meta:  # not in a checkpoint of an earlier version
-        origin.check_config(config, meta["config"])
+    if began_with := meta.get("config"):  # not in a checkpoint of an earlier version
+        if more.allowed(run, began_with["epochs"], config.epochs):
+            log.say(f"trains on to {config.epochs} epochs; it began with {began_with['epochs']}")
+            began_with = began_with | {"epochs": config.epochs}
+        origin.check_config(config, began_with)
     threads = meta.get("threads", THREADS)
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
@@ -199,7 +199,7 @@ def train_steps(training: Training) -> None:
     images = 0
     if course.step == 0:
         save_frame(training, 0)
-    while course.step < total:
+    while course.step < total and not out_of_patience(training):
         epoch, batch = divmod(course.step, per_epoch)
         rate = learning_rate(config, epoch)
         if batch == 0 or not order:
@@ -232,6 +232,13 @@ def train_steps(training: Training) -> None:
         log.show(course.step, total, "training")
 
 
+def out_of_patience(training: Training) -> bool:
+    """Whether no epoch has been better on validation than the best for as long as was asked for."""
+    course, patience = training.course, training.config.patience
+    done = course.step // training.learner.per_epoch  # epochs
+    return bool(patience and course.best_epoch) and done - course.best_epoch >= patience
+
+
 def validate(training: Training, epoch: int) -> dict[str, float | None]:
     """Metrics on the validation split, with "val_" before their keys; keeps the weights of the best."""
     course, rows = training.course, training.data.splits["val"]
@@ -241,7 +248,7 @@ def validate(training: Training, epoch: int) -> dict[str, float | None]:
     scores = metrics.evaluate(z, training.data.labels[rows])
     if training.config.keep == "best" and scores[VALIDATION_METRIC] > course.best:
         course.best, course.best_epoch = scores[VALIDATION_METRIC], epoch
-        checkpoint.write_model(training.run, training.learner, checkpoint.BEST)
+        checkpoint.write_model(training.run, training.learner, checkpoint.BEST, epoch)
     return without_nan({f"val_{key}": round(value, 6) for key, value in scores.items()})
 
 
@@ -259,12 +266,18 @@ def finish(training: Training) -> None:
     """Weights, test embeddings, then the scores: their file is what makes a run finished."""
     run, log, config, data = training.run, training.log, training.config, training.data
     learner, course = training.learner, training.course
+    epochs = course.step // learner.per_epoch
+    kept = course.best_epoch or epochs
+    checkpoint.write(run, learner, course)  # before the best weights come back: more epochs go on from here
+    if epochs < config.epochs:
+        why = f"none was better on validation for {config.patience} epochs"
+        log.say(f"stopped early after epoch {epochs} of {config.epochs}: {why}")
     if course.best_epoch:
-        learner.load(checkpoint.read_best(run))
+        learner.load(checkpoint.read_best(run, kept))
         log.say(f"keeping epoch {course.best_epoch}, the best on validation")
     elif config.keep == "best":
         log.say("keeping the last epoch: the validation split is too small to tell which is best")
-    checkpoint.write_model(run, learner)
+    checkpoint.write_model(run, learner, checkpoint.MODEL, kept)
     rows = data.splits["test"]
     z, y = learner.embed(rows, course.step, log.step), np.asarray(data.labels[rows])
     tensors = {"z": torch.from_numpy(z), "y": torch.from_numpy(y)}
@@ -273,10 +286,11 @@ def finish(training: Training) -> None:
         "metrics": without_nan(metrics.evaluate(z, y)),
         "chance": without_nan(metrics.chance(y)),
         "oracle": without_nan(metrics.oracle(y)),
-        "epoch": course.best_epoch or config.epochs,
+        "epoch": kept,
+        "epochs": epochs,
         "images": len(rows),
         "training_s": round(course.seconds, 3),
         "device": devices.describe(learner.device, config.precision),
     }
     write_atomic(run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
-    run.unmark(checkpoint.NAME, checkpoint.BEST, "stop")
+    run.unmark(TRAINS_ON, checkpoint.BEST, "stop")

@@ -72,7 +72,7 @@ def test_a_run_leaves_everything_a_page_reads(tiny: Path, tmp_path: Path) -> Non
     assert scores["chance"]["map_easy"] < scores["metrics"]["map_easy"] < scores["oracle"]["map_easy"]
     assert "head" in next(iter(weights(run))) or any("encoder." in key for key in weights(run))
     assert "device: cpu" in run.log
-    assert not (run.path / "resume.safetensors").exists()
+    assert not (run.path / "best.safetensors").exists()
 
 
 def test_labels_of_the_embeddings_belong_to_the_named_images(tiny: Path, tmp_path: Path) -> None:
