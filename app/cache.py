@@ -32,7 +32,7 @@ from core.files import PROJECT
 from core.queue import launch
 from core.retrieval.ask import Question, answer_path, look
 from core.retrieval.search import Gallery
-from core.runs import Run, RunConfig
+from core.runs import Run, RunConfig, origin
 
 Found = TypeVar("Found")
 MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every look: one too few, and none is remembered
@@ -103,6 +103,13 @@ def _forget_results() -> None:
     for read in (_result, _frames, _frame, _embeddings, _label_numbers, _label_quality, _gallery,
                  _query_scores, _prototypes, _remembered):  # fmt: skip
         read.clear()
+
+
+def data(run: Run) -> origin.Data:
+    """What is known of the images and labels of a run; MaclError if its files cannot be read."""
+    word, path = state(run), str(run.path)
+    config(run)
+    return _data(path, _written().get(path, 0), word)
 
 
 def history(run: Run) -> list[dict[str, float]]:
@@ -337,6 +344,11 @@ def _written() -> dict[str, int]:
 @lru_cache(maxsize=MOST_KNOWN)
 def _config(path: str, written: int) -> RunConfig:
     return Run(Path(path)).config
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _data(path: str, written: int, word: str) -> origin.Data:
+    return origin.of_run(Run(Path(path)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)

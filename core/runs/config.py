@@ -1,6 +1,7 @@
 """What a run is asked to be: one schema for form, command line and JSON, and the presets it starts from."""
 
 import json
+import os
 import re
 from typing import Any, Literal, Self
 
@@ -101,7 +102,18 @@ class RunConfig(BaseModel):
         left_out = {"device", "preset", "embed_every"}
         if self.dataset != "folder":
             left_out.add("data_root")
-        return json.dumps(self.model_dump(exclude=left_out), sort_keys=True)
+        fields = self.model_dump(exclude=left_out)
+        if self.place:
+            fields["data_root"] = self.place
+        return json.dumps(fields, sort_keys=True)
+
+    @property
+    def place(self) -> str:
+        """Where a person's own images are, links resolved; empty for the other data sets."""
+        if self.dataset != "folder" or not self.data_root:
+            return ""
+        # a line of a benchmark has a name there, which is no path
+        return os.path.realpath(self.data_root) if os.path.isabs(self.data_root) else self.data_root
 
     @field_validator("dataset")
     @classmethod

@@ -291,7 +291,7 @@ def test_weights_that_were_replaced_are_refused_where_they_count(
 def test_data_json_says_what_a_run_was_trained_on(begun: Path) -> None:
     whole, part = (json.loads((begun / name / "data.json").read_text()) for name in ("whole", "run"))
     assert whole == part
-    keys = {"images", "names", "classes", "labels", "splits", "weights", "configuration"}
+    keys = {"images", "names", "classes", "labels", "splits", "size", "stretch", "weights", "configuration"}
     assert whole.keys() == keys
     assert all(isinstance(value, str) and value for value in whole.values())
 
