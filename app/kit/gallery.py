@@ -40,6 +40,7 @@ def foreign(run: Run, reference: Run) -> str:
     if run == reference:
         return ""
     try:
+        run.classes()  # in words, if they are damaged
         same = origin.compare(cache.data(run), cache.data(reference))
     except MaclError as error:
         return unreadable(error)

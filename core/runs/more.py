@@ -84,16 +84,19 @@ def take_back(run: Run) -> None:
     """Make a run that trains on finished again, with the epochs of the results that it still has.
 
     Raises:
-        MaclError: If it is running, or does not train on.
+        MaclError: If it is running, does not train on, or was killed while it wrote its new results.
     """
     with _Held(run):
         epochs = results_of(run)
         if epochs is None:
             raise MaclError(f"{run.id} does not train on: there is nothing to take back")
+        if int(_about(run, "model.safetensors").get("epoch", -1)) != run.scores().get("epoch"):
+            raise MaclError(f"{run.id} has its new weights already: resume it, and it ends at once")
         kept = [json.dumps(without_nan(row)) for row in run.history() if row.get("epoch", 0) <= epochs]
         write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
         run.unmark(*(f"frames/{epoch:05d}.safetensors" for epoch in run.frames() if epoch > epochs))
-        if _epochs_of_checkpoint(run) != epochs:  # it has been trained further than its results
+        began = json.loads(_about(run, CHECKPOINT).get("meta", "{}")).get("config", {})
+        if began.get("epochs") != epochs:  # it has been trained further than its results
             run.unmark(CHECKPOINT, "best.safetensors")
         _change(run, run.config.model_copy(update={"epochs": epochs}))
         run.unmark("submitted", "stop", "stopped", "error.txt", TRAINS_ON)
@@ -105,13 +108,13 @@ def _change(run: Run, config: RunConfig) -> None:
     run.mark("config.json", config.model_dump_json(indent=2) + "\n")
 
 
-def _epochs_of_checkpoint(run: Run) -> int | None:
-    """Epochs of the configuration in the checkpoint; None if it has none, or cannot be read."""
+def _about(run: Run, name: str) -> dict[str, str]:
+    """What a file of tensors says of itself; empty if there is none, or it cannot be read."""
     try:
-        with safe_open(run.path / CHECKPOINT, framework="numpy") as file:
-            return int(json.loads(file.metadata()["meta"])["config"]["epochs"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return None
+        with safe_open(run.path / name, framework="numpy") as file:
+            return file.metadata() or {}
+    except (OSError, SafetensorError):
+        return {}
 
 
 class _Held:

@@ -102,11 +102,14 @@ def _same_images(a: Data, b: Data) -> bool:
 
 
 def _same_labels(a: Data, b: Data) -> bool:
-    if a.classes and b.classes and a.classes != b.classes:
-        return False
-    if a.digests and b.digests and a.digests["names"] == b.digests["names"]:
-        return a.digests["labels"] == b.digests["labels"]
-    return not (a.test and a.test == b.test and a.labels and b.labels) or a.labels == b.labels
+    """Whether nothing that both know speaks against it."""
+    both = bool(a.digests and b.digests) and a.digests["names"] == b.digests["names"]
+    tested = bool(a.test and a.labels and b.labels) and a.test == b.test
+    return not (
+        (a.classes and b.classes and a.classes != b.classes)
+        or (both and a.digests["labels"] != b.digests["labels"])
+        or (tested and a.labels != b.labels)
+    )
 
 
 def _same_split(a: Data, b: Data) -> bool:

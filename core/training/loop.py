@@ -277,11 +277,9 @@ def finish(training: Training) -> None:
         log.say(f"keeping epoch {course.best_epoch}, the best on validation")
     elif config.keep == "best":
         log.say("keeping the last epoch: the validation split is too small to tell which is best")
-    checkpoint.write_model(run, learner, checkpoint.MODEL, kept)
     rows = data.splits["test"]
     z, y = learner.embed(rows, course.step, log.step), np.asarray(data.labels[rows])
     tensors = {"z": torch.from_numpy(z), "y": torch.from_numpy(y)}
-    write_atomic(run.path / "embeddings.safetensors", save(tensors))
     scores = {
         "metrics": without_nan(metrics.evaluate(z, y)),
         "chance": without_nan(metrics.chance(y)),
@@ -292,5 +290,8 @@ def finish(training: Training) -> None:
         "training_s": round(course.seconds, 3),
         "device": devices.describe(learner.device, config.precision),
     }
+    # one after the other, once all is there: a run that trains on has older ones until now
+    checkpoint.write_model(run, learner, checkpoint.MODEL, kept)
+    write_atomic(run.path / "embeddings.safetensors", save(tensors))
     write_atomic(run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
     run.unmark(TRAINS_ON, checkpoint.BEST, "stop")

@@ -467,7 +467,7 @@ def test_queries_of_runs_whose_images_have_changed_are_not_compared(two: Path) -
     splits["test"] = splits["test"][::-1]
     (run.path / "splits.json").write_text(json.dumps(splits))
     page = compare(figure="Queries")
-    assert any("the data have changed between them" in info.value for info in page.info)
+    assert any("No other run has the same test images" in info.value for info in page.info)
 
 
 @pytest.fixture

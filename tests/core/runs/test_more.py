@@ -122,6 +122,39 @@ def test_the_way_back_to_the_results_that_it_has(further: bool, tiny: Path, tmp_
         assert_same_outcome(made(tiny, tmp_path, epochs=4), run)
 
 
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_stopped_or_killed_while_the_new_results_are_made(
+    keep: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    falling(monkeypatch, 9)  # the best epoch is the last
+    run = made(tiny, tmp_path, keep=keep)
+    before = results(run)
+    runs.extend(run, 6)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if what == "test embeddings":
+            run.mark("stop")
+
+    assert loop.run(run.path, stop) == "stopped"
+    assert results(run) == before
+    real = loop.write_atomic
+
+    def dies(path: Path, content: bytes | str) -> None:
+        if path.name == "embeddings.safetensors":
+            raise KeyboardInterrupt
+        real(path, content)
+
+    monkeypatch.setattr(loop, "write_atomic", dies)
+    with pytest.raises(KeyboardInterrupt):
+        loop.run(run.path)
+    monkeypatch.setattr(loop, "write_atomic", real)
+    assert run.state == "interrupted"
+    with pytest.raises(MaclError, match="has its new weights already: resume it"):
+        runs.take_back(run)
+    assert loop.run(run.path) == "finished", run.error
+    assert_same_outcome(made(tiny, tmp_path, keep=keep, epochs=6), run)
+
+
 def test_killed_while_it_trains_on_nothing_is_lost(tiny: Path, tmp_path: Path) -> None:
     run = made(tiny, tmp_path, preset="quick", loss="macl")
     before = results(run)
