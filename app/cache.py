@@ -32,7 +32,7 @@ from core.files import PROJECT
 from core.queue import launch
 from core.retrieval.ask import Question, answer_path, look
 from core.retrieval.search import Gallery
-from core.runs import Run, RunConfig
+from core.runs import Run, RunConfig, origin
 
 Found = TypeVar("Found")
 MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every look: one too few, and none is remembered
@@ -74,13 +74,35 @@ def gone(run: Run) -> bool:
 
 
 def state(run: Run) -> runs.State:
-    """State of the run; the final one is remembered."""
-    if str(run.path) in _finished():
+    """State of the run; the final one is remembered until its configuration changes: it may train on."""
+    path = str(run.path)
+    try:
+        written = (run.path / "config.json").stat().st_mtime_ns
+    except OSError:  # deleted meanwhile: what was known last
+        written = _finished().get(path, 0)
+    if _finished().get(path) == written:
         return "finished"
     now = run.state
     if now == "finished":
-        _finished().add(str(run.path))
+        if runs.changes(run):
+            _forget_results()
+        _finished()[path] = written
     return now
+
+
+def _forget_results() -> None:
+    """Read anew what finished runs have given: one of them has trained on."""
+    _scores.cache_clear()
+    for read in (_result, _frames, _frame, _embeddings, _label_numbers, _label_quality, _gallery,
+                 _query_scores, _prototypes, _remembered):  # fmt: skip
+        read.clear()
+
+
+def data(run: Run) -> origin.Data:
+    """What is known of the images and labels of a run; MaclError if its files cannot be read."""
+    word = state(run)
+    config(run)
+    return _data(str(run.path), _written().get(run.path / "config.json", 0), word)
 
 
 def history(run: Run) -> list[dict[str, float]]:
@@ -301,8 +323,9 @@ def _readable(run: Run) -> bool:
 
 
 @st.cache_resource(show_spinner=False)
-def _finished() -> set[str]:
-    return set()
+def _finished() -> dict[str, int]:
+    """When the configuration of each finished run was written, by its path."""
+    return {}
 
 
 @st.cache_resource(show_spinner=False)
@@ -325,6 +348,11 @@ def _as_written(read: Callable[[str, int], Found], file: Path) -> Found:
 @lru_cache(maxsize=MOST_KNOWN)
 def _config(path: str, written: int) -> RunConfig:
     return Run(Path(path)).config
+
+
+@lru_cache(maxsize=MOST_KNOWN)
+def _data(path: str, written: int, word: str) -> origin.Data:
+    return origin.of_run(Run(Path(path)))
 
 
 @st.cache_resource(show_spinner=False, max_entries=200)

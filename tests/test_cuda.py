@@ -22,6 +22,7 @@ from core.queue import launch
 from core.runs import RunConfig
 from core.training import loop
 from core.training.batches import Images
+from core.training.learner import Learner
 from tests.loss_batches import random_batch
 from tests.small_runs import assert_same_outcome, config, wait
 
@@ -95,22 +96,23 @@ def test_images_that_do_not_fit_on_the_gpu_are_the_same(tiny: Path, monkeypatch:
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_nothing_in_a_step_waits_for_the_gpu(tiny: Path, tmp_path: Path) -> None:
+def test_nothing_in_a_step_waits_for_the_gpu(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a loss whose own formula looks at no value."""
     run = runs.create(full(tiny, loss="mulsupcon"), tmp_path)
-    trainer = loop.Trainer(run, loop.Log(run, None))
-    step, done = trainer._step, []
+    real, done = Learner.step, []
 
-    def strictly(rows: np.ndarray) -> None:
+    def strictly(self: Learner, rows: np.ndarray, number: int) -> None:
         torch.cuda.set_sync_debug_mode("error" if done else "default")  # the first step makes what stays
         try:
-            step(rows)
+            real(self, rows, number)
         finally:
             torch.cuda.set_sync_debug_mode("default")
-        done.append(len(rows))
+        done.append(number)
 
-    trainer._step = strictly  # type: ignore[method-assign]
-    trainer.train()
+    monkeypatch.setattr(Learner, "step", strictly)
+    assert loop.run(run.path) == "finished", run.error
     assert len(done) == 21
 
 

@@ -83,7 +83,8 @@ def facets(result: Result) -> Iterator[str]:
     config, title = result.config, LOSSES[result.config.loss].title
     for field in _FIELDS:
         if field != "data_root" or config.dataset == "folder":  # elsewhere the place of the same images
-            yield f"{field}={_short(getattr(config, field))}"
+            value = config.place or None if field == "data_root" else getattr(config, field)
+            yield f"{field}={_short(value)}"
     for name, value in config.params.items():
         yield f"{title} {name}={_short(value)}"
     yield f"study={result.study or 'none'}"

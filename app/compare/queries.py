@@ -18,7 +18,7 @@ from core.errors import MaclError
 from core.metrics import METRICS
 from core.report import Row
 from core.report.queries import disagreement
-from core.runs import Run, RunConfig
+from core.runs import Run
 
 SHOWN = 6  # of each side
 
@@ -38,13 +38,9 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
     note_unknown(first=list(by_label))
     left, right = st.columns(2)
     first = by_label[left.selectbox("First run", list(by_label), key="first", bind="query-params")]
-    others = [
-        text
-        for text, run in by_label.items()
-        if run != first and _one_split(cache.config(run), cache.config(first))
-    ]
+    others = [text for text, run in by_label.items() if run != first and query.one_split(run, first)]
     if not others:
-        st.info("No other run has the same test images: one of the same data set and seed is needed.")
+        st.info("No other run has the same test images: one of the same data and seed is needed.")
         return
     note_unknown(second=others)
     base = next((text for text in others[::-1] if view.baseline and _is(by_label[text], ranked)), others[0])
@@ -62,16 +58,8 @@ def _is(run: Run, ranked: Sequence[Row]) -> bool:
     return any(row.baseline and result.id == run.id for row in ranked for result in row.results)
 
 
-def _one_split(a: RunConfig, b: RunConfig) -> bool:
-    places = [config.data_root if config.dataset == "folder" else None for config in (a, b)]
-    return a.dataset == b.dataset and a.seed == b.seed and places[0] == places[1]
-
-
 def _difference(first: Run, second: Run, key: str) -> None:
     names = cache.test_names(first)
-    if names != cache.test_names(second):
-        st.info("These runs have other test images: the data have changed between them.")
-        return
     mine, theirs = cache.query_scores(first)[key], cache.query_scores(second)[key]
     result = disagreement(mine, theirs, SHOWN)
     titles = [method(cache.config(run)) for run in (first, second)]

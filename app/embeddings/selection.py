@@ -58,7 +58,7 @@ def take(lasso: dict[str, Any]) -> None:
         state[NAMES], state[SEQ], state[PAGE] = names, int(lasso["seq"]), 0
 
 
-def keep_apart(place: tuple[str, str | None]) -> None:
+def keep_apart(place: tuple[str, str]) -> None:
     """Forget what was chosen among the images of another data set: a name means another image here."""
     state = st.session_state
     if state.setdefault(PLACE, place) != place:

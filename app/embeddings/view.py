@@ -24,7 +24,7 @@ from core.metrics import METRICS, per_query, space
 from core.report import Cell, single
 from core.retrieval import ask
 from core.retrieval.search import Gallery
-from core.runs import Run
+from core.runs import Run, origin
 
 METRIC = "map_medium"  # what the colour "average precision" means
 MOST_QUERIES, MOST_PAIRS = 2000, 20_000_000  # of queries, and with images, scored in the page: a second
@@ -74,8 +74,7 @@ def _everything(run: Run, waits: list[ask.Question], failed: list[ask.Question])
 
 def comparable(chosen: Sequence[Run], found: Sequence[Gallery]) -> tuple[list[Run], list[Gallery]]:
     """Runs whose images and labels are the first one's; the page names those that are left out."""
-    pairs = list(zip(chosen, found, strict=True))
-    kept = [(run, one) for run, one in pairs if same_images(run, one, *pairs[0])]
+    kept = [(run, one) for run, one in zip(chosen, found, strict=True) if same_images(run, chosen[0])]
     others = [run for run in chosen if run not in [run for run, _ in kept]]
     if others:
         st.warning(
@@ -85,13 +84,10 @@ def comparable(chosen: Sequence[Run], found: Sequence[Gallery]) -> tuple[list[Ru
     return [run for run, _ in kept], [one for _, one in kept]
 
 
-def same_images(run: Run, gallery: Gallery, first: Run, reference: Gallery) -> bool:
+def same_images(run: Run, first: Run) -> bool:
     """Whether the name of an image, and a column of labels, mean the same in two runs."""
-    one, other = cache.config(run), cache.config(first)
-    if one.dataset != other.dataset or (one.dataset == "folder" and one.data_root != other.data_root):
-        return False
-    mine, theirs = run.classes(), first.classes()  # not known of runs of an earlier version
-    return gallery.y.shape[1] == reference.y.shape[1] and (not mine or not theirs or mine == theirs)
+    same = origin.compare(cache.data(run), cache.data(first))
+    return same.images and same.labels
 
 
 def show(
@@ -127,7 +123,7 @@ def show(
         for run, title, shade, picture in zip(chosen, titles, shades, pictures, strict=True)
     ]
     first = cache.config(chosen[0])
-    selection.keep_apart((first.dataset, first.data_root if first.dataset == "folder" else None))
+    selection.keep_apart((first.dataset, first.place))
     selection.numbered(numbered)
     data = scatter.drawing(numbered, heads, pictures, coloring)
     _explore(

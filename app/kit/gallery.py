@@ -1,6 +1,5 @@
 """The retrieval grid: one query, the nearest images of each run in rows, drawn by one small component."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from app.kit.thumbnails import Thumbnails
 from app.kit.words import score
 from core.data import DATASETS
 from core.errors import MaclError
-from core.runs import Run
+from core.runs import Run, origin
 
 HERE = Path(__file__).parent
 
@@ -32,44 +31,22 @@ _component = component(
 
 
 def foreign(run: Run, reference: Run) -> str:
-    """Why a run cannot be asked for images of another one's data set; empty if it is the same.
-
-    Of a person's own images the folder must be the same, or moved with all its names; and so the labels.
-    """
+    """Why a run cannot be asked for images of another one's data set; empty if it is the same."""
     mine, wanted = cache.config(run), cache.config(reference)
     if mine.dataset != wanted.dataset:
         return f"Trained on {dataset_title(mine.dataset)}; the first run on {dataset_title(wanted.dataset)}."
-    if mine.dataset != "folder" or run == reference:
+    if run == reference:
         return ""
     try:
-        if not _same_images(run, reference):
-            return f"Trained on the images in {mine.data_root}; the first run on those in {wanted.data_root}."
-        if run.classes() != reference.classes() or not _same_labels(run, reference):
-            return "Trained with other labels than the first run."
+        run.classes()  # in words, if they are damaged
+        same = origin.compare(cache.data(run), cache.data(reference))
     except MaclError as error:
         return unreadable(error)
-    return ""
-
-
-def _same_images(run: Run, reference: Run) -> bool:
-    """Whether the same folder holds the images of two runs, or did before it was moved.
-
-    Two folders may hold equal names, and the split goes by them alone: what is in both places is told apart
-    by the place, what has moved by its labels.
-    """
-    mine, wanted = cache.config(run).data_root or "", cache.config(reference).data_root or ""
-    if mine == wanted or os.path.realpath(mine) == os.path.realpath(wanted):
-        return True
-    if os.path.exists(mine) and os.path.exists(wanted):
-        return False
-    return cache.test_names(run) == cache.test_names(reference) and _same_labels(run, reference)
-
-
-def _same_labels(run: Run, reference: Run) -> bool:
-    """Whether two runs know the same labels of their test images; of other test splits nobody can say."""
-    if cache.test_names(run) != cache.test_names(reference):
-        return True
-    return np.array_equal(cache.embeddings(run)[1], cache.embeddings(reference)[1])
+    if not same.images and mine.place == wanted.place:
+        return f"Trained on other images than the first run: those in {mine.data_root} have changed."
+    if not same.images:
+        return f"Trained on the images in {mine.data_root}; the first run on those in {wanted.data_root}."
+    return "" if same.labels else "Trained with other labels than the first run."
 
 
 def absent(run: Run, name: str) -> str:

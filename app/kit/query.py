@@ -20,10 +20,11 @@ from app.kit import permalink
 from app.kit.names import config_label, method, told_apart
 from app.kit.permalink import Between
 from app.kit.words import plain
+from core.errors import MaclError
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.retrieval.search import RARITIES
-from core.runs import Run, RunConfig
+from core.runs import Run, origin
 
 RUNS, QUERY, COUNT = "retrieval_runs", "retrieval_query", "retrieval_k"
 GALLERY, BY = "retrieval_gallery", "retrieval_by"  # what is searched; the metric that rows are ordered by
@@ -86,7 +87,7 @@ def default_runs(finished: Sequence[Run]) -> list[str]:
     if not finished:
         return []
     newest = cache.config(finished[0])
-    alike = [run for run in finished if _split(cache.config(run)) == _split(newest)]
+    alike = [run for run in finished if run == finished[0] or one_split(run, finished[0])]
     by_method = _by_method([run for run in alike if cache.config(run).preset == newest.preset])
     if len(by_method) < 2:
         by_method = _by_method(alike)
@@ -96,8 +97,15 @@ def default_runs(finished: Sequence[Run]) -> list[str]:
     ]
 
 
-def _split(config: RunConfig) -> tuple[str, str | None, int]:
-    return config.dataset, config.data_root if config.dataset == "folder" else None, config.seed
+def one_split(run: Run, other: Run) -> bool:
+    """Whether two runs were tested on the same images; False where their files cannot be read."""
+    mine, theirs = cache.config(run), cache.config(other)
+    if (mine.dataset, mine.seed) != (theirs.dataset, theirs.seed):
+        return False  # of most runs nothing has to be read
+    try:
+        return origin.compare(cache.data(run), cache.data(other)).split
+    except MaclError:
+        return False
 
 
 def _by_method(finished: Sequence[Run]) -> dict[tuple[str, str], str]:

@@ -197,7 +197,7 @@ def strip(config: RunConfig) -> None:
             other = cache.config(run)
         except MaclError:
             continue
-        here = (other.dataset, other.data_root, other.seed) == (config.dataset, config.data_root, config.seed)
+        here = (other.dataset, other.place, other.seed) == (config.dataset, config.place, config.seed)
         if here and lab.of(other, launch.run_root(), files) == run:  # else of the images as they were
             past.append((run, other))
     if not past:

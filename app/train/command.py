@@ -24,6 +24,7 @@ FLAGS = (
     "step_epochs",
     "step_factor",
     "keep",
+    "patience",
     "embed_every",
     "precision",
 )

@@ -130,8 +130,7 @@ def unlike(runs: Sequence[Run]) -> bool:
     scales = []
     for run in runs:
         config = cache.config(run)
-        place = config.data_root if config.dataset == "folder" else None
-        scales.append((config.loss, config.params, config.batch_size, config.dataset, place))
+        scales.append((config.loss, config.params, config.batch_size, config.dataset, config.place))
     return any(scale != scales[0] for scale in scales)
 
 

@@ -158,6 +158,7 @@ def actions(selected: list[Run]) -> None:
                     args=(one,),
                     help="Empty: the name that its settings give",
                 )
+        _train_on(one if one in own else None, words)
         st.button("Duplicate with changes", disabled=one is None, on_click=_duplicate, args=(one,),
                   help="Fills the form with the settings of the chosen run")  # fmt: skip
         _button("Delete", [r for r in own if words[r.id] not in ("running", "stopping")], None)
@@ -171,6 +172,36 @@ def actions(selected: list[Run]) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"Moved {_count(len(deleted))} to the trash.", width="content")
             st.button("Undo", on_click=_restore, args=(deleted,))
+
+
+def _train_on(run: Run | None, words: dict[str, str]) -> None:
+    """More epochs for a run, and the way back to the results that it has."""
+    fits = run is not None and words[run.id] not in live.ACTIVE
+    with st.popover("Train on", disabled=not fits):
+        if run is None or not fits:
+            return
+        config, kept = cache.config(run), runs.results_of(run)
+        st.number_input(
+            "Epochs in all",
+            config.epochs + 1,
+            key=f"epochs.{run.id}",
+            value=2 * config.epochs,
+            help="The run goes on from its last step; its results stay until the new ones are there",
+        )
+        st.button("Train on", key="train_on", type="primary", on_click=_each, args=(_more_epochs, [run]))
+        if kept is not None:
+            st.button(
+                f"Keep the {kept} epochs",
+                key="take_back",
+                on_click=_each,
+                args=(runs.take_back, [run]),
+                help="Finished again, with the results that it has",
+            )
+
+
+def _more_epochs(run: Run) -> None:
+    runs.extend(run, st.session_state[f"epochs.{run.id}"])
+    launch.resume(run)
 
 
 def _resumable(run: Run, word: str) -> bool:
@@ -273,18 +304,20 @@ def outcomes(selected: list[Run]) -> None:
         step = f" after step {int(rows[-1]['step']):,}" if rows else " before its first step"
         saved = (run.path / "resume.safetensors").exists()
         go_on = "goes on from its last checkpoint" if saved else "starts it again"
+        kept = runs.results_of(run)
+        back = f"  \nThe results of its {kept} epochs are kept: Train on leads back to them." if kept else ""
         if word == "failed":
             st.error(
                 f"**{label}** failed: {run.error}  \n"
-                "Mend the cause and press Resume, or duplicate it with changes."
+                f"Mend the cause and press Resume, or duplicate it with changes.{back}"
             )
         elif word == "interrupted":
             st.warning(
                 f"**{label}** was interrupted{step}: its process died (killed, out of memory, or the machine "
-                f"went down). Resume {go_on}."
+                f"went down). Resume {go_on}.{back}"
             )
         elif word == "stopped":
-            st.info(f"**{label}** has stopped{step}. Resume {go_on}.")
+            st.info(f"**{label}** has stopped{step}. Resume {go_on}.{back}")
 
 
 def details(selected: list[Run]) -> None:
@@ -299,4 +332,9 @@ def details(selected: list[Run]) -> None:
     with st.expander("Saved configuration", key="config_open", on_change="rerun") as place:
         for tab, run in zip(st.tabs(labels), selected, strict=True) if place.open else ():
             tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
+            if changes := runs.changes(run):
+                tab.caption(
+                    "Changed since: "
+                    + ", ".join(f"{c['from']} to {c['to']} epochs, {c['at']}" for c in changes)
+                )
             tab.json(cache.config(run).model_dump())

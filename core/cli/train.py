@@ -51,6 +51,9 @@ def train(
     step_epochs: Annotated[int | None, typer.Option(help="Epochs between two steps of the rate.")] = None,
     step_factor: Annotated[float | None, typer.Option(help="Factor of the rate at each step.")] = None,
     keep: Annotated[str | None, typer.Option(help="last epoch, or best on validation.")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="With keep best: stop after so many epochs without a better one.")
+    ] = None,
     embed_every: Annotated[
         int | None, typer.Option(help="Save test embeddings every so many epochs; 0: never.")
     ] = None,
@@ -78,6 +81,7 @@ def train(
         "step_epochs": step_epochs,
         "step_factor": step_factor,
         "keep": keep,
+        "patience": patience,
         "embed_every": embed_every,
         "precision": precision,
     }
@@ -101,17 +105,29 @@ def train(
 
 def resume(
     run: str,
+    epochs: Annotated[
+        int | None, typer.Option(help="Train to so many epochs in all; a finished run goes on.")
+    ] = None,
     data_root: DataRoot = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     run_root: RunRoot = None,
 ) -> None:
     """Continue a stopped, failed or interrupted run from its last checkpoint.
 
-    With --data-root and --device for one whose images or device are gone.
+    With --data-root and --device for one whose images or device are gone. With --epochs a finished run trains
+    on; its results stay until the new ones are there, and --epochs with their number goes back to them.
     """
     found = runs.find(run, root_of(run_root))
     import core.training.loop  # noqa: F401  seconds, in which its state may change
 
+    if epochs is not None and epochs == runs.results_of(found):
+        runs.take_back(found)
+        out.print(score_table(found.id, found.scores()))
+        print(found.path)
+        return
+    was_finished = found.state == "finished"
+    if epochs is not None:
+        runs.extend(found, epochs)
     if found.state in ("finished", "running"):
         raise MaclError(f"{found.id} is {found.state}; nothing is left to resume")
     options = {"data_root": absolute(data_root), "device": device}
@@ -124,8 +140,11 @@ def resume(
     try:
         run_here(found)
     finally:
-        if given and found.state == "failed" and _saved(found) == saved:  # other images are there, say
-            found.mark("config.json", before)
+        if found.state == "failed" and _saved(found) == saved:  # other images are there, say
+            if given:
+                found.mark("config.json", before)
+            if was_finished:
+                runs.take_back(found)
 
 
 def _saved(run: Run) -> int:

@@ -35,6 +35,7 @@ VERSION = 3  # part of every key: raise it when the same files would give other 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
 TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
+STRETCH = f"{TAILS[0]:g}-{TAILS[1]:g} % of each image"
 GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
 UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
 LISTED = 10  # names printed per list

@@ -123,9 +123,10 @@ def shown(path: str) -> str:
 def mark(root: Path) -> str:
     """A text that changes with the name, size or time of any file under `root`; no zip is opened.
 
-    Empty where nothing can be read.
+    Empty where nothing can be read; the same through a link.
     """
     try:
+        root = root.resolve()
         found = [(str(root), root.stat())] if root.is_file() else list(_walk(root))
     except (MaclError, OSError, ValueError):
         return ""

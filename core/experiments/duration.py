@@ -39,9 +39,7 @@ def seconds_of(config: RunConfig, among: Known) -> tuple[float, bool]:
     A run is like another with the same data set, backbone, size, batch and what is trained; its time goes
     with its epochs. The middle of the newest five counts.
     """
-    alike = (
-        run for run, other in among if _like(other) == _like(config) and (run.path / "scores.json").exists()
-    )
+    alike = (run for run, other in among if _like(other) == _like(config) and run.finished)
     taken = []
     for run in itertools.islice(alike, 5):
         with suppress(MaclError, TypeError, ValueError):  # a damaged run says nothing of time

@@ -37,7 +37,7 @@ def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
 
     `files` is their `core.data.fingerprint` where it is known; with other images the run is another.
     """
-    place = config.data_root or ""
+    place = config.place or config.data_root or ""
     files = fingerprint(config.dataset, config.data_root) if files is None else files
     name = hashlib.sha256(f"{config.identity} {place} {config.device} {files}".encode()).hexdigest()[:20]
     return Run(folder(root) / name)

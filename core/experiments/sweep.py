@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
 from core.losses import LOSSES, Value
 from core.queue import launch
-from core.runs import Run, RunConfig, explain
+from core.runs import Run, RunConfig, explain, origin
 
 MOST_RUNS = 5000
 FOLDER = ".sweeps"
@@ -236,15 +235,15 @@ def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
     """
     wanted = {point.config.identity for point in sweep.points}
     by_key: dict[str, list[Run]] = {}
-    newest: dict[tuple[object, ...], str] = {}
+    newest: dict[tuple[object, ...], origin.Data] = {}
     for run, config in among:
         if (name := config.identity) not in wanted:
             continue
-        if (run.path / "scores.json").exists():
-            split = _split(str(run.path))
-            place = config.data_root if config.dataset == "folder" else None
-            about = config.dataset, place, config.skip_broken, config.seed
-            if split and newest.setdefault(about, split) != split:  # a damaged one does not judge the others
+        if run.finished:
+            data = _data(str(run.path))
+            about = config.dataset, config.place, config.skip_broken, config.seed
+            # a damaged one does not judge the others
+            if data is not None and not origin.compare(newest.setdefault(about, data), data).split:
                 continue
         by_key.setdefault(name, []).append(run)
     best = {
@@ -276,15 +275,10 @@ def _parse(path: Path, changed: int) -> Sweep:
 
 
 @lru_cache(maxsize=4 * MOST_RUNS)
-def _split(path: str) -> str:
-    """Images and labels that a finished run was trained and tested on, in short; they never change.
-
-    Labels are told by the chance of the test split, which every run has written down.
-    """
+def _data(path: str) -> origin.Data | None:
+    """What a finished run was trained and tested on, which never changes; None of a damaged one."""
     try:
-        names = (Path(path) / "splits.json").read_bytes()
-        chance = Run(Path(path)).scores().get("chance", {})
-        labels = [(key, None if value is None else f"{value:.6f}") for key, value in sorted(chance.items())]
-    except (OSError, MaclError, AttributeError, TypeError, ValueError):  # damaged
-        return ""
-    return sha256(names + repr(labels).encode()).hexdigest()
+        data = origin.of_run(Run(Path(path)))
+    except (MaclError, AttributeError, TypeError, ValueError):
+        return None
+    return data if data.test else None

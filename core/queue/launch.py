@@ -2,7 +2,7 @@
 
 How the state of a run follows from its folder, first match first:
 
-    scores.json            finished
+    scores.json            finished (unless trains_on is there too: it was given more epochs)
     lock is held           running
     submitted              queued, a worker will take it
     error.txt              failed

@@ -8,8 +8,7 @@ from core.losses.catalog import temperature
 from core.metrics import METRICS
 from core.metrics.significance import Comparison, compare
 from core.report.rows import RECORDED, Result, Row
-
-SAME = 2e-6  # chance of one and the same test split agrees to this: recorded results are rounded
+from core.runs import origin
 
 Pair = tuple[Result, Result]  # baseline and method with one seed
 
@@ -128,11 +127,9 @@ def _pairs(baseline: Row, row: Row, key: str) -> _Pairs:
 
 
 def one_split(a: Result, b: Result) -> bool:
-    """Whether two results stand on the same test images: as many, and as hard for a random order."""
-    if a.scores.get("images") != b.scores.get("images"):
-        return False
-    easy = [result.scores["chance"]["map_easy"] for result in (a, b)]
-    return easy[0] == easy[1] or (None not in easy and abs(easy[0] - easy[1]) <= SAME)
+    """Whether two results stand on the same test images."""
+    ours, theirs = (r.data or origin.of_scores(r.config.dataset, r.scores) for r in (a, b))
+    return origin.compare(ours, theirs).split
 
 
 def _difference(pair: Pair, key: str) -> float:

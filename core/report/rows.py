@@ -11,7 +11,7 @@ from core.errors import MaclError
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.metrics.significance import Comparison
-from core.runs import PRESETS, Run, RunConfig
+from core.runs import PRESETS, Run, RunConfig, origin
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
 RECORDED = ", recorded"  # behind the name of a row that came with the product, beside a person's own
@@ -29,6 +29,7 @@ class Result:
         recorded: It came with the product.
         study: What tells its protocol from that of other runs with such a configuration, in words.
         folder: There is a run folder behind it, with curve and embeddings.
+        data: What is known of its images and labels; None: no more than the scores say.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Result:
     recorded: bool = False
     study: str = ""
     folder: bool = True
+    data: origin.Data | None = None
 
 
 def read(run: Run) -> Result:
@@ -48,9 +50,9 @@ def read(run: Run) -> Result:
     scores = run.scores()
     if wrong := flaw(scores):
         raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again")
-    if "train_images" not in scores:
-        scores["train_images"] = len(run.splits().get("train", ()))
-    return Result(run.id, run.config, scores, run.recorded)
+    data = origin.of_run(run)
+    scores.setdefault("train_images", data.train_images)
+    return Result(run.id, run.config, scores, run.recorded, data=data)
 
 
 def flaw(scores: Mapping[str, Any]) -> str:
@@ -166,7 +168,7 @@ _DEFAULTS = {key: RunConfig.model_fields[key].default for key in _PROTOCOL_FIELD
 
 def dataset_name(config: RunConfig) -> str:
     """Key of the data set; a person's own folders differ by their path."""
-    return f"folder {config.data_root}" if config.dataset == "folder" else config.dataset
+    return f"folder {config.place or None}" if config.dataset == "folder" else config.dataset
 
 
 def summary(results: Iterable[Result], *, dataset: str | None = None, preset: str | None = None) -> list[Row]:

@@ -14,6 +14,7 @@ from core.runs.folder import (
     trashed,
     without_nan,
 )
+from core.runs.more import changes, extend, results_of, take_back
 
 __all__ = [
     "DEVICE",
@@ -21,14 +22,18 @@ __all__ = [
     "Run",
     "RunConfig",
     "State",
+    "changes",
     "create",
     "curve_row",
     "delete",
     "empty_trash",
     "explain",
+    "extend",
     "find",
     "list_runs",
     "restore",
+    "results_of",
+    "take_back",
     "trashed",
     "without_nan",
 ]

@@ -1,6 +1,7 @@
 """What a run is asked to be: one schema for form, command line and JSON, and the presets it starts from."""
 
 import json
+import os
 import re
 from typing import Any, Literal, Self
 
@@ -76,6 +77,12 @@ class RunConfig(BaseModel):
     keep: Literal["last", "best"] = Field(
         "last", description="Keep the last epoch, or the best on validation"
     )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Stop after so many epochs without a better one on validation (keep best); 0: never",
+    )
     embed_every: int = Field(
         0, ge=0, description="Save the test embeddings every so many epochs, 100 times at most; 0: never"
     )
@@ -95,7 +102,18 @@ class RunConfig(BaseModel):
         left_out = {"device", "preset", "embed_every"}
         if self.dataset != "folder":
             left_out.add("data_root")
-        return json.dumps(self.model_dump(exclude=left_out), sort_keys=True)
+        fields = self.model_dump(exclude=left_out)
+        if self.place:
+            fields["data_root"] = self.place
+        return json.dumps(fields, sort_keys=True)
+
+    @property
+    def place(self) -> str:
+        """Where a person's own images are, links resolved; empty for the other data sets."""
+        if self.dataset != "folder" or not self.data_root:
+            return ""
+        # a line of a benchmark has a name there, which is no path
+        return os.path.realpath(self.data_root) if os.path.isabs(self.data_root) else self.data_root
 
     @field_validator("dataset")
     @classmethod
@@ -125,6 +143,11 @@ class RunConfig(BaseModel):
         if self.trainable == "head" and self.weights == "none":
             raise ValueError(
                 "weights: need imagenet or a file when trainable is head (a random encoder learns nothing)"
+            )
+        if self.patience and self.keep != "best":
+            raise ValueError(
+                f"patience: need 0 when keep is last (it counts epochs without a better one on validation), "
+                f"got {self.patience}: set keep to best"
             )
         try:
             filled = check_params(self.loss, self.params)

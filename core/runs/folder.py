@@ -23,6 +23,7 @@ from core.errors import MaclError
 from core.files import lock, locked_by, unlock, write_atomic
 from core.runs.config import RunConfig, explain
 
+TRAINS_ON = "trains_on"  # has scores, and is to train for more epochs; holds those that the scores are of
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 
 
@@ -53,11 +54,11 @@ class Run:
     def state(self) -> State:
         """Derived from the folder: see the table in `core.queue.launch`."""
         has = self._has
-        if has("scores.json"):
+        if self.finished:
             return "finished"
         if locked_by(self.path / "lock") is not None:
             return "running"
-        if has("scores.json"):  # it has ended between the two looks
+        if self.finished:  # it has ended between the two looks
             return "finished"
         if has("submitted"):
             return "queued"
@@ -66,6 +67,11 @@ class Run:
         if has("stopped"):
             return "stopped"
         return "interrupted" if has("started") else "queued"
+
+    @property
+    def finished(self) -> bool:
+        """It has its scores, and does not train on."""
+        return self._has("scores.json") and not self._has(TRAINS_ON)
 
     @property
     def lost(self) -> bool:

@@ -1,19 +1,26 @@
 """What a run began with: its configuration, and digests of its images, labels and weights.
 
 They are kept in each checkpoint and in data.json of the run. A run is resumed on nothing else: what comes out
-would be two trainings under one name.
+would be two trainings under one name. `compare` says of two runs whether they saw the same images.
 """
 
 import json
+import math
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
 from core.data import Dataset
+from core.data.prepared import STRETCH, prepared_size
 from core.errors import MaclError
-from core.runs import RunConfig
+from core.runs.config import RunConfig
+from core.runs.folder import Run
 
 # nothing that is trained depends on these; whether images and weights in another place are the same, their
 # digests tell
@@ -26,6 +33,177 @@ CHANGED = {
     "labels": "the labels of {} have changed since this run began",
     "splits": "the split of {} into training, validation and test has changed since this run began",
 }
+ROUNDED = 2e-6  # chance of one and the same test split agrees to this: a summary of a benchmark rounds
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is known of the images and labels behind a result; None or empty where nobody has written it down.
+
+    Attributes:
+        dataset: Key of `core.data.DATASETS`.
+        place: Of a person's own images, links resolved.
+        size: Side of the prepared images, and how deep ones were stretched: `key` is of the pixels of these.
+        digests: From `digests`; earlier versions did not write them.
+        classes: Names of the labels, in the order of their columns.
+        test: Digest of the names of the test images, in the order of the embeddings.
+        labels: Digest of their labels.
+        images: Number of test images.
+        train_images: Number of training images.
+        chance: Of the test split by metric, which follows from its labels.
+        label_counts: Training images by label; of a benchmark.
+    """
+
+    dataset: str
+    place: str = ""
+    size: tuple[str, str] = ("", "")
+    digests: Mapping[str, str] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    test: str = ""
+    labels: str = ""
+    images: int | None = None
+    train_images: int | None = None
+    chance: Mapping[str, float | None] = field(default_factory=dict)
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Same:
+    """How far two results stand on the same data.
+
+    Attributes:
+        images: The name of an image means the same image.
+        labels: A column of labels means the same, and the images that both were tested on have the same.
+        split: They were tested on the same images with the same labels, in the same order.
+    """
+
+    images: bool
+    labels: bool
+    split: bool
+
+
+def compare(a: Data, b: Data) -> Same:
+    """Whether two results stand on the same images, labels and test split, by what both of them know."""
+    images, labels = _same_images(a, b), _same_labels(a, b)
+    return Same(images, labels, images and labels and _same_split(a, b))
+
+
+def _same_images(a: Data, b: Data) -> bool:
+    """The images of a published data set go by their names; a person's own are known by their pixels."""
+    if a.dataset != b.dataset or a.dataset != "folder":
+        return a.dataset == b.dataset
+    if a.digests and b.digests and a.size == b.size:
+        return all(a.digests[key] == b.digests[key] for key in ("images", "names"))
+    if not a.place or not b.place or a.place == b.place:
+        return True
+    if os.path.exists(a.place) and os.path.exists(b.place):
+        return False
+    return bool(a.test and a.labels) and (a.test, a.labels) == (b.test, b.labels)  # moved, as far as one sees
+
+
+def _same_labels(a: Data, b: Data) -> bool:
+    """Whether nothing that both know speaks against it."""
+    both = bool(a.digests and b.digests) and a.digests["names"] == b.digests["names"]
+    tested = bool(a.test and a.labels and b.labels) and a.test == b.test
+    return not (
+        (a.classes and b.classes and a.classes != b.classes)
+        or (both and a.digests["labels"] != b.digests["labels"])
+        or (tested and a.labels != b.labels)
+    )
+
+
+def _same_split(a: Data, b: Data) -> bool:
+    named = bool(a.test and b.test)
+    if named and (a.test != b.test or (a.labels and b.labels) or (a.digests and b.digests)):
+        return a.test == b.test
+    if a.label_counts and b.label_counts and a.label_counts != b.label_counts:
+        return False
+    if a.images is not None and b.images is not None and a.images != b.images:
+        return False
+    both = [(a.chance[key], b.chance[key]) for key in a.chance if key in b.chance]
+    return (bool(both) or named) and all(
+        x == y or (x is not None and y is not None and abs(x - y) <= ROUNDED) for x, y in both
+    )
+
+
+def of_run(run: Run) -> Data:
+    """What a run folder says of its data, whichever version has written it.
+
+    Raises:
+        MaclError: If its configuration or its split cannot be read.
+    """
+    config, splits, y, written = run.config, run.splits(), _tested(run), _written(run)
+    classes: list[str] = []
+    scores: dict[str, Any] = {}
+    with suppress(MaclError):
+        classes = run.classes()
+    with suppress(MaclError):
+        scores = run.scores()
+    return Data(
+        config.dataset,
+        config.place,
+        (written.get("size") or _size(config), written.get("stretch", STRETCH)),
+        written,
+        tuple(classes),
+        _digest(splits["test"]) if splits.get("test") else "",
+        "" if y is None else _digest_of(y),
+        scores.get("images"),
+        len(splits.get("train", ())),
+        _known(scores.get("chance", {})),
+    )
+
+
+def of_dataset(config: RunConfig, data: Dataset) -> Data:
+    """What a run of this configuration would see now."""
+    test = data.splits["test"]
+    return Data(
+        config.dataset,
+        config.place,
+        (_size(config), STRETCH),
+        digests(config, data, ""),
+        tuple(data.classes),
+        _digest(data.names[row] for row in test),
+        _digest_of(np.asarray(data.labels[test])),
+        len(test),
+        len(data.splits["train"]),
+    )
+
+
+def of_scores(dataset: str, scores: Mapping[str, Any], label_counts: Mapping[str, int] | None = None) -> Data:
+    """What the scores of a result say of its data; a line of a benchmark has no more."""
+    chance = _known(scores.get("chance", {}))
+    return Data(dataset, images=scores.get("images"), chance=chance, label_counts=label_counts or {})
+
+
+def _known(chance: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {key: None if value is None or math.isnan(value) else value for key, value in chance.items()}
+
+
+def _size(config: RunConfig) -> str:
+    return str(prepared_size(config.image_size))
+
+
+def _written(run: Run) -> dict[str, str]:
+    """The digests in data.json; empty where an earlier version wrote none, or they cannot be read."""
+    try:
+        known = json.loads((run.path / "data.json").read_bytes())
+        return known if {*CHANGED} <= known.keys() else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _tested(run: Run) -> np.ndarray | None:
+    """Labels of the test images; None before the end of the run, or where they cannot be read."""
+    try:
+        with safe_open(run.path / "embeddings.safetensors", framework="numpy") as file:
+            return np.asarray(file.get_tensor("y"))
+    except (OSError, SafetensorError):
+        return None
+
+
+def _digest_of(labels: np.ndarray) -> str:
+    y = np.ascontiguousarray(np.asarray(labels) > 0)
+    return f"{y.shape[1]} {sha256(y.tobytes()).hexdigest()[:32]}"
 
 
 def digests(config: RunConfig, data: Dataset, weights: str) -> dict[str, str]:
@@ -42,6 +220,8 @@ def digests(config: RunConfig, data: Dataset, weights: str) -> dict[str, str]:
         "classes": _digest(data.classes),
         "labels": sha256(np.ascontiguousarray(data.labels).tobytes()).hexdigest()[:32],
         "splits": _digest(f"{name} {rows.tolist()}" for name, rows in sorted(data.splits.items())),
+        "size": _size(config),
+        "stretch": STRETCH,
         "weights": weights,
         "configuration": _digest([json.dumps(config.model_dump(exclude=FREE), sort_keys=True)]),
     }

@@ -1,6 +1,6 @@
 """How near a training step comes to what the GPU needs for it: `python -m tests.bench.gpu`.
 
-Real steps of the trainer on the demo set, ResNet-18, batch 128. The limit is the time that the GPU computes;
+Real steps of a training on the demo set, ResNet-18, batch 128. The limit is the time that the GPU computes;
 at 96 px the program cannot even ask for a step in that time, so only 256 px (preset paper) has a bar.
 """
 
@@ -18,6 +18,7 @@ from core import runs
 from core.runs import RunConfig
 from core.training import loop
 from core.training.batches import batches
+from core.training.log import Log
 from tests.bench import SMOKE, measured, sized, verdict
 
 STEPS, PROFILED = sized((40, 10), (1, 1))
@@ -26,33 +27,29 @@ HAS_GPU = torch.cuda.is_available()  # a walk through it does without
 SHARE_BAR = 0.75  # of a step at 256 px that the GPU computes
 
 
-class Measured(loop.Trainer):
-    """A trainer that measures its steps instead of finishing."""
+def timed(training: loop.Training) -> tuple[float, float]:
+    """Seconds of a step, and seconds of it that the GPU computes."""
+    learner, config = training.learner, training.config
+    order = batches(training.data.splits["train"], config.batch_size, config.seed, 0)
+    learner.begin_epoch(config.lr)
 
-    def _train_steps(self) -> None:
-        self.encoder.train()
-        order = batches(self.rows, self.config.batch_size, self.config.seed, 0)
+    def steps(count: int) -> None:
+        for turn in range(count):
+            learner.step(order[turn % len(order)], turn + 1)
+        learner.read().clear()
 
-        def steps(count: int) -> None:
-            for turn in range(count):
-                self._step(order[turn % len(order)])
-                self.step += 1
-            self._read()
-
-        steps(sized(5, 1))  # warms up
-        self.seconds = timed(lambda: steps(STEPS)) / STEPS
-        kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if HAS_GPU else [])]
-        with profile(activities=kinds) as seen:
-            steps(PROFILED)
-            wait_for_gpu()
-        self.busy = 0.0  # seconds a step
-        for event in seen.key_averages():
-            named = event.key.startswith("Optimizer.step")  # what the optimiser's kernels are called together
-            if event.device_type.name == "CUDA" and not named:
-                self.busy += event.self_device_time_total / 1e6 / PROFILED
-
-    def _finish(self) -> None:
-        """Nothing: the weights are of no use."""
+    steps(sized(5, 1))  # warms up
+    seconds = timed(lambda: steps(STEPS)) / STEPS
+    kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if HAS_GPU else [])]
+    with profile(activities=kinds) as seen:
+        steps(PROFILED)
+        wait_for_gpu()
+    busy = 0.0
+    for event in seen.key_averages():
+        named = event.key.startswith("Optimizer.step")  # what the optimiser's kernels are called together
+        if event.device_type.name == "CUDA" and not named:
+            busy += event.self_device_time_total / 1e6 / PROFILED
+    return seconds, busy
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -82,13 +79,12 @@ def main() -> int:
             for loss in ("mulsupcon", "macl"):
                 config = RunConfig.build("quick", loss=loss, image_size=size, device=device, **small)
                 run = runs.create(config, Path(folder))
-                trainer = Measured(run, loop.Log(run, None))
-                trainer.train()
-                share = trainer.busy / trainer.seconds
+                seconds, busy = timed(loop.prepare(run, Log(run, None)))
+                share = busy / seconds
                 print(
-                    f"{size} px, {loss}: {1e3 * trainer.seconds:.1f} ms a step, "
-                    f"{config.batch_size / trainer.seconds:.0f} images/s; the GPU computes "
-                    f"{1e3 * trainer.busy:.1f} ms of it, {share:.2f}"
+                    f"{size} px, {loss}: {1e3 * seconds:.1f} ms a step, "
+                    f"{config.batch_size / seconds:.0f} images/s; the GPU computes "
+                    f"{1e3 * busy:.1f} ms of it, {share:.2f}"
                 )
                 if size == SIZES[-1]:
                     shares.append(share)

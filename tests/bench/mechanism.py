@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save, save_file
 from core import mechanism
 from core.losses import LOSSES, check_params
 from core.mechanism import Batch
-from tests.bench import sized, verdict
+from tests.bench import measured, sized, verdict
 from tests.bench.losses import label_table
 
 SIZES = (24, 128)
@@ -131,7 +131,8 @@ def report(what: str, taken: list[float], bar: float | None = None) -> bool:
     median, high = np.percentile(taken, [50, 95])
     beside = "" if bar is None else f" (bar {bar:.0f} ms)"
     print(f"{what:<58} median {median:6.1f} ms, p95 {high:6.1f} ms{beside}", flush=True)
-    return bar is not None and bool(high > bar)
+    measured(f"{what}: median", median, "ms")
+    return not measured(f"{what}: p95", high, "ms", bar)
 
 
 def memory(process: subprocess.Popen[bytes]) -> str:
@@ -178,7 +179,7 @@ def main() -> int:
                         wait(question(folder, size, key, place), process)
                         taken.append(1000 * (time.perf_counter() - start))
                     every += taken[1:]
-                report(f"warm process, {size} images, all losses", every, BAR_MS)
+                report(f"warm process, {size} images, all losses", every)
                 start = time.perf_counter()
                 for answer in [question(folder, size, key, 99) for key in LOSSES]:
                     wait(answer, process)

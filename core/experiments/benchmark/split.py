@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from core.data import Dataset
-from core.runs import Run, RunConfig
+from core.runs import Run, RunConfig, origin
 from core.training import recent
 
-SAME = 2e-6  # chance of one and the same test split agrees to this: a summary rounds
 DIGITS = 6
 
 
@@ -31,10 +30,8 @@ def about(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_of(run: Run, config: RunConfig) -> bool:
     """Whether a finished run was tested on what its data set holds now: the same images, the same labels."""
-    data = recent.dataset(config)
-    rows, y = data.splits["test"], run.embeddings()[1]
-    names = [data.names[row] for row in rows]
-    return run.splits()["test"] == names and np.array_equal(data.labels[rows] > 0, y > 0)
+    now = origin.of_dataset(config, recent.dataset(config))
+    return origin.compare(origin.of_run(run), now).split
 
 
 def place(data: Dataset, config: RunConfig) -> dict[str, str]:
@@ -56,12 +53,9 @@ def label_counts(data: Dataset) -> dict[str, int]:
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two splits are the same images: as hard for a random order, and the same labels to train on."""
-    chance = [split.get("chance", {}) for split in (one, other)]
-    if one.get("label_counts") != other.get("label_counts") or chance[0].keys() != chance[1].keys():
-        return False
-    a, b = ([math.nan if values[key] is None else values[key] for key in chance[0]] for values in chance)
-    return bool(np.allclose(a, b, rtol=0, atol=SAME, equal_nan=True))
+    """Whether two splits of one data set, as a summary keeps them, are the same images."""
+    a, b = (origin.of_scores("", split, split.get("label_counts")) for split in (one, other))
+    return origin.compare(a, b).split
 
 
 def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:

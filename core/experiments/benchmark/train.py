@@ -201,6 +201,7 @@ class Work:
             raise Interrupted
         about = f"{config.dataset} {Method(config.loss, _changed(config)).key} seed {config.seed}"
         if state == "finished":
+            run.unmark("resume.safetensors")  # of hundreds of runs, none of which is ever trained on
             scores = run.scores()
             medium = scores["metrics"]["map_medium"]
             shown = "–" if medium is None else f"{100 * medium:.2f}"

@@ -467,7 +467,7 @@ def test_queries_of_runs_whose_images_have_changed_are_not_compared(two: Path) -
     splits["test"] = splits["test"][::-1]
     (run.path / "splits.json").write_text(json.dumps(splits))
     page = compare(figure="Queries")
-    assert any("the data have changed between them" in info.value for info in page.info)
+    assert any("No other run has the same test images" in info.value for info in page.info)
 
 
 @pytest.fixture
@@ -598,7 +598,9 @@ def test_a_benchmark_that_lacks_numbers_is_named_and_takes_nothing_else_away(
         held["runs"][0]["scores"][part]["wap"] = "much"
         (folder / "summary.json").write_text(json.dumps(held))
         page = compare()
-        assert f"wap in {part} is 'much', no number of dlrsd-macl-0" in page.warning[0].value.replace("\\", "")
+        assert f"wap in {part} is 'much', no number of dlrsd-macl-0" in page.warning[0].value.replace(
+            "\\", ""
+        )
         assert table(page) == whole
 
 

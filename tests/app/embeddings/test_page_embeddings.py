@@ -518,9 +518,11 @@ def test_runs_of_one_second_and_one_configuration_are_told_apart(two: list[Run])
         assert page.multiselect(settings.RUNS).value == [name]
 
 
-def test_runs_on_other_images_are_left_out(two: list[Run]) -> None:
-    config = two[1].config.model_copy(update={"data_root": "/another/folder"})
+def test_runs_on_other_images_are_left_out(two: list[Run], tmp_path: Path) -> None:
+    (tmp_path / "another").mkdir()
+    config = two[1].config.model_copy(update={"data_root": str(tmp_path / "another")})
     (two[1].path / "config.json").write_text(config.model_dump_json())
+    (two[1].path / "data.json").unlink()  # of a version that kept no more than the place
     page = open_page(projection="PCA", runs=[run.id for run in two])
     assert "other images" in page.warning[0].value
     assert len(component(page, "panels")["panels"]) == 1

@@ -240,6 +240,7 @@ def test_runs_on_different_own_folders_do_not_mix(two: list[Run], tmp_path: Path
     config, names = two[1].path / "config.json", two[1].path / "splits.json"
     about, splits = json.loads(config.read_text()), two[1].splits()
     config.write_text(json.dumps(about | {"data_root": str(tmp_path / "others")}))
+    (two[1].path / "data.json").unlink()  # it is of the first folder
     names.write_text(json.dumps({**splits, "test": splits["test"][::-1]}))
     page = open_page(runs=[run.id for run in two], order="lead")
     assert shown(page)["rows"][0]["tiles"]
@@ -259,6 +260,7 @@ def test_two_own_folders_with_equal_names_do_not_mix(
         shutil.copy(tiny / names[len(names) - 1 - names.index(name)], other / name)
     path = two[1].path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(other)}))
+    (two[1].path / "data.json").unlink()  # of a version that kept no more than the place
     assert two[0].splits()["test"] == two[1].splits()["test"]
     page = open_page(runs=[run.id for run in two])
     assert shown(page)["rows"][0]["tiles"]
@@ -279,6 +281,7 @@ def test_equal_names_with_other_labels_do_not_mix(two: list[Run], tmp_path: Path
     z, y = two[1].embeddings()
     save_file({"z": z, "y": np.ascontiguousarray(y[::-1])}, two[1].path / "embeddings.safetensors")
     if place == "away":
+        (two[1].path / "data.json").unlink()
         path = two[1].path / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"data_root": str(tmp_path / "away")}))
     rows = shown(open_page(runs=[run.id for run in two]))["rows"]

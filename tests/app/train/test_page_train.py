@@ -27,6 +27,7 @@ from core.experiments import duration
 from core.files import PROJECT, lock, unlock
 from core.queue import launch
 from core.runs import Run, RunConfig
+from core.training import loop
 from tests import small_runs
 from tests.components import component_data
 from tests.small_runs import wait
@@ -279,6 +280,52 @@ def test_rename_and_duplicate(two: list[Run]) -> None:
     button(page, "Start the run").click().run()
     copy = next(run for run in runs.list_runs(two[0].path.parent) if run.id not in {run.id for run in two})
     assert copy.config == two[0].config
+
+
+def test_a_finished_run_trains_on_and_its_new_results_are_shown(two: list[Run]) -> None:
+    run = two[0]
+    before = cache.scores(run), cache.embeddings(run), cache.frames(run)
+    page = train_page(runs=run.id)
+    epochs = run.config.epochs + 1
+    page.number_input(key=f"epochs.{run.id}").set_value(epochs)
+    page = page.button(key="train_on").click().run()
+    assert not page.exception
+    assert (run.state, run.config.epochs) == ("queued", epochs)
+    assert run not in cache.finished_runs()
+    assert loop.run(run.path) == "finished", run.error
+    page = page.run()
+    assert not page.exception
+    assert run in cache.finished_runs()
+    assert cache.scores(run) == run.scores() != before[0]
+    np.testing.assert_array_equal(cache.embeddings(run)[0], run.embeddings()[0])
+    assert not np.array_equal(cache.embeddings(run)[0], before[1][0])
+    page.session_state["config_open"] = True
+    page = page.run()
+    assert any(f"{epochs - 1} to {epochs} epochs" in line.value for line in page.caption)
+
+
+def test_a_run_that_trains_on_and_failed_leads_back_to_its_results(two: list[Run]) -> None:
+    run = two[0]
+    epochs, scores = run.config.epochs, run.scores()
+    runs.extend(run, epochs + 1)
+    run.mark("error.txt", "its images are gone")
+    page = train_page(runs=run.id)
+    assert any(f"its {epochs} epochs are kept" in error.value for error in page.error)
+    page = page.button(key="take_back").click().run()
+    assert not page.exception
+    assert (run.state, run.config.epochs, run.scores()) == ("finished", epochs, scores)
+    assert run in cache.finished_runs()
+
+
+def test_a_run_that_cannot_train_on_is_a_message(two: list[Run]) -> None:
+    (two[0].path / "resume.safetensors").unlink()  # as earlier versions did at the end
+    page = train_page(runs=two[0].id)
+    page = page.button(key="train_on").click().run()
+    assert not page.exception
+    assert any("has no checkpoint to go on from" in error.value for error in page.error)
+    assert two[0].state == "finished"
+    page = train_page(runs=",".join(run.id for run in two))
+    assert not [one for one in page.button if one.key == "train_on"]  # for one run only
 
 
 def test_failed_stopped_and_interrupted_runs_say_what_to_do(two: list[Run], root: Path, tiny: Path) -> None:

@@ -239,11 +239,11 @@ def test_runs_on_other_images_do_not_mix(tiny: Path, root: Path, idle: None) -> 
     )
     for run in launch.queue(root):
         run.unmark("submitted")
-        run.mark("scores.json", "{}")
+        run.mark("scores.json", '{"chance": {"map_easy": 0.5, "map_hard": null}}')
         run.mark("splits.json", '{"test": ["a", "b"]}')
     assert all(run for _, run in sweep.found(made, sweep.known(root)))
     newer = runs.create(made.points[0].config, root)  # α = 0, seed 0
-    newer.mark("scores.json", "{}")
+    newer.mark("scores.json", '{"chance": {"map_easy": 0.5, "map_hard": null}}')
     newer.mark("splits.json", '{"test": ["a", "b", "c"]}')
     pairs = sweep.found(made, sweep.known(root))
     there = [(point.at["alpha"], point.at["seed"]) for point, run in pairs if run]

@@ -18,6 +18,7 @@ from safetensors.torch import save, save_file
 
 from core import cli, runs
 from core.encoder.model import build_backbone
+from core.encoder.tensors import read_tensors
 from core.experiments import benchmark
 from core.experiments.benchmark.train import Interrupted
 from core.experiments.benchmark.train import train as train_benchmark
@@ -216,7 +217,7 @@ def test_another_split_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
 def of_an_earlier_version(run: Run) -> None:
     """Take out of its checkpoint what earlier versions did not write, and data.json."""
     path = run.path / "resume.safetensors"
-    tensors, about = loop.read_tensors(path)
+    tensors, about = read_tensors(path)
     meta = json.loads(about["meta"])
     del meta["config"], meta["data"]
     path.write_bytes(save(tensors, {"meta": json.dumps(meta)}))
@@ -290,7 +291,7 @@ def test_weights_that_were_replaced_are_refused_where_they_count(
 def test_data_json_says_what_a_run_was_trained_on(begun: Path) -> None:
     whole, part = (json.loads((begun / name / "data.json").read_text()) for name in ("whole", "run"))
     assert whole == part
-    keys = {"images", "names", "classes", "labels", "splits", "weights", "configuration"}
+    keys = {"images", "names", "classes", "labels", "splits", "size", "stretch", "weights", "configuration"}
     assert whole.keys() == keys
     assert all(isinstance(value, str) and value for value in whole.values())
 

@@ -23,12 +23,15 @@ from core import device as devices
 from core import metrics, runs
 from core.data import demo
 from core.encoder.model import at_once
+from core.encoder.tensors import read_tensors
 from core.errors import MaclError
 from core.experiments import record
 from core.files import PROJECT, lock, unlock, write_atomic
 from core.runs import Run, RunConfig
 from core.training import loop
 from core.training.batches import batches, learning_rate
+from core.training.learner import Learner
+from core.training.log import Log
 from tests.small_runs import assert_same_outcome, curve, weights
 
 KILLS = int(os.environ.get("MACL_TEST_KILLS", "4"))
@@ -69,7 +72,7 @@ def test_a_run_leaves_everything_a_page_reads(tiny: Path, tmp_path: Path) -> Non
     assert scores["chance"]["map_easy"] < scores["metrics"]["map_easy"] < scores["oracle"]["map_easy"]
     assert "head" in next(iter(weights(run))) or any("encoder." in key for key in weights(run))
     assert "device: cpu" in run.log
-    assert not (run.path / "resume.safetensors").exists()
+    assert not (run.path / "best.safetensors").exists()
 
 
 def test_labels_of_the_embeddings_belong_to_the_named_images(tiny: Path, tmp_path: Path) -> None:
@@ -163,20 +166,21 @@ def test_a_diverging_run_fails_with_step_and_cause_and_keeps_its_checkpoint(
 ) -> None:
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
     run = runs.create(small(tiny, lr=1.0), tmp_path)
-    real = loop.Trainer._step
+    real = Learner.step
 
-    def poisoned(self: loop.Trainer, rows: np.ndarray) -> float:
-        if self.step == 9:
+    def poisoned(self: Learner, rows: np.ndarray, number: int) -> None:
+        if number == 10:
             with torch.no_grad():
                 next(self.encoder.parameters()).fill_(math.nan)
-        return real(self, rows)
+        real(self, rows, number)
 
-    monkeypatch.setattr(loop.Trainer, "_step", poisoned)
+    monkeypatch.setattr(Learner, "step", poisoned)
     assert loop.run(run.path) == "failed"
     assert run.state == "failed"
     assert "step 10 (epoch 2)" in run.error
     assert "learning rate 1.0" in run.error
-    monkeypatch.setattr(loop.Trainer, "_step", real)
+    assert run.error.endswith("The last checkpoint is kept.")
+    monkeypatch.setattr(Learner, "step", real)
     assert loop.run(run.path) == "finished"
     assert "resumed after step 7" in run.log
 
@@ -221,28 +225,23 @@ def test_missing_data_fails_with_a_way_out(tmp_path: Path) -> None:
     assert "Traceback" not in run.error
 
 
-def test_every_loss_sees_the_same_batches_and_the_same_start(tiny: Path, tmp_path: Path) -> None:
+def test_every_loss_sees_the_same_batches_and_the_same_start(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[str, list[np.ndarray]] = {}
-    starts = []
+    starts: list[torch.Tensor] = []
+    real = Learner.step
+
+    def note(self: Learner, rows: np.ndarray, number: int) -> None:
+        if number == 1:
+            starts.append(next(self.encoder.parameters()).detach().clone())
+        seen.setdefault(self.config.loss, []).append(rows)
+        real(self, rows, number)
+
+    monkeypatch.setattr(Learner, "step", note)
     for loss in ("macl", "mulsupcon"):
         run = runs.create(small(tiny, loss=loss, epochs=2), tmp_path)
-        trainer = loop.Trainer(run, loop.Log(run, None))
-        rows = seen.setdefault(loss, [])
-        real = trainer._step
-
-        def note(batch: np.ndarray, rows: list[np.ndarray] = rows, real: Any = real) -> None:
-            rows.append(batch)
-            real(batch)
-
-        trainer._step = note  # type: ignore[method-assign]
-        finish = trainer._restore
-
-        def start(*saved: Any, trainer: Any = trainer, finish: Any = finish) -> None:
-            finish(*saved)
-            starts.append(next(trainer.encoder.parameters()).detach().clone())
-
-        trainer._restore = start  # type: ignore[method-assign]
-        trainer.train()
+        assert loop.run(run.path) == "finished", run.error
     assert len(seen["macl"]) == 14
     for a, b in zip(seen["macl"], seen["mulsupcon"], strict=True):
         np.testing.assert_array_equal(a, b)
@@ -346,7 +345,7 @@ def test_a_full_disk_fails_in_one_sentence(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    for module in ("training.loop", "runs.folder"):
+    for module in ("training.loop", "training.checkpoint", "runs.folder"):
         monkeypatch.setattr(f"core.{module}.write_atomic", full)
     assert loop.run(run.path, submitted_only=True) == "failed"
     assert run.state == "failed"  # not queued: a worker would take it again and again
@@ -374,14 +373,14 @@ def test_a_gradient_that_is_not_finite_stops_the_run_at_its_step(
     clip: float, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = runs.create(small(tiny, clip=clip), tmp_path)
-    real = loop.Trainer._build
+    real = Learner.step
 
-    def poisoned(self: loop.Trainer, weights: str) -> None:
-        real(self, weights)
-        weight = next(self.encoder.parameters())
-        weight.register_hook(lambda gradient: gradient * math.nan if self.step == 3 else gradient)
+    def poisoned(self: Learner, rows: np.ndarray, number: int) -> None:
+        if number == 4:
+            next(self.encoder.parameters()).register_hook(lambda gradient: gradient * math.nan)
+        real(self, rows, number)
 
-    monkeypatch.setattr(loop.Trainer, "_build", poisoned)
+    monkeypatch.setattr(Learner, "step", poisoned)
     assert loop.run(run.path) == "failed"
     assert "step 4 (epoch 1): the gradient is not finite" in run.error
 
@@ -406,25 +405,22 @@ def test_a_value_that_is_read_late_names_its_own_step(
 ) -> None:
     monkeypatch.setattr(devices, "runs_ahead", lambda device: True)
     run = runs.create(small(tiny), tmp_path)
-    trainer = loop.Trainer(run, loop.Log(run, None))
-    step = trainer._step
+    real = Learner.step
 
-    def spoilt(rows: np.ndarray) -> None:
-        step(rows)
-        if trainer.step + 1 == at:
-            number, values = trainer.unread[-1]
-            values[0 if what == "loss" else 1] = math.nan
-            trainer.unread[-1] = number, values
+    def spoilt(self: Learner, rows: np.ndarray, number: int) -> None:
+        real(self, rows, number)
+        if number == at:
+            self.unread[-1][1][0 if what == "loss" else 1] = math.nan
 
-    monkeypatch.setattr(trainer, "_step", spoilt)
+    monkeypatch.setattr(Learner, "step", spoilt)
     with pytest.raises(MaclError, match=rf"step {at} \(epoch {epoch}\): the {what} is not finite"):
-        trainer.train()
+        loop.train(run, Log(run, None))
 
 
 def test_threads_of_a_resumed_run_are_not_those_of_the_next(tiny: Path, tmp_path: Path) -> None:
     run = runs.create(small(tiny), tmp_path)
     stopped(run, "training")
-    tensors, meta = loop.read_tensors(run.path / "resume.safetensors")
+    tensors, meta = read_tensors(run.path / "resume.safetensors")
     meta["meta"] = json.dumps(json.loads(meta["meta"]) | {"threads": loop.THREADS + 1})
     (run.path / "resume.safetensors").write_bytes(save(tensors, meta))
     assert loop.run(run.path) == "finished", run.error
@@ -522,7 +518,7 @@ def test_the_time_left_counts_from_where_a_resumed_run_began(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path)
-    log = loop.Log(run, None)
+    log = Log(run, None)
     clock = iter([100.0, 110.0, 120.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     found = []
@@ -542,21 +538,22 @@ def test_a_finished_run_is_not_trained_again_over_itself(tiny: Path, tmp_path: P
     unlock(run.path / "lock")
 
 
-def test_weights_ruined_by_the_last_step_of_an_epoch_are_a_divergence(tiny: Path, tmp_path: Path) -> None:
+def test_weights_ruined_by_the_last_step_of_an_epoch_are_a_divergence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The loss of a step is that before its update; a batch of the whole split leaves no step to notice."""
     run = runs.create(small(tiny, epochs=2, batch_size=112), tmp_path)
-    trainer = loop.Trainer(run, loop.Log(run, None))
-    step = trainer._step
+    real = Learner.step
 
-    def ruins(rows: np.ndarray) -> None:
-        step(rows)
+    def ruins(self: Learner, rows: np.ndarray, number: int) -> None:
+        real(self, rows, number)
         with torch.no_grad():
-            next(trainer.encoder.parameters()).fill_(math.nan)
+            next(self.encoder.parameters()).fill_(math.nan)
 
-    trainer._step = ruins  # type: ignore[method-assign]
-    with pytest.raises(MaclError, match=r"step 1 \(epoch 1\): the embeddings are not finite") as caught:
-        trainer.train()
-    assert "checkpoint" not in str(caught.value)  # there is none
+    monkeypatch.setattr(Learner, "step", ruins)
+    assert loop.run(run.path) == "failed"
+    assert "step 1 (epoch 1): the embeddings are not finite" in run.error
+    assert "checkpoint" not in run.error  # there is none
     assert not (run.path / "embeddings.safetensors").exists()
 
 
@@ -584,10 +581,10 @@ def test_what_a_killed_process_left_half_written_goes_with_the_next_start(tiny: 
 def test_a_cpu_without_memory_is_one_sentence(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_much(self: loop.Trainer, rows: np.ndarray) -> None:
+    def too_much(self: Learner, rows: np.ndarray, number: int) -> None:
         torch.empty(1 << 60, dtype=torch.uint8)
 
-    monkeypatch.setattr(loop.Trainer, "_step", too_much)
+    monkeypatch.setattr(Learner, "step", too_much)
     run = runs.create(small(tiny), tmp_path)
     assert loop.run(run.path) == "failed"
     assert run.error == "there is not enough memory: lower the batch size or the image size"

@@ -1,0 +1,177 @@
+"""What learns in a training: encoder, loss and optimiser on their device, and what they are fed."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from core import device as devices
+from core.data import Dataset
+from core.encoder.model import Encoder, ProjectionHead, build_backbone
+from core.errors import MaclError
+from core.losses import make_loss
+from core.losses.batch import BatchLoss, unchecked
+from core.runs import RunConfig
+from core.training.batches import Frozen, Images
+from core.training.features import features
+from core.training.log import Diverged, Progress
+
+
+class Learner:
+    """Encoder, loss and optimiser of one run.
+
+    Args:
+        config: Of the run.
+        data: Its images and labels.
+        device: Where everything is computed.
+        weights: imagenet, none, or a file: what a backbone that is trained whole begins with.
+        progress: Told (done, total, what) while features are computed.
+
+    Raises:
+        MaclError: If there are fewer than two training images.
+    """
+
+    def __init__(
+        self, config: RunConfig, data: Dataset, device: torch.device, weights: str, progress: Progress
+    ) -> None:
+        rows = data.splits["train"]
+        if len(rows) < 2:
+            raise MaclError(f"need at least 2 training images, got {len(rows)}: add images to {data.name}")
+        self.config, self.device = config, device
+        self.per_epoch = max(1, len(rows) // config.batch_size)  # steps
+        self.encoder, self.source = (
+            _on_features(config, data, device, progress)
+            if config.trainable == "head"
+            else _on_images(config, data, device, weights)
+        )
+        self.encoder.to(device)
+        labels = torch.from_numpy(np.asarray(data.labels[rows]))
+        self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(device)
+        self.ahead = devices.runs_ahead(device)
+        self.formula: Callable[[Tensor, Tensor], Any] = (
+            partial(unchecked, cast(BatchLoss, self.loss)) if self.ahead else self.loss
+        )
+        self.labels = torch.from_numpy(np.asarray(data.labels)).to(device)  # (N, L)
+        kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+        self.parameters = [*self.encoder.parameters(), *self.loss.parameters()]
+        self.optimizer = kind(self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        # steps with loss and norm of the gradient, still on the GPU, and losses that have come from there
+        self.unread: list[tuple[int, Tensor]] = []
+        self.losses: list[float] = []
+
+    def begin_epoch(self, rate: float) -> None:
+        """Train from now on, at this learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.encoder.train()
+
+    def step(self, rows: np.ndarray, number: int) -> None:
+        """One optimiser step, the so manieth of the run, on the images of `rows`.
+
+        A look at a value waits until a GPU has caught up with the program. So there nobody looks at the loss
+        before the next line of the curve is due.
+        """
+        images = self.source.train(rows, number - 1)
+        with self.source.autocast():
+            z = self.encoder(images)  # (B, D)
+        y = self.labels[devices.send(torch.from_numpy(rows), self.device)]  # (B, L)
+        try:
+            loss = self.formula(z.float(), y)  # outside autocast: z @ z.T would become bf16
+            loss.backward()
+        except (FloatingPointError, ValueError) as error:
+            raise self.diverged(str(error), number) from error
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
+        self.unread.append((number, torch.stack([loss.detach(), norm])))
+        if not self.ahead:
+            self.read()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def read(self) -> list[float]:
+        """Losses in nats of the steps since the last line of the curve; Diverged at the first not finite."""
+        unread, self.unread = self.unread, []
+        values = torch.stack([value for _, value in unread]).tolist() if unread else []
+        for (step, _), (loss, norm) in zip(unread, values, strict=True):
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                what = "gradient" if math.isfinite(loss) else "loss"
+                raise self.diverged(f"the {what} is not finite", step)
+            self.losses.append(loss)
+        return self.losses
+
+    def embed(self, rows: np.ndarray, step: int, progress: Progress | None = None) -> np.ndarray:
+        """Embeddings (n, D) float32 of these images in evaluation mode, after so many steps of training.
+
+        Raises:
+            Diverged: If one is not finite.
+        """
+        self.encoder.eval()
+        parts, size = [np.zeros((0, self.config.dim), np.float32)], self.source.at_once
+        with torch.inference_mode(), self.source.autocast():
+            for start in range(0, len(rows), size):
+                z = self.encoder(self.source.test(rows[start : start + size]))
+                parts.append(z.float().cpu().numpy())
+                if progress is not None:
+                    progress(min(start + size, len(rows)), len(rows), "test embeddings")
+        embeddings = np.concatenate(parts)
+        if not np.isfinite(embeddings).all():  # the last step has ruined the weights
+            raise self.diverged("the embeddings are not finite", step)
+        return embeddings
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What has been learned, by name."""
+        encoder = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
+        loss = {f"loss.{key}": value for key, value in self.loss.named_parameters()}
+        return {key: value.detach().contiguous() for key, value in {**encoder, **loss}.items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Take what `tensors` gave; other names are passed over."""
+        self.encoder.load_state_dict(
+            {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
+        )
+        with torch.no_grad():
+            for key, parameter in self.loss.named_parameters():
+                parameter.copy_(tensors[f"loss.{key}"])
+
+    def diverged(self, what: str, step: int) -> Diverged:
+        """The error of a value that is not finite at this step, with its likely cause."""
+        config = self.config
+        if config.lr > 0.005:
+            cause = f"the learning rate {config.lr} is likely too high: try 0.001"
+        elif any(key in config.params and float(config.params[key]) < 0.05 for key in ("tau", "tau_scale")):
+            cause = "the temperature is likely too low: try 0.1 or more"
+        else:
+            cause = "try a lower learning rate, or precision float32"
+        epoch = (step - 1) // self.per_epoch + 1
+        return Diverged(f"training diverged at step {step} (epoch {epoch}): {what}; {cause}.")
+
+
+def _on_features(
+    config: RunConfig, data: Dataset, device: torch.device, progress: Progress
+) -> tuple[nn.Module, Images | Frozen]:
+    """A head, and the features of a frozen backbone that it is fed."""
+    table = features(
+        data,
+        config.backbone,
+        config.weights,
+        config.image_size,
+        str(device),
+        progress,
+        config.precision,
+    )
+    torch.manual_seed(config.seed)  # after the features: computing them must not change the head
+    return ProjectionHead(table.shape[1], config.hidden, config.dim), Frozen(table, device)
+
+
+def _on_images(
+    config: RunConfig, data: Dataset, device: torch.device, weights: str
+) -> tuple[nn.Module, Images | Frozen]:
+    """A backbone with its head, and the images that they are fed."""
+    torch.manual_seed(config.seed)
+    backbone = build_backbone(config.backbone, weights)
+    head = ProjectionHead(backbone.features, config.hidden, config.dim)
+    encoder = Encoder(backbone, head).to(memory_format=devices.memory_format(device))
+    return encoder, Images(data, config, device)
