@@ -1,14 +1,11 @@
 """Benchmarks, each with its bars. With `--smoke` it only goes through everything once, small."""
 
-import os
 import sys
 from typing import TypeVar
 
 Size = TypeVar("Size")
 
 SMOKE = "--smoke" in sys.argv
-if SMOKE:
-    os.environ["MACL_DEMO_IMAGES"] = "120"  # before the demo set is imported, here and in servers and workers
 
 
 def sized(whole: Size, smoke: Size) -> Size:
