@@ -25,6 +25,7 @@ WITH_FRAMES = ("recorded-mulsupcon-s0", "recorded-macl-s0")  # 0.6 MB each: how 
 FILES = (
     "config.json",
     "metrics.jsonl",
+    "data.json",
     "splits.json",
     "classes.json",
     "embeddings.safetensors",
