@@ -9,7 +9,7 @@ NUMBERS := tests/core/losses tests/core/encoder/test_explain.py tests/core/encod
 	tests/core/training/test_features.py tests/core/retrieval/test_embedder.py \
 	tests/core/retrieval/test_search.py tests/app/retrieval/test_page_retrieval.py
 
-.PHONY: app install test numbers lint bench demo screenshots clean
+.PHONY: app install test numbers lint bench demo demo-images screenshots clean
 
 app: $(READY)
 	$(BIN)/macl app
@@ -35,6 +35,10 @@ bench: $(READY)
 # Train again what assets/recorded shows on the first start.
 demo: $(READY)
 	$(BIN)/python -m core.experiments.record
+
+# Draw again what assets/demo holds: only after a change of the program that draws.
+demo-images: $(READY)
+	$(BIN)/python -m assets.demo.draw
 
 # Every page in every state, light and dark, into screenshots/.
 screenshots: $(READY)

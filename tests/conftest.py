@@ -54,7 +54,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A person's own folder: 160 drawn scenes of 48 pixels and a table of their labels."""
     from PIL import Image
 
-    from core.data import demo
+    from assets.demo import draw as demo
 
     folder = tmp_path_factory.mktemp("tiny")
     lines = ["image," + ",".join(demo.CLASSES)]

@@ -92,4 +92,4 @@ def _csv(data: Dataset, published: Published | None) -> str:
 def _sides(name: str, root: str | None) -> str:
     found = sides(name, root)
     named = [f"{width} × {height}" for width, height in found[:2]] + (["others"] if len(found) > 2 else [])
-    return " or ".join(named) or "drawn at any size"
+    return " or ".join(named)

@@ -26,7 +26,7 @@ GLANCE = "map_medium"
 
 
 def scenes() -> None:
-    """A strip of the demo set's scenes, drawn with `python -m core.data.demo.strip`."""
+    """A strip of the demo set's scenes, drawn with `python -m assets.demo.draw.strip`."""
     st.container(key="scenes").image(
         SCENES,
         width="stretch",
@@ -93,7 +93,7 @@ def datasets() -> None:
         places = sorted(used.get(name, ()))
         if os.path.exists(default_root(name)):
             places.insert(0, str(default_root(name)))
-        where = "built in" if name == "demo" else " · ".join(places) or "not found"
+        where = " · ".join(places) or "not found"
         lines.append(tables.Line([escape(dataset_title(name)), escape(where)]))
     st.html(tables.page(tables.table("", ["Data set", "On this machine"], lines, ())))
     st.page_link("../pages/data.py", label="What is in them, and how to get them")

@@ -12,7 +12,7 @@ from app.kit.words import plain
 from core.data import DATASETS, Dataset, default_root, examination, job
 from core.errors import MaclError
 
-_HOW = {"demo": "nothing to get: the program draws it", "folder": "choose it below and type its path"}
+_HOW = {"folder": "choose it below and type its path"}
 EVERY = 0.5  # seconds between two looks at a process
 FEW = 10  # images of a label: a tenth of them, the validation split, is hardly one
 
@@ -49,10 +49,7 @@ def _code(text: str) -> str:
 
 def _state(name: str, root: str | None, size: int) -> str:
     if cache.is_prepared(name, root, size):
-        where = "" if name == "demo" else f'<br><span class="note">{escape(_where(name, root))}</span>'
-        return f"prepared at {size} px{where}"
-    if name == "demo":
-        return "drawn on first use"
+        return f'prepared at {size} px<br><span class="note">{escape(_where(name, root))}</span>'
     if os.path.exists(_where(name, root)):  # Path.exists raises where a folder above cannot be read
         return f'found<br><span class="note">{escape(_where(name, root))}</span>'
     return '<span class="note">not found</span>' if name != "folder" else "–"
@@ -64,7 +61,7 @@ def _where(name: str, root: str | None) -> str:
 
 def findings(name: str, root: str | None) -> bool:
     """What a look at the files says, nothing decoded; whether the data set can be prepared."""
-    if not root and name != "demo" and not os.path.exists(default_root(name)):
+    if not root and not os.path.exists(default_root(name)):
         st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
         _how(name)
         return False
@@ -77,7 +74,7 @@ def findings(name: str, root: str | None) -> bool:
     st.markdown(
         f"Found **{found.images:,}** images{f' of {found.expected:,}' if found.expected else ''}, "
         f"{found.usable:,} usable, {found.unlabelled:,} without a label (left out); "
-        f"labels from `{found.labels_from or 'the drawing'}`."
+        f"labels from `{found.labels_from}`."
     )
     if found.decoded and not found.broken:
         st.success(f"All {found.images:,} images can be read.")
@@ -130,7 +127,7 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
         _progress(name, root, size)
         return None
     # before what it finds: one that ends in between would be drawn without
-    looking = examination.status(name, root) if name != "demo" else job.Preparation("done")
+    looking = examination.status(name, root)
     usable = findings(name, root)
     if looking.state == "running":
         _looking(name, root)
@@ -144,11 +141,11 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
     for told in (about, looking):
         if told.state == "failed":
             st.error(_fault(told.error))
-    if name != "demo":
-        shared.choose_skip(name)
-    label = "Draw the scenes" if name == "demo" else "Prepare the images"
+    shared.choose_skip(name)
     with st.container(horizontal=True):
-        prepare = st.button(label, type="primary", help="Once for each training size; kept in the cache")
+        prepare = st.button(
+            "Prepare the images", type="primary", help="Once for each training size; kept in the cache"
+        )
         look = looking.state != "done" and _look()
     if prepare and start(job.start, name, root, size, skip):
         st.rerun()

@@ -41,8 +41,8 @@ def titles() -> list[str]:
 
 
 def choose_place(name: str) -> str | None:
-    """Where the person says the data set is; None for its usual place, and for what has none."""
-    if name == "demo":
+    """Where the person says the data set is; None for its usual place, and if it comes with the program."""
+    if DATASETS[name].home:
         return None
     given = st.text_input(
         "Its folder or archive",
@@ -76,7 +76,7 @@ def place(name: str) -> str | None:
 
 def known_place(name: str) -> str | None:
     """Where a data set was found last: in its usual place (None), else where the newest run took it from."""
-    if name == "demo" or os.path.exists(default_root(name)):  # Path.exists raises below a forbidden folder
+    if os.path.exists(default_root(name)):  # Path.exists raises below a forbidden folder
         return None
     roots = (cache.config(run).data_root for run in cache.all_runs() if cache.config(run).dataset == name)
     return next((root for root in roots if root and os.path.exists(root)), None)
@@ -90,7 +90,7 @@ def typed(text: str | None) -> str | None:
 
 def skips(name: str) -> bool:
     """What the person has said of images that cannot be read."""
-    return name != "demo" and bool(st.session_state.get(skip_key(name)))
+    return bool(st.session_state.get(skip_key(name)))
 
 
 def place_key(name: str) -> str:

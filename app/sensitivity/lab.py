@@ -91,10 +91,10 @@ def sources() -> dict[str, dict[str, Any]]:
     for name in DATASETS:
         if name != "folder" and name not in found and _there(name, shared.place(name)):
             found[name] = {"data_root": shared.place(name)}
-    for name in DATASETS:  # the page prepares these
-        if name not in ("demo", "folder", *found) and (shared.place(name) or default_root(name).exists()):
+    for name in sorted(DATASETS, key=lambda name: bool(DATASETS[name].home)):  # the page prepares these
+        if name not in ("folder", *found) and (shared.place(name) or default_root(name).exists()):
             found[name] = {"data_root": shared.place(name)}
-    return {**found, "demo": {}} if "demo" not in found else found
+    return found
 
 
 def _there(name: str, place: str | None) -> bool:

@@ -51,7 +51,7 @@ def form() -> None:
     seeds = st.text_input("Seeds", "0", key="seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4")
     with st.expander("Settings of the preset", key="fields_open"):
         fields = {field: _field(preset, field) for field in (*FLAGS, "device")}
-        skip = name != "demo" and shared.choose_skip(name)
+        skip = shared.choose_skip(name)
     params = {key: _parameters(key) for key in losses}
     try:
         configs = [
@@ -127,8 +127,6 @@ def fill(config: RunConfig) -> None:
 
 def _missing(name: str, root: str | None) -> str:
     """Why the data set cannot be read, as far as a look at its path tells; empty if it can."""
-    if name == "demo":
-        return ""
     where = root or default_root(name)
     if os.path.exists(where):  # Path.exists raises where a folder above cannot be read
         return ""

@@ -27,8 +27,7 @@ def data_list() -> None:
     for title in ("name", "data set", "looked for in"):
         shown.add_column(title)
     for name, info in DATASETS.items():
-        where = "drawn by the product" if name == "demo" else escape(str(default_root(name)))
-        shown.add_row(name, info.title, where)
+        shown.add_row(name, info.title, escape(str(default_root(name))))
     out.print(shown)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class DatasetInfo:
         terms: What the images may be used for.
         where: Where a person gets it.
         download: Address with checksum, where one is known.
+        home: Where it lies, if it comes with the program.
     """
 
     name: str
@@ -74,6 +76,7 @@ class DatasetInfo:
     terms: str
     where: str
     download: Download | None = None
+    home: Path | None = None
 
     @property
     def labels(self) -> int:

@@ -1,23 +1,14 @@
-"""Images decoded, resized and kept once: one memory-mapped uint8 array per content and size.
-
-The whole image is resized to a square, not its centre: the labels belong to the whole image, and a crop could
-cut off the object that a label names. Sizes that are a few pixels off (44 images of DLRSD) lose nothing
-visible; training varies the aspect ratio anyway.
-"""
+"""Images decoded, resized and kept once: one memory-mapped uint8 array per content and size."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
 import shutil
-import struct
 import time
 import uuid
-import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from hashlib import sha256
@@ -25,18 +16,14 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from core.background.cores import cores
+from core.data.decode import decode, quiet_decoding, reason
 from core.errors import MaclError
 from core.files import write_atomic
 
 VERSION = 3  # part of every key: raise it when the same files would give other pixels
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
-TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
-STRETCH = f"{TAILS[0]:g}-{TAILS[1]:g} % of each image"
-GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
 UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
 LISTED = 10  # names printed per list
 ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
@@ -149,120 +136,6 @@ def writing(path: Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def decode(data: bytes, size: int) -> np.ndarray:
-    """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
-
-    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band that
-    says something else is left out; integers of more than 8 bits and floats are stretched to 0..255, between
-    the `TAILS` of their own values, because one saturated pixel would leave a few levels for all others.
-    Gaps (not finite, or the no-data value of a GeoTIFF) are black.
-
-    Raises:
-        Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
-    """
-    if not data:
-        raise UnidentifiedImageError("empty file")
-    with _open(data) as image:
-        deep = any(";16" in str(tile[3]) for tile in image.tile)
-        if image.format in ("JPEG", "MPO"):
-            image.draft(None, (2 * size, 2 * size))  # twice the target keeps the antialiasing exact enough
-        ImageOps.exif_transpose(image, in_place=True)
-        rgb = _rgb(image, deep)
-    small = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.asarray(small)
-
-
-def _open(data: bytes) -> ImageFile.ImageFile:
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        places = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
-        place = places.get(data[:4])
-        if place is None or len(data) < 16:
-            raise
-        if struct.unpack_from(place, data)[0] >= len(data):  # where its directory should be
-            raise EOFError from None
-        raise ValueError("a TIFF with a band layout that cannot be read: save it as 8-bit RGB") from None
-
-
-def _rgb(image: Image.Image, deep: bool) -> Image.Image:
-    if image.mode == "RGB" and not deep:
-        image.load()
-        return image
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        return Image.fromarray(_stretch(values, _no_data(image))).convert("RGB")
-    if deep and image.mode in ("RGB", "RGBA"):
-        # Pillow keeps the upper 8 of 16 bits per channel; 10 to 12 bits stored in 16 leave almost nothing
-        high = np.asarray(image.convert("RGB"))
-        if int(high.max()) - int(high.min()) < 32:
-            raise ValueError("colour with 16 bits per channel, the upper 8 nearly empty: save it with 8 bits")
-        return Image.fromarray(_stretch(high.astype(np.float64)))
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        if image.format == "TIFF" and not _is_transparency(rgba.getchannel("A")):
-            return rgba.convert("RGB")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _is_transparency(alpha: Image.Image) -> bool:
-    """Whether a fourth band says what is seen: near infrared, often tagged so, is neither all nor nothing."""
-    count = alpha.histogram()
-    return count[255] > 0 and 2 * sum(count[1:255]) < sum(count)
-
-
-def _no_data(image: Image.Image) -> float:
-    """The value of pixels that were not seen; NaN if the file names none."""
-    try:
-        return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip("\0 "))
-    except (KeyError, ValueError):
-        return np.nan
-
-
-def _stretch(values: np.ndarray, no_data: float = np.nan) -> np.ndarray:
-    # nearly equal: the text of a 32-bit float may be rounded
-    seen = np.isfinite(values) & ~np.isclose(values, no_data, rtol=1e-5, atol=0)
-    if not seen.any():
-        raise ValueError("no finite pixel value")
-    known = values[seen]
-    # without interpolation: of a small image, and of one whose tails are all that differs, nothing is cut off
-    low, high = (
-        np.percentile(known, TAILS[0], method="lower"),
-        np.percentile(known, TAILS[1], method="higher"),
-    )
-    if low == high:
-        low, high = known.min(), known.max()
-    scaled = (np.where(seen, values, low).clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
-    stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
-    return stretched
-
-
-def reason(error: Exception) -> str:
-    """Why a file could not be decoded, in a few words a person can act on."""
-    text = str(error)
-    if isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
-        return f"too large (more than {(Image.MAX_IMAGE_PIXELS or 0) / 1e6:.0f} million pixels)"
-    if isinstance(error, UnidentifiedImageError):
-        return "empty file" if "empty" in text else "not an image"
-    if isinstance(error, zipfile.BadZipFile):
-        return text
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read ({error.strerror})"
-    if "truncated" in text.lower() or isinstance(error, EOFError) or "decoder error" in text:
-        return "truncated or damaged"
-    return text.splitlines()[0] if text else type(error).__name__
-
-
-@contextlib.contextmanager
-def quiet_decoding() -> Iterator[None]:
-    """Pillow's warnings become errors (decompression bombs) or nothing (odd metadata) while images decode."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
 def key_of(checksums: Sequence[str], size: int) -> str:
     """The content of a prepared array before it exists: its files in order, its size, this code's version."""
     return sha256("\n".join([f"{VERSION} {size}", *checksums]).encode()).hexdigest()[:32]
@@ -314,7 +187,7 @@ def prepare(
     return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
 
 
-def is_kept(key: str, files: Sequence[Readable] = (), size: int = 8) -> bool:
+def is_kept(key: str, files: Sequence[Readable], size: int) -> bool:
     """Whether the array of that key is on the disk, complete; a damaged one is not.
 
     Images that were broken when it was made are decoded again: a zip names the checksum of the whole image
@@ -322,9 +195,8 @@ def is_kept(key: str, files: Sequence[Readable] = (), size: int = 8) -> bool:
     """
     folder = cache_root() / "prepared" / key
     try:
-        broken = _broken(folder) if files else {}
-        count = len(files) - len(broken) if files else len(np.load(folder / "labels.npy"))
-        if len(np.load(folder / "images.npy", mmap_mode="r")) != count:
+        broken = _broken(folder)
+        if len(np.load(folder / "images.npy", mmap_mode="r")) != len(files) - len(broken):
             return False
     except Exception:  # not there, or damaged in one of many ways: prepared anew
         return False
@@ -353,30 +225,6 @@ def _reason(file: Readable, size: int) -> str | None:
     except Exception as error:  # Pillow's readers raise almost anything on a damaged file
         return reason(error)
     return None
-
-
-def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels that are computed instead of read; `draw` is called only when `key` is not there yet.
-
-    Returns:
-        images (N, P, P, 3) uint8 memory-mapped read-only, labels (N, L) uint8.
-
-    Raises:
-        MaclError: If the disk is full.
-    """
-    folder = cache_root() / "prepared" / key
-    if not is_kept(key):
-        _discard(folder)
-        images, labels = draw()
-        _make_place(folder.parent)
-        with writing(folder) as partial:
-            partial.mkdir()
-            for name, array in (("labels.npy", labels), ("images.npy", images)):
-                with (partial / name).open("wb") as stream:
-                    np.save(stream, np.asarray(array, dtype=np.uint8))
-                    stream.flush()
-                    os.fsync(stream.fileno())
-    return np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
 
 
 def broken_message(skipped: Skipped, total: int) -> str:

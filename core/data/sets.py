@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from core.data import dlrsd, folder, ml_aid, whdld
+from core.data import demo, dlrsd, folder, ml_aid, whdld
 from core.data.download import fetch_archive
-from core.data.info import LABELS_17, Dataset, DatasetInfo, Found
+from core.data.info import Dataset, DatasetInfo, Found
 from core.data.prepared import (
     Progress,
     is_kept,
-    keep,
     key_of,
     prepare,
     prepared_size,
@@ -28,26 +27,14 @@ from core.data.source import File, all_remembered, checksums, mark, place, scan,
 from core.data.splits import split
 from core.errors import MaclError
 
-DEMO_SIZES = 20, 409  # training sizes, pixels; prepared at 32 to 512
 SAMPLE = 20  # files that `sides` opens
 
-DEMO = DatasetInfo(
-    name="demo",
-    title="Demo scenes",
-    summary="2,100 drawn scenes with DLRSD's 17 labels; nothing to download.",
-    classes=LABELS_17,
-    images=2100,
-    train=0,
-    val=0,
-    terms="Drawn by this program: free to use.",
-    where="drawn on first use",
-)
-
 DATASETS: dict[str, DatasetInfo] = {
-    info.name: info for info in (DEMO, dlrsd.DLRSD, dlrsd.UCM, ml_aid.ML_AID, whdld.WHDLD, folder.FOLDER)
+    info.name: info for info in (demo.DEMO, dlrsd.DLRSD, dlrsd.UCM, ml_aid.ML_AID, whdld.WHDLD, folder.FOLDER)
 }
 
 _COLLECT: dict[str, Callable[[Sequence[File], Progress | None], Found]] = {
+    "demo": demo.collect,
     "dlrsd": dlrsd.collect_dlrsd,
     "ucm": dlrsd.collect_ucm,
     "ml_aid": ml_aid.collect,
@@ -68,7 +55,12 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def default_root(name: str) -> Path:
-    """Where a data set is looked for without --data-root: $MACL_DATA_ROOT/NAME, else in XDG_DATA_HOME."""
+    """Where a data set is looked for without --data-root: $MACL_DATA_ROOT/NAME, else in XDG_DATA_HOME.
+
+    What comes with the program is there, wherever the others are.
+    """
+    if name in DATASETS and (home := DATASETS[name].home):
+        return home
     own = os.environ.get("MACL_DATA_ROOT")
     if own:
         return Path(own).expanduser() / name
@@ -104,8 +96,8 @@ def _found(name: str, root: str | Path | None, progress: Progress | None) -> Fou
 
 
 def fingerprint(name: str, root: str | Path | None = None) -> str:
-    """A text that changes with any file of a data set; empty for the drawn one and where nothing is."""
-    return "" if name == "demo" else mark(place(root) if root else default_root(name))
+    """A text that changes with any file of a data set; empty where nothing is."""
+    return mark(place(root) if root else default_root(name))
 
 
 def load(
@@ -139,10 +131,6 @@ def load(
         f"{known.title} is not prepared for {image_size} pixels, or has changed since: "
         f"prepare it on the Data page or with `macl data prepare {name}`"
     )
-    if name == "demo":
-        if only_prepared and not is_kept(_demo_key(size)):
-            raise not_prepared
-        return _demo(size, seed, progress)
     found = find(name, root, progress)
     damaged = {name for name, _ in found.broken}
     labelled, usable = _usable(found)
@@ -183,8 +171,6 @@ def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128
     """
     dataset_info(name)
     size = prepared_size(image_size)
-    if name == "demo":
-        return is_kept(_demo_key(size))
     try:
         found = find(name, root)
     except MaclError:
@@ -194,13 +180,11 @@ def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128
 
 
 def sides(name: str, root: str | Path | None = None) -> list[tuple[int, int]]:
-    """Width and height of the original images, most frequent first, of a sample; none for the drawn ones.
+    """Width and height of the original images, most frequent first, of a sample.
 
     Raises:
         MaclError: If the data set is not there.
     """
-    if name == "demo":
-        return []
     files = find(name, root).files
     seen: Counter[tuple[int, int]] = Counter()
     for file in files[:: max(1, len(files) // SAMPLE)]:
@@ -224,10 +208,6 @@ def check(
         MaclError: If there is no data set of that name.
     """
     known = dataset_info(name)
-    if name == "demo":
-        return Report(
-            name, "no place: it is drawn", DEMO.images, DEMO.images, DEMO.images, labels_from="the drawing"
-        )
     where = shown(str(default_root(name) if root is None else root))
     try:
         found = _found(name, root, progress)
@@ -258,49 +238,16 @@ def fetch(
     Raises:
         MaclError: If no address is known (the message says where to get it), or the download fails.
     """
-    if name in ("demo", "folder"):
-        what = (
-            "drawn on their first use" if name == "demo" else "your own: give their folder with --data-root"
-        )
-        raise MaclError(f"nothing to download: these images are {what}")
+    known = dataset_info(name)
+    if known.home:
+        raise MaclError(f"nothing to download: these images come with the program, in {known.home}")
+    if name == "folder":
+        raise MaclError("nothing to download: these images are your own: give their folder with --data-root")
     folder = default_root(name) if destination is None else Path(destination).expanduser()
-    return fetch_archive(dataset_info(name), folder, progress, url, sha256)
+    return fetch_archive(known, folder, progress, url, sha256)
 
 
 def _usable(found: Found) -> tuple[np.ndarray, np.ndarray]:
     """Which images have a label, (N,) bool, and their indices."""
     labelled = found.labels.max(axis=1, initial=0) > 0
     return labelled, np.flatnonzero(labelled)
-
-
-def _demo_key(size: int) -> str:
-    from core.data import demo
-
-    return key_of(["demo", str(demo.COUNT), str(demo.VERSION)], size)
-
-
-def _demo(size: int, seed: int, progress: Progress | None) -> Dataset:
-    from core.data import demo
-
-    def draw() -> tuple[np.ndarray, np.ndarray]:
-        try:
-            return demo.render(demo.COUNT, seed=0, size=size, progress=progress)
-        except ValueError:
-            raise MaclError(
-                f"the demo scenes are drawn for training sizes from {DEMO_SIZES[0]} to {DEMO_SIZES[1]} "
-                "pixels: choose one of these"
-            ) from None
-
-    key = _demo_key(size)
-    images, labels = keep(key, draw)
-    names = tuple(f"demo{index:04d}" for index in range(len(images)))
-    return Dataset(
-        name="demo",
-        images=images,
-        labels=labels,
-        classes=tuple(demo.CLASSES),
-        names=names,
-        splits=split(labels, names, DEMO, seed),
-        unlabelled=0,
-        key=key,
-    )

@@ -15,8 +15,9 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
+from core.data.decode import quiet_decoding, reason
 from core.data.info import Found
-from core.data.prepared import Progress, cache_root, in_parallel, make_folder, quiet_decoding, reason, writing
+from core.data.prepared import Progress, cache_root, in_parallel, make_folder, writing
 from core.data.source import IMAGES, File, checksums
 from core.errors import MaclError
 

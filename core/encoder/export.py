@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from core.data.prepared import TAILS, prepared_size
+from core.data.decode import TAILS
+from core.data.prepared import prepared_size
 from core.encoder.model import Backbone, Encoder, ProjectionHead, build_backbone
 from core.encoder.tensors import read_tensors
 from core.encoder.weights import TORCHVISION

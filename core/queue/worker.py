@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +22,7 @@ IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next s
 POLL_SECONDS = 0.1
 TAKE_UP_SECONDS = 2.0  # between two looks for what dead workers have left
 PUT_OFF_SECONDS = 5.0  # a run that somebody else trains, or whose folder cannot be written
+AHEAD_SECONDS = 2.0  # of idleness, after which something may be computed that nobody has asked for yet
 EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # so long after a run somebody waits for the next
 
 
@@ -48,6 +50,7 @@ class Worker:
         self.names = [asked]
         self.takes = [asked]
         self.others: list[str] = []  # devices of this kind, which other workers serve
+        self.looked = time.monotonic()  # for what dead workers have left
         self.put_off: dict[str, float] = {}  # runs that cannot be begun, and until when nobody tries again
 
     def serve(self) -> None:
@@ -88,13 +91,15 @@ class Worker:
             Worker(self.root, self.asked, self.idle).serve()
 
     def _drain(self, train_run: Callable[[Path], object]) -> None:
-        last = looked = time.monotonic()
+        from core.training.ahead import ahead
+
+        begun = last = time.monotonic()
         while not self.ending and time.monotonic() - last < self.idle:
-            if time.monotonic() - looked > TAKE_UP_SECONDS:  # what a worker of another device has dropped
-                self._take_up()
-                looked = time.monotonic()
-            self.current = self._next()
+            self.current = self._waiting()
             if self.current is None:
+                if begun == last and time.monotonic() - last > AHEAD_SECONDS:  # nothing has been trained yet
+                    ahead(partial(self._wanted, last + self.idle))
+                    begun = 0.0
                 eager = time.monotonic() - last < EAGER_SECONDS
                 time.sleep(EAGER_POLL if eager else POLL_SECONDS)
                 continue
@@ -108,6 +113,17 @@ class Worker:
             last = time.monotonic()
         self.current = None
         self._say(ready=True)
+
+    def _waiting(self) -> Run | None:
+        """The next run; what a worker of another device has dropped is among them."""
+        if time.monotonic() - self.looked > TAKE_UP_SECONDS:
+            self._take_up()
+            self.looked = time.monotonic()
+        return self._next()
+
+    def _wanted(self, end: float) -> bool:
+        """Whether there is something to do, or the time for doing nothing is over."""
+        return self.ending or time.monotonic() > end or self._waiting() is not None
 
     def _take_up(self, taken_over: Path | None = None) -> None:
         for run in launch.dropped(self.root, taken_over):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from core.data.prepared import decode, quiet_decoding, reason
+from core.data.decode import decode, quiet_decoding, reason
 from core.errors import MaclError
 from core.files import PROJECT
 

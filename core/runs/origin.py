@@ -17,7 +17,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from core.data import Dataset
-from core.data.prepared import STRETCH, prepared_size
+from core.data.decode import STRETCH
+from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.runs.config import RunConfig
 from core.runs.folder import Run

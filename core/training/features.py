@@ -20,6 +20,8 @@ from core.errors import MaclError
 VERSION = 2  # of the view and the normalisation: raise it when the same input gives other features
 BATCH = 64
 
+_begun: dict[Path, tuple[np.ndarray, int]] = {}  # one table that was stopped, and how many rows it has
+
 
 def features(
     dataset: Dataset,
@@ -38,7 +40,8 @@ def features(
         weights: Likewise; "none" is one fixed draw of random weights.
         image_size: Side, pixels.
         device: As in `core.device.resolve`.
-        progress: Told (done, total, what) after each batch; what it raises stops the work.
+        progress: Told (done, total, what) after each batch; what it raises stops the work, and the next call
+            in this process goes on from there.
         precision: As in `core.device.precision_of`.
 
     Returns:
@@ -66,16 +69,22 @@ def features(
     else:
         network = build_backbone(backbone, weights)
     network = network.to(where).to(memory_format=devices.memory_format(where)).eval()
-    table = np.empty((count, network.features), np.float32)
+    table, done = _begun.pop(path, (np.empty((count, network.features), np.float32), 0))
     what = f"features of {backbone}"
-    with torch.inference_mode(), devices.autocast(where, exact):
-        size = min(BATCH, at_once(image_size))
-        for start in range(0, count, size):
-            batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(where)
-            images = view(batch, image_size).contiguous(memory_format=devices.memory_format(where))
-            table[start : start + size] = network(images).float().cpu().numpy()
-            if progress is not None:
-                progress(min(start + size, count), count, what)
+    size = min(BATCH, at_once(image_size))
+    try:
+        with torch.inference_mode(), devices.autocast(where, exact):
+            for start in range(done, count, size):
+                batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(where)
+                images = view(batch, image_size).contiguous(memory_format=devices.memory_format(where))
+                table[start : start + size] = network(images).float().cpu().numpy()
+                done = min(start + size, count)
+                if progress is not None:
+                    progress(done, count, what)
+    except Exception:
+        _begun.clear()
+        _begun[path] = table, done
+        raise
     if not np.isfinite(table).all():
         raise MaclError(f"{backbone} with weights {weights} gives features that are not finite: take others")
     _write(path, table)

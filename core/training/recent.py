@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from core.data import DATASETS, Dataset, load, split
+from core.data import DATASETS, Dataset, fingerprint, load, split
 from core.runs import RunConfig
 
 Progress = Callable[[int, int, str], None]
@@ -14,10 +13,7 @@ _kept: dict[Key, Dataset] = {}  # one entry; its key holds what the files looked
 
 
 def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
-    """As `core.data.load`, from memory where the data set is the last one's and cannot have changed.
-
-    That can be said of drawn images and of an archive (by its times and size), not of a folder of images.
-    """
+    """As `core.data.load`, from memory where it is the last one's and its files are as they were."""
     key = _key(config)
     found = _kept.get(key) if key else None
     if found is not None:
@@ -38,14 +34,6 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
 
 
 def _key(config: RunConfig) -> Key:
-    """What tells two data sets apart, the state of the archive included; empty if nothing can."""
-    mark: Key = ()
-    if config.dataset != "demo":
-        try:
-            stat = Path(config.data_root or "").stat()
-        except OSError:
-            return ()
-        if not config.data_root or not Path(config.data_root).is_file():
-            return ()
-        mark = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-    return (config.dataset, config.data_root, config.image_size, config.skip_broken, *mark)
+    """What tells two data sets apart, the state of their files included; empty if they cannot be read."""
+    files = fingerprint(config.dataset, config.data_root)
+    return (config.dataset, config.data_root, config.image_size, config.skip_broken, files) if files else ()

@@ -11,8 +11,6 @@ Size = TypeVar("Size")
 
 SMOKE = "--smoke" in sys.argv
 FIGURES = "MACL_BENCH_FIGURES"  # file in which `python -m tests.bench` collects what is measured
-if SMOKE:
-    os.environ["MACL_DEMO_IMAGES"] = "120"  # before the demo set is imported, here and in servers and workers
 
 
 def sized(whole: Size, smoke: Size) -> Size:

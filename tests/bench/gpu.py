@@ -27,7 +27,7 @@ HAS_GPU = torch.cuda.is_available()  # a walk through it does without
 SHARE_BAR = 0.75  # of a step at 256 px that the GPU computes
 
 
-def timed(training: loop.Training) -> tuple[float, float]:
+def of_steps(training: loop.Training) -> tuple[float, float]:
     """Seconds of a step, and seconds of it that the GPU computes."""
     learner, config = training.learner, training.config
     order = batches(training.data.splits["train"], config.batch_size, config.seed, 0)
@@ -79,7 +79,7 @@ def main() -> int:
             for loss in ("mulsupcon", "macl"):
                 config = RunConfig.build("quick", loss=loss, image_size=size, device=device, **small)
                 run = runs.create(config, Path(folder))
-                seconds, busy = timed(loop.prepare(run, Log(run, None)))
+                seconds, busy = of_steps(loop.prepare(run, Log(run, None)))
                 share = busy / seconds
                 print(
                     f"{size} px, {loss}: {1e3 * seconds:.1f} ms a step, "

@@ -1,7 +1,7 @@
 """Server time of a page switch and of a curve refresh: `python -m tests.bench.pages`.
 
 A run root with copies of the recorded runs and ten long made-up curves, one of them still growing; the demo
-set is drawn on the first use. A page's script is run as the server does, everything it sends included.
+set is prepared on the first use. A page's script is run as the server does, everything it sends included.
 """
 
 import json

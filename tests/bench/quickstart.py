@@ -22,7 +22,7 @@ from core.runs import Run, list_runs
 from tests.bench import measured, verdict
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
-FIRST_BAR, AGAIN_BAR = 30.0, 6.0  # seconds from the click to the grid
+FIRST_BAR, AGAIN_BAR = 15.0, 5.0  # seconds from the click to the grid
 ANSWER_BAR, PAINT_BAR = 5.0, 3.0  # seconds to the server's first answer, and to the first page
 TILES = 12  # two runs, six images each
 LOOK_MS = 30  # Playwright's own waiting looks every half second
@@ -112,13 +112,13 @@ def phases(made: list[Run], clicked: float, linked: float, seen: float) -> None:
     at = clicked
     for run in sorted(made, key=lambda run: modified(run, "started")):
         began, ended = modified(run, "started"), modified(run, "scores.json")
-        draw, features = said(run, r"images ready after"), said(run, r"encoder ready after")
+        images, features = said(run, r"images ready after"), said(run, r"encoder ready after")
         training = said(run, r"training took")
         line("waiting for the worker", began - at)
-        line(f"{run.config.loss}: images", draw)
+        line(f"{run.config.loss}: images", images)
         line(f"{run.config.loss}: features and head", features)
         line(f"{run.config.loss}: training", training)
-        line(f"{run.config.loss}: scores and files", ended - began - draw - features - training)
+        line(f"{run.config.loss}: scores and files", ended - began - images - features - training)
         at = ended
     line("page: link to the images", linked - at)
     line("page: grid", seen - linked)

@@ -169,7 +169,7 @@ def test_damaged_scores_are_left_out_of_the_table(
         (["resume", "nothing"], ["no run named"]),
         (["evaluate", "nothing"], ["no run named"]),
         (["data", "check", "nothing"], ["data set", "whdld"]),
-        (["data", "fetch", "demo"], ["nothing to download", "drawn"]),
+        (["data", "fetch", "demo"], ["nothing to download", "come with the program"]),
         (["data", "fetch", "folder"], ["nothing to download", "--data-root"]),
         (["data", "prepare", "folder"], ["no images at", "--data-root"]),
     ],

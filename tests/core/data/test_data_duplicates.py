@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data import Dataset, demo, duplicates, job, load, twins
+from assets.demo import draw as demo
+from core.data import Dataset, duplicates, job, load, twins
 from core.data.pair import Pair
 from core.errors import MaclError
 from core.files import unlock

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from core import data
-from core.data import prepared, source
+from core.data import decode, prepared, source
 from core.errors import MaclError
 from tests import data_fakes as fakes
 
@@ -34,8 +34,8 @@ def file_of(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def decoded(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
-    with prepared.quiet_decoding():
-        return prepared.decode(file_of(image, kind, **options), image.size[0])
+    with decode.quiet_decoding():
+        return decode.decode(file_of(image, kind, **options), image.size[0])
 
 
 def test_prepared_size_leaves_a_quarter_to_cut_from() -> None:
@@ -107,7 +107,7 @@ def test_what_a_geotiff_calls_no_data_is_a_gap(said: str) -> None:
     values = np.linspace(0, 600, 64 * 64, dtype=np.float32).reshape(64, 64)
     values[:20] = np.float32("-3.4028234663852886e+38" if "e" in said else said)
     tags = TiffImagePlugin.ImageFileDirectory_v2()
-    tags[prepared.GDAL_NODATA] = said
+    tags[decode.GDAL_NODATA] = said
     out = decoded(Image.fromarray(values), "TIFF", tiffinfo=tags)[..., 0]
     assert (out[:20] == 0).all()
     assert len(np.unique(out[20:])) > 240
@@ -139,22 +139,22 @@ def deep_tiff(values: np.ndarray) -> bytes:
 
 def test_colour_with_sixteen_bits_is_stretched_or_refused() -> None:
     values = (np.arange(8 * 8 * 3).reshape(8, 8, 3) * 300).astype(np.uint16)
-    with prepared.quiet_decoding():
-        out = prepared.decode(deep_tiff(values), 8)
+    with decode.quiet_decoding():
+        out = decode.decode(deep_tiff(values), 8)
     assert (out.min(), out.max()) == (0, 255)
     assert np.abs(out - values / values.max() * 255).max() < 2
-    with pytest.raises(ValueError, match="upper 8 nearly empty"), prepared.quiet_decoding():
-        prepared.decode(deep_tiff(values // 16), 8)
+    with pytest.raises(ValueError, match="upper 8 nearly empty"), decode.quiet_decoding():
+        decode.decode(deep_tiff(values // 16), 8)
 
 
 def test_a_tiff_of_many_bands_is_called_so() -> None:
     data = deep_tiff(np.zeros((8, 8, 13), np.uint16))
-    with prepared.quiet_decoding():
+    with decode.quiet_decoding():
         with pytest.raises(ValueError, match="a TIFF with a band layout that cannot be read: save it as 8-"):
-            prepared.decode(data, 8)
+            decode.decode(data, 8)
         with pytest.raises(EOFError) as caught:  # as if what follows had not come
-            prepared.decode(data[:4] + len(data).to_bytes(4, "little") + data[8:], 8)
-    assert prepared.reason(caught.value) == "truncated or damaged"
+            decode.decode(data[:4] + len(data).to_bytes(4, "little") + data[8:], 8)
+    assert decode.reason(caught.value) == "truncated or damaged"
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_whole_image_is_squeezed_not_cropped() -> None:
     pixels = np.zeros((20, 60, 3), np.uint8)
     pixels[:, :15] = (255, 0, 0)
     pixels[:, 45:] = (0, 0, 255)
-    out = prepared.decode(file_of(Image.fromarray(pixels), "PNG"), 20)
+    out = decode.decode(file_of(Image.fromarray(pixels), "PNG"), 20)
     assert out.shape == (20, 20, 3)
     assert out[10, 1].tolist() == [255, 0, 0]
     assert out[10, 18].tolist() == [0, 0, 255]
@@ -208,7 +208,7 @@ def test_reduced_decoding_of_large_jpegs_looks_the_same() -> None:
     image = Image.fromarray(((waves + 1) * 127).astype(np.uint8))
     data = file_of(image, "JPEG", quality=92)
     exact = np.asarray(Image.open(io.BytesIO(data)).resize((80, 80), Image.Resampling.BICUBIC)).astype(int)
-    assert np.abs(prepared.decode(data, 80) - exact).max() <= 4
+    assert np.abs(decode.decode(data, 80) - exact).max() <= 4
 
 
 FAULTS = {
@@ -355,17 +355,6 @@ def test_a_damaged_array_is_prepared_again(tmp_path: Path, damage: str) -> None:
     assert (again.images == pixels).all()
     assert data.is_prepared("folder", archive, 8)
     assert list((prepared.cache_root() / "prepared").iterdir()) == [folder]
-
-
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
-def test_a_damaged_drawing_is_drawn_again(name: str) -> None:
-    drawn = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 8, 8, 3), fakes.labels(3, 2)
-    prepared.keep("key", lambda: drawn)
-    (prepared.cache_root() / "prepared" / "key" / name).write_bytes(b"\x93NUMPY")
-    assert not prepared.is_kept("key")
-    images, labels = prepared.keep("key", lambda: drawn)
-    assert (images == drawn[0]).all()
-    assert (labels == drawn[1]).all()
 
 
 def person_folder(root: Path, count: int) -> Path:

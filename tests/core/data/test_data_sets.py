@@ -347,41 +347,6 @@ def test_check_decodes_when_asked(tmp_path: Path) -> None:
     assert "beach05: empty file" in str(report)
 
 
-def test_demo_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.data import demo
-
-    calls = []
-
-    def render(count, seed, size, progress):
-        calls.append((count, seed, size))
-        images = np.arange(count * size * size * 3, dtype=np.uint8).reshape(count, size, size, 3)
-        return images, fakes.labels(count, 17)
-
-    monkeypatch.setattr(demo, "render", render)
-    monkeypatch.setattr(demo, "COUNT", 20)
-    first, second = data.load("demo", image_size=SMALL), data.load("demo", image_size=SMALL, seed=5)
-    assert calls == [(20, 0, 16)]
-    assert first.key == second.key
-    assert (first.labels == fakes.labels(20, 17)).all()
-    assert [len(first.splits[part]) for part in ("train", "val", "test")] == [14, 2, 4]
-    assert first.splits["test"].tolist() != second.splits["test"].tolist()
-    assert data.check("demo").ok
-
-
-@pytest.mark.parametrize("size", [16, 19, 410, 512])
-def test_sizes_that_the_demo_is_not_drawn_in(size: int) -> None:
-    with pytest.raises(MaclError, match="drawn for training sizes from 20 to 409 pixels"):
-        data.load("demo", image_size=size)
-
-
-def test_sizes_that_the_demo_is_drawn_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    from core.data import demo
-
-    monkeypatch.setattr(demo, "COUNT", 10)
-    for size in (20, 409):
-        assert len(data.load("demo", image_size=size)) == 10
-
-
 # --- the real archives ---
 
 TABLE_3 = {

@@ -1,172 +1,102 @@
-"""The demo set: the same for everyone, labelled by what is seen, with a long tail."""
+"""The demo set is read as any folder of a person's own images is; only its names are its own."""
 
-import hashlib
-import math
-import subprocess
-import sys
+import csv
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from core.data import demo
-from core.data.demo import light, parallel
+from core import data
+from core.data.decode import decode
+from core.data.info import LABELS_17
+from core.errors import MaclError
 
-SIZE = 48
-
-
-@pytest.fixture(scope="module")
-def many() -> tuple[np.ndarray, np.ndarray]:
-    return demo.render(450, seed=0, size=SIZE)
+HOME = data.default_root("demo")
 
 
-def test_an_image_is_a_function_of_seed_and_index() -> None:
-    order = [11, 0, 7, 3, 7]
-    one = {i: demo.draw(i, seed=5, size=SIZE) for i in order}
-    images, labels = demo.render(12, seed=5, size=SIZE, workers=3)  # drawn in three other processes
-    for i in order:
-        np.testing.assert_array_equal(images[i], one[i][0])
-        np.testing.assert_array_equal(labels[i], one[i][1])
-    assert not np.array_equal(demo.draw(0, seed=6, size=SIZE)[0], one[0][0])
+def rows() -> dict[str, list[str]]:
+    """The committed table: the labels of each path."""
+    with (HOME / "labels.csv").open(newline="") as table:
+        header, *lines = csv.reader(table)
+    assert header == ["image", *LABELS_17]
+    return {path: labels for path, *labels in lines}
 
 
-def test_render_works_from_a_main_module_that_cannot_be_imported() -> None:
-    program = (
-        "import hashlib, sys\n"
-        "from core.data.demo import render\n"
-        f"images, labels = render(4, seed=2, size={SIZE}, workers=2)\n"
-        "assert 'torch' not in sys.modules\n"
-        "print(hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest())\n"
-    )
-    said = subprocess.run([sys.executable, "-"], input=program, capture_output=True, text=True, check=True)
-    here = [demo.draw(i, seed=2, size=SIZE) for i in range(4)]
-    data = b"".join(image.tobytes() for image, _ in here) + b"".join(y.tobytes() for _, y in here)
-    assert said.stdout.strip() == hashlib.sha256(data).hexdigest()
+@pytest.fixture
+def few(tmp_path: Path) -> Path:
+    """Twenty of its pictures, of several scenes, with their table."""
+    table = (HOME / "labels.csv").read_text().splitlines()[:21]
+    for line in table[1:]:
+        path = tmp_path / "few" / line.partition(",")[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HOME / line.partition(",")[0], path)
+    (tmp_path / "few" / "labels.csv").write_text("\n".join(table))
+    return tmp_path / "few"
 
 
-def test_render_reports_progress() -> None:
-    seen: list[tuple[int, int]] = []
-    demo.render(6, size=SIZE, workers=2, progress=lambda done, total, _what: seen.append((done, total)))
-    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1] == (6, 6)
+def test_the_demo_set_comes_with_the_program_whatever_the_persons_folders_are() -> None:
+    found = data.find("demo")
+    assert found.names == tuple(f"demo{index:04d}" for index in range(2100))
+    assert found.classes == LABELS_17
+    assert (found.without_row, found.without_image, found.broken, found.problems) == ((), (), (), ())
+    labels = {Path(path).stem: labels for path, labels in rows().items()}
+    assert [labels[name] for name in found.names] == [list(map(str, row)) for row in found.labels.tolist()]
+    assert data.sides("demo") == [(160, 160)]
+    report = data.check("demo")
+    assert report.ok
+    assert report.splits == (("train", 1470), ("val", 210), ("test", 420))
 
 
-def test_labels_are_what_the_mask_shows() -> None:
-    for index in range(40):
-        image, labels, mask = demo.paint(index, size=SIZE)
-        assert image.shape == (SIZE, SIZE, 3)
-        assert image.dtype == np.uint8
-        assert mask.shape == (2 * SIZE, 2 * SIZE)
-        expected = [
-            100 * np.count_nonzero(mask == 1 + k) / mask.size >= demo.THRESHOLDS[name]
-            for k, name in enumerate(demo.CLASSES)
-        ]
-        assert any(expected)
-        np.testing.assert_array_equal(labels, expected)
+def test_its_pixels_are_those_of_its_files_and_its_splits_go_by_the_seed(few: Path) -> None:
+    first, second = data.load("demo", few, 128), data.load("demo", few, 128, seed=5)
+    assert first.names == tuple(f"demo{index:04d}" for index in range(20))
+    for name, image in zip(first.names, first.images, strict=True):
+        (path,) = few.glob(f"scenes/*/{name}.webp")
+        with Image.open(path) as picture:
+            assert (np.asarray(picture) == image).all()
+    assert first.key == second.key
+    assert [len(first.splits[part]) for part in ("train", "val", "test")] == [14, 2, 4]
+    assert first.splits["test"].tolist() != second.splits["test"].tolist()
 
 
-def test_without_a_clear_label_the_largest_class_is_given() -> None:
-    mask = np.zeros((100, 100), np.uint8)
-    mask[0, :20] = 1 + demo.CLASSES.index("court")
-    mask[1, :19] = 1 + demo.CLASSES.index("sand")
-    labels = demo.labels_of(mask)
-    assert [demo.CLASSES[k] for k in np.flatnonzero(labels)] == ["court"]
+def test_as_an_own_folder_it_has_the_same_images_and_labels(few: Path) -> None:
+    demo, own = data.load("demo", few, 16), data.load("folder", few, 16)
+    at = [demo.names.index(Path(name).stem) for name in own.names]
+    assert sorted(at) == list(range(20))
+    assert own.classes == demo.classes
+    assert (own.labels == demo.labels[at]).all()
+    assert (own.images == demo.images[at]).all()
 
 
-@pytest.mark.parametrize(
-    ("template", "name"),
-    [
-        ("apron", "airplane"),
-        ("bare", "bare soil"),
-        ("dense_homes", "buildings"),
-        ("parking", "cars"),
-        ("chaparral", "chaparral"),
-        ("courts", "court"),
-        ("harbour", "dock"),
-        ("farmland", "field"),
-        ("golf", "grass"),
-        ("trailers", "mobile home"),
-        ("freeway", "pavement"),
-        ("beach", "sand"),
-        ("sea", "sea"),
-        ("harbour", "ship"),
-        ("tanks", "tanks"),
-        ("forest", "trees"),
-        ("river", "water"),
-    ],
-)
-def test_a_template_shows_its_subject(template: str, name: str) -> None:
-    scene = [i for i in range(900) if demo.template(i, seed=1) == template][:10]
-    assert len(scene) >= 5
-    shown = [demo.draw(i, seed=1, size=SIZE)[1][demo.CLASSES.index(name)] for i in scene]
-    assert np.mean(shown) >= 0.7, f"{name} in {np.mean(shown):.0%} of {template}"
+@pytest.mark.parametrize(("size", "side"), [(16, 24), (19, 24), (256, 320), (512, 640)])
+def test_every_training_size_works_beyond_that_of_the_files_too(few: Path, size: int, side: int) -> None:
+    images = data.load("demo", few, size).images
+    assert images.shape == (20, side, side, 3)
+    name = next(few.glob("scenes/*/demo0003.webp"))
+    assert (images[3] == decode(name.read_bytes(), side)).all()
 
 
-def test_labels_have_a_long_tail_and_occur_together(many: tuple[np.ndarray, np.ndarray]) -> None:
-    _, y = many
-    share = dict(zip(demo.CLASSES, y.mean(0), strict=True))
-    assert min(share.values()) >= 0.02
-    assert share["pavement"] > 0.5
-    assert all(share[name] > 0.3 for name in ("bare soil", "buildings", "cars", "grass", "trees"))
-    rare = ("airplane", "chaparral", "court", "dock", "field", "mobile home", "sea", "ship", "tanks")
-    assert all(share[name] < 0.09 for name in rare)
-    assert 2.5 <= y.sum(1).mean() <= 4
-    assert y.sum(1).min() >= 1
-    assert len(np.unique(y, axis=0)) >= 60
+def test_people_see_that_larger_sizes_are_enlarged() -> None:
+    assert "160 px" in data.DATASETS["demo"].summary
+    assert "above 128 px enlarge" in data.DATASETS["demo"].summary
 
 
-def test_no_two_images_are_alike(many: tuple[np.ndarray, np.ndarray]) -> None:
-    x, _ = many
-    assert len({image.tobytes() for image in x}) == len(x)
-    assert (x.reshape(len(x), -1).std(1) > 4).all()
+def test_a_picture_that_is_broken_or_gone_is_named_as_in_any_set(few: Path) -> None:
+    next(few.glob("scenes/*/demo0003.webp")).write_bytes(b"")
+    with pytest.raises(MaclError, match="1 of 20 images cannot be used: demo0003: empty file"):
+        data.load("demo", few, 16)
+    assert len(data.load("demo", few, 16, skip_broken=True)) == 19
+    next(few.glob("scenes/*/demo0003.webp")).unlink()
+    assert data.load("demo", few, 16).missing == 1
 
 
-def test_a_scene_is_the_same_at_another_size() -> None:
-    for index in range(6):
-        small, large = demo.draw(index, size=64)[0], demo.draw(index, size=128)[0]
-        halved = large.reshape(64, 2, 64, 2, 3).mean((1, 3))
-        alike = np.corrcoef(small.mean(2).ravel(), halved.mean(2).ravel())[0, 1]
-        other = demo.draw(index + 1, size=64)[0]
-        apart = np.corrcoef(small.mean(2).ravel(), other.mean(2).ravel())[0, 1]
-        assert alike > apart + 0.1
-    assert demo.draw(0, size=280)[0].shape == (280, 280, 3)
-
-
-def test_shadows_fall_away_from_the_sun_to_their_length() -> None:
-    height = np.zeros((64, 64), np.int16)
-    height[30:34, 30:34] = 40
-    dark = light.shadows(height, sun=math.pi, fall=4.0, reach=63)  # the sun stands on the left
-    assert dark[31, 34:42].all()  # (40 levels - 6 of tolerance) / 4 levels per pixel = 8.5 pixels
-    assert not dark[31, 42:].any()
-    assert not dark[:, :34].any()
-
-
-def test_shadows_agree_with_a_walk_towards_the_sun() -> None:
-    rng = np.random.default_rng(0)
-    height = (rng.random((40, 40)) ** 8 * 60).astype(np.int16)
-    dark = light.shadows(height, sun=0.0, fall=3.0, reach=31)
-    for y in range(40):
-        for x in range(40):
-            steps = range(1, min(64, 40 - x))
-            blocked = any(height[y, x + k] - 3 * k > height[y, x] + 6 for k in steps)
-            assert dark[y, x] == blocked
-
-
-@pytest.mark.parametrize("bad", [{"index": -1}, {"index": 0, "size": 16}, {"index": 0, "seed": -1}])
-def test_arguments_out_of_range(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="need index >= 0"):
-        demo.draw(**bad)
-
-
-def test_render_checks_its_arguments() -> None:
-    with pytest.raises(ValueError, match="need count >= 1"):
-        demo.render(0)
-
-
-def test_a_worker_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(*_: int) -> subprocess.Popen[bytes]:
-        code = "import sys; sys.exit('no paint left')"
-        return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    monkeypatch.setattr(parallel, "_start", start)
-    with pytest.raises(RuntimeError, match="no paint left"):
-        demo.render(2, size=SIZE, workers=1)
+def test_it_counts_as_changed_with_its_files_and_needs_no_download(few: Path) -> None:
+    before = data.fingerprint("demo", few)
+    assert before
+    next(few.glob("scenes/*/demo0003.webp")).unlink()
+    assert data.fingerprint("demo", few) != before
+    assert data.fingerprint("demo") == data.fingerprint("demo", HOME) != ""
+    with pytest.raises(MaclError, match="come with the program"):
+        data.fetch("demo")

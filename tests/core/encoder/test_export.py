@@ -20,8 +20,9 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from assets.demo import draw as demo
 from core import cli, runs
-from core.data import demo, load
+from core.data import load
 from core.data.augment import view
 from core.encoder import export, trained
 from core.errors import MaclError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.prepared import decode
+from core.data.decode import decode
 from core.errors import MaclError
 from core.files import PROJECT
 from core.retrieval import upload

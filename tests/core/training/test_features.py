@@ -147,3 +147,21 @@ def test_weights_that_give_nonsense_are_refused(dataset, tmp_path):
     with pytest.raises(MaclError, match="not finite"):
         features(dataset, NAME, str(tmp_path / "nan.safetensors"), SIZE)
     assert files() == []
+
+
+def test_work_that_was_stopped_goes_on_where_it_was(dataset, saved, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 2)
+    whole = np.array(features(dataset, NAME, saved, SIZE))
+    files()[0].unlink()
+
+    def stop(done: int, total: int, what: str) -> None:
+        if done == 4:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        features(dataset, NAME, saved, SIZE, progress=stop)
+    assert files() == []
+    steps = []
+    table = features(dataset, NAME, saved, SIZE, progress=lambda done, *_: steps.append(done))
+    assert steps == [6, 7]
+    np.testing.assert_array_equal(table, whole)

@@ -19,9 +19,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save
 
+from assets.demo import draw as demo
 from core import device as devices
 from core import metrics, runs
-from core.data import demo
 from core.encoder.model import at_once
 from core.encoder.tensors import read_tensors
 from core.errors import MaclError
