@@ -44,7 +44,7 @@ def test_the_figures_of_the_readme_are_those_of_the_tables() -> None:
     named |= {"MACL (denominator=own)": "MACL with `denominator=own`", "chance": "chance"}
     for row in report.summary(found.results, dataset="dlrsd"):
         if row.name in named:
-            assert f"{named[row.name]} {report.cell(row, 'map_medium')}" in words, row.name
+            assert f"{named[row.name]} {report.cell(row, 'map_medium').text}" in words, row.name
     assert "map_medium" in METRICS
 
 
