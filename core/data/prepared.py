@@ -8,14 +8,11 @@ visible; training varies the aspect ratio anyway.
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import os
-import shutil
 import struct
 import time
-import uuid
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +24,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from core.background.cache import cache_root, discard, use, used, writing
 from core.background.cores import cores
 from core.errors import MaclError
 from core.files import write_atomic
@@ -38,7 +36,6 @@ TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
 GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
 UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
 LISTED = 10  # names printed per list
-ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
 
 Progress = Callable[[int, int, str], None]
 Skipped = tuple[tuple[str, str], ...]
@@ -52,14 +49,6 @@ class Readable(Protocol):
     def read(self) -> bytes:
         """The undecoded content."""
         ...
-
-
-def cache_root() -> Path:
-    """Where prepared data lies: $MACL_CACHE, else macl-lab in $XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("MACL_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "macl-lab"
 
 
 def prepared_size(image_size: int) -> int:
@@ -104,48 +93,6 @@ def in_parallel(
     if progress:
         progress(len(items), len(items), what)
     return [result for start in starts for result in results[start]]
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder of the cache.
-
-    Raises:
-        MaclError: If it cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MaclError(
-            f"cannot write to {folder} ({error.strerror}): point MACL_CACHE to another folder"
-        ) from None
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
-
-    Raises:
-        MaclError: If the disk is full or the place cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield partial
-        try:
-            partial.replace(path)
-        except OSError as error:
-            # a folder cannot replace one that is not empty: another process was first with the same content
-            if not (path.is_dir() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)):
-                raise
-    except OSError as error:
-        raise MaclError(
-            f"cannot write to {path.parent} ({error.strerror or error}): "
-            "make room or point MACL_CACHE to another folder"
-        ) from error
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
@@ -300,12 +247,12 @@ def prepare(
     """
     folder = cache_root() / "prepared" / key
     if not is_kept(key, files, size):
-        _discard(folder)
+        discard(folder)
         _write(folder, names, files, size, skip_broken, progress, known_broken, origin)
         _drop_unused(folder.parent, origin)
     broken = _broken(folder)
-    with contextlib.suppress(OSError):
-        os.utime(folder / "kept.json")  # opened now
+    use(folder)
+    used(folder / "kept.json")  # opened now
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
     if (known_broken or skipped) and not skip_broken:
         raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
@@ -336,15 +283,6 @@ def _broken(folder: Path) -> dict[int, str]:
     return {int(index): why for index, why in kept["broken"].items()}
 
 
-def _discard(folder: Path) -> None:
-    """Take an array off the disk; whoever has it open keeps it."""
-    if folder.is_dir():
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-        with contextlib.suppress(OSError):  # another process was first
-            folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
 def _reason(file: Readable, size: int) -> str | None:
     """Why an image cannot be decoded; None if it can."""
     try:
@@ -365,9 +303,8 @@ def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[n
     """
     folder = cache_root() / "prepared" / key
     if not is_kept(key):
-        _discard(folder)
+        discard(folder)
         images, labels = draw()
-        _make_place(folder.parent)
         with writing(folder) as partial:
             partial.mkdir()
             for name, array in (("labels.npy", labels), ("images.npy", images)):
@@ -375,6 +312,7 @@ def keep(key: str, draw: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[n
                     np.save(stream, np.asarray(array, dtype=np.uint8))
                     stream.flush()
                     os.fsync(stream.fileno())
+    use(folder)
     return np.load(folder / "images.npy", mmap_mode="r"), np.load(folder / "labels.npy")
 
 
@@ -406,7 +344,6 @@ def _write(
     origin: str,
 ) -> None:
     rows = size * size * 3
-    _make_place(folder.parent)
     with writing(folder) as partial:
         partial.mkdir()
         with (partial / "images.npy").open("w+b") as stream:
@@ -458,19 +395,10 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
     dense.replace(path)
 
 
-def _make_place(folder: Path) -> None:
-    """Create the folder, and clear half-written ones of killed processes; a living one is never a day old."""
-    make_folder(folder)
-    for partial in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - partial.stat().st_mtime > ABANDONED:
-                shutil.rmtree(partial)
-
-
 def _drop_unused(prepared: Path, origin: str) -> None:
     """Delete what was not opened for weeks of this origin, or of none: an earlier version wrote that."""
     for kept in prepared.glob("*/kept.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             same = json.loads(kept.read_text()).get("origin", origin) == origin
             if same and time.time() - kept.stat().st_mtime > UNUSED:
-                _discard(kept.parent)
+                discard(kept.parent)
