@@ -83,12 +83,13 @@ def make_folder(folder: Path) -> None:
 def writing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
 
-    What does not fit into the bound of its folder any more is removed.
+    What killed processes have left in its folder is removed, and what is beyond its bound.
 
     Raises:
         MaclError: If the disk is full or the place cannot be written.
     """
     make_folder(path.parent)
+    clear_scratch(path.parent)
     partial = scratch(path)
     try:
         yield partial
