@@ -9,7 +9,7 @@ NUMBERS := tests/core/losses tests/core/encoder/test_explain.py tests/core/encod
 	tests/core/training/test_features.py tests/core/retrieval/test_embedder.py \
 	tests/core/retrieval/test_search.py tests/app/retrieval/test_page_retrieval.py
 
-.PHONY: app install test numbers lint bench demo demo-images screenshots clean
+.PHONY: app install test numbers lint bench faults demo demo-images screenshots clean
 
 app: $(READY)
 	$(BIN)/macl app
@@ -31,6 +31,10 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m tests.bench
+
+# Processes of every kind killed at random moments: nothing may be lost.
+faults: $(READY)
+	$(BIN)/python -m tests.faults
 
 # Train again what assets/recorded shows on the first start.
 demo: $(READY)

@@ -3,9 +3,13 @@
 import errno
 import fcntl
 import os
+import re
 import secrets
+import shutil
 import struct
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import MaclError
@@ -14,19 +18,59 @@ PROJECT = Path(__file__).resolve().parent.parent  # the checkout, in which every
 
 # struct flock: the kernels order the fields differently.
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi0q"
+_SCRATCH = re.compile(
+    r"\.(?:.*\.)?(?:(\d+)-)?[0-9a-f]{8,32}(?:\.part)?"
+)  # without a process: of earlier versions
+_ABANDONED = 3600.0  # seconds after which nobody writes a file any more that does not say who does
 _held: dict[Path, int] = {}  # our own locks: F_GETLK cannot see them, and opening the file would drop them
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write `data` to a temporary name, flush it to the disk, and rename it to `path`."""
+def scratch(path: Path) -> Path:
+    """A temporary name beside `path`, another one at each call; it says which process writes there."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
+def clear_scratch(folder: Path) -> None:
+    """Remove what killed processes have left half written in a folder."""
+    with suppress(OSError):
+        for path in folder.glob(".*"):
+            known = _SCRATCH.fullmatch(path.name)
+            with suppress(OSError):
+                if known is None or _is_written(path, known[1]):
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink()
+
+
+def _is_written(path: Path, pid: str | None) -> bool:
+    """Whether a process may still write a file of a temporary name."""
+    if pid is None:
+        return 0 <= time.time() - path.stat().st_mtime < _ABANDONED
+    try:
+        os.kill(int(pid), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def write_atomic(path: Path, data: bytes | str, *, flush: bool = True) -> None:
+    """Write `data` to a temporary name, flush it to the disk, and rename it to `path`.
+
+    Without `flush` it may be lost, or damaged, when the machine goes down; never when the process does.
+    """
     if isinstance(data, str):
         data = data.encode()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = scratch(path)
     try:
         with temporary.open("xb") as file:  # readable for whom the umask lets read
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -57,6 +101,13 @@ def lock(path: Path) -> bool:
             f"the file system of {path.parent} cannot lock files ({error.strerror}): "
             "choose a folder on a local or NFSv4 disk"
         ) from error
+    try:
+        current = path.stat().st_ino == os.fstat(handle).st_ino
+    except OSError:
+        current = False
+    if not current:  # whoever held it has ended and taken the file with it: another one may lock a new one
+        os.close(handle)
+        return lock(path)
     _held[path] = handle
     return True
 
@@ -77,10 +128,15 @@ def locked_by(path: Path) -> int | None:
     except OSError:
         return None
     try:
-        darwin = sys.platform == "darwin"
-        ask = (0, 0, 0, fcntl.F_WRLCK, os.SEEK_SET) if darwin else (fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-        answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(_FLOCK, *ask)))
+        return holder(handle)
     finally:
         os.close(handle)
+
+
+def holder(handle: int, start: int = 0, length: int = 0) -> int | None:
+    """Process id of another process that has locked bytes of an open file; all of them with length 0."""
+    darwin, kind = sys.platform == "darwin", fcntl.F_WRLCK
+    ask = (start, length, 0, kind, os.SEEK_SET) if darwin else (kind, os.SEEK_SET, start, length, 0)
+    answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(_FLOCK, *ask)))
     kind, pid = (answer[3], answer[2]) if darwin else (answer[0], answer[4])
     return None if kind == fcntl.F_UNLCK else int(pid)

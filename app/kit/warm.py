@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from core.errors import MaclError
 from core.queue import launch
 
 
@@ -16,6 +17,8 @@ def keep_workers() -> None:
     try:
         for device in wanted:
             launch.ensure_worker(device, root)
+    except MaclError as error:
+        st.error(f"No run can be trained: {error}")
     except OSError as error:
         st.error(
             f"No run can be kept in {root} ({error.strerror or error}): make room there, or start the app "

@@ -193,5 +193,7 @@ def _waits(run: Run) -> str:
         return "failed"
     found = launch.workers(run.path.parent).values()
     if not any(about["ready"] for about in found):
+        if why := launch.trouble(run.path.parent):
+            return f"the worker cannot start: {why}"
         return "the worker is starting …"
     return "waiting …"

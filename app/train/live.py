@@ -107,6 +107,8 @@ def waiting(place: int | None) -> str:
     if launch.paused(launch.run_root()):
         return "queued; the queue is paused"
     found = launch.workers(launch.run_root()).values()
+    if not any(about["ready"] for about in found) and (why := launch.trouble(launch.run_root())):
+        return f"queued; no worker can start: {why}"
     if not found:
         return "queued; no worker is alive: open the Train page to start one"
     if not any(about["ready"] for about in found):

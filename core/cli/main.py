@@ -2,11 +2,12 @@
 
 import os
 import sys
+from contextlib import suppress
 
 import typer
 from rich.markup import escape
 
-from core.cli import benchmark, data, run, sweep, table, train
+from core.cli import benchmark, cache, data, run, sweep, table, train
 from core.cli.console import absolute, err
 from core.errors import MaclError
 from core.files import PROJECT
@@ -29,13 +30,15 @@ app.command()(sweep.unpause)
 app.command("runs")(run.list_all)
 app.command()(run.stop)
 app.command()(run.export)
+app.command("cache")(cache.show)
 app.add_typer(data.app, name="data")
 
 
 @app.command("app")
 def open_app() -> None:
     """Serve the app on localhost, and start a worker: it is ready when the page is there."""
-    launch.ensure_worker()
+    with suppress(MaclError):  # the page says what is wrong
+        launch.ensure_worker()
     os.chdir(PROJECT)
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py"])
 

@@ -171,7 +171,10 @@ def _wait(planned: Sweep, root: Path) -> None:
             return
         if not launch.paused(root):
             for run in [*launch.queue(root), *launch.dropped(root)]:
-                launch.ensure_worker(launch.device_of(run), root)
+                device = launch.device_of(run)
+                launch.ensure_worker(device, root)
+                if why := launch.trouble(root, device):
+                    raise MaclError(f"the runs wait, but no worker can start: {why}")
             left = [run for run in found if run and run.state == "interrupted"]
             for run in left:  # its process was no worker, or the worker's note is damaged: nobody takes it up
                 if run.id in before:

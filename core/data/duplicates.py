@@ -8,12 +8,9 @@ correlation (Kuglin and Hines, 1975), from coarse to fine, in a detached process
    without a move, by the correlation of 16 × 16 pixels.
 2. The promising ones at 64 × 64 pixels, and the best of them at the prepared size: the similarity of a pair
    is the correlation of the fine structure (details against their local contrast) where the two overlap.
-
-`python -m core.data.duplicates NAME ROOT KEY SIZE` writes the pairs into the cache.
 """
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -23,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.background.cache import cache_root, used, writing
+from core.background.process import Process, Running, Status
 from core.data.info import Dataset
-from core.data.job import Preparation, detach, read_status, tell_status
 from core.data.pair import Pair
-from core.data.prepared import Progress, cache_root, make_folder, writing
+from core.data.prepared import Progress
 from core.errors import MaclError
-from core.files import lock
 
 VERSION = 1
 SAME = 0.7  # from which two images are taken for the same place
@@ -51,7 +48,7 @@ def start(name: str, root: str | None, key: str, image_size: int) -> None:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    detach(_job(key), "core.data.duplicates", name, root or "", key, image_size)
+    process(key).start("core.data.duplicates", name, root or "", key, image_size)
 
 
 def effort(count: int) -> tuple[float, float]:
@@ -66,20 +63,17 @@ def stop(key: str) -> None:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    try:
-        _stop(key).touch()
-    except OSError as error:
-        raise MaclError(f"cannot write to {_stop(key).parent} ({error.strerror}): make room") from None
+    process(key).stop()
 
 
 def is_stopping(key: str) -> bool:
     """Whether the search was told to end."""
-    return _stop(key).exists()
+    return process(key).is_stopping
 
 
-def status(key: str) -> Preparation:
+def status(key: str) -> Status:
     """What the last `start` for these images has come to."""
-    return Preparation("done") if _path(key).is_file() else read_status(_job(key))
+    return Status("done") if _path(key).is_file() else process(key).status()
 
 
 def result(key: str) -> list[Pair]:
@@ -90,6 +84,7 @@ def result(key: str) -> list[Pair]:
     """
     try:
         rows = json.loads(_path(key).read_text())
+        used(_path(key))
     except (OSError, ValueError):
         raise MaclError("nobody has looked for duplicates among these images yet") from None
     return [Pair(*row) for row in rows]
@@ -100,7 +95,6 @@ def look(data: Dataset, progress: Progress | None = None) -> list[Pair]:
     if not _path(data.key).is_file():
         from core.data.twins import find  # scipy; every page imports this module
 
-        make_folder(_path(data.key).parent)
         pairs = find(data.images, progress)
         with writing(_path(data.key)) as partial:
             partial.write_text(json.dumps([astuple(pair) for pair in pairs]))
@@ -139,52 +133,20 @@ def split_of(splits: Mapping[str, NDArray[np.int64]]) -> dict[int, str]:
     return {int(row): split for split, rows in splits.items() for row in rows}
 
 
-class _Stopped(Exception):
-    """The person wants no more of it."""
-
-
-def main() -> None:
-    """Look for the pairs of one data set and say in the job's file how it goes."""
+def main(running: Running, name: str, root: str, key: str, size: str) -> None:
+    """Look for the pairs of one data set."""
     from core.data import load
 
-    name, root, key, size = sys.argv[1], sys.argv[2] or None, sys.argv[3], int(sys.argv[4])
-    job = _job(key)
-    make_folder(job.parent)
-    if not lock(job.with_suffix(".lock")):
-        return
-
-    _stop(key).unlink(missing_ok=True)  # of an earlier search that was killed
-
-    def tell(done: int, total: int, what: str) -> None:
-        if is_stopping(key):
-            raise _Stopped
-        tell_status(job, state="running", what=what, done=done, total=total)
-
-    try:
-        data = load(name, root, image_size=size, skip_broken=True)
-        if data.key != key:
-            raise MaclError("the images have changed since the page was opened: open it again")
-        look(data, tell)
-        tell_status(job, state="done")
-    except _Stopped:
-        tell_status(job, state="none")
-        _stop(key).unlink(missing_ok=True)
-    except Exception as error:
-        tell_status(job, state="failed", error=str(error) or type(error).__name__)
-        raise
+    data = load(name, root or None, image_size=int(size), skip_broken=True)
+    if data.key != key:
+        raise MaclError("the images have changed since the page was opened: open it again")
+    look(data, running.tell)
 
 
 def _path(key: str) -> Path:
     return cache_root() / "duplicates" / f"{key}-{VERSION}.json"
 
 
-def _stop(key: str) -> Path:
-    return _job(key).with_suffix(".stop")
-
-
-def _job(key: str) -> Path:
-    return cache_root() / "duplicates" / f"{key}-{VERSION}.job"
-
-
-if __name__ == "__main__":
-    main()
+def process(key: str) -> Process:
+    """The process that looks for the pairs of these images."""
+    return Process(cache_root() / "duplicates" / f"{key}-{VERSION}.search")

@@ -1,21 +1,18 @@
 """Every image of a data set decoded to find the broken ones, in a detached process, before anything starts.
 
-`python -m core.data.examination NAME ROOT` writes the whole report of `core.data.check` into the cache. It
-holds as long as the files are what they were.
+The whole report of `core.data.check` lies in the cache. It holds as long as the files are what they were.
 """
 
 import json
-import sys
 from dataclasses import asdict
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
+from core.background.cache import cache_root, used, writing
+from core.background.process import Process, Running, Status
 from core.data import check, fingerprint
-from core.data.job import Preparation, detach, is_mended, read_status, tell_status
-from core.data.prepared import cache_root
+from core.data.job import is_mended
 from core.data.report import Report
-from core.files import lock, write_atomic
 
 
 def start(name: str, root: str | None) -> None:
@@ -28,45 +25,36 @@ def start(name: str, root: str | None) -> None:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    detach(_job(name, root), "core.data.examination", name, root or "")
+    process(name, root).start("core.data.examination", name, root or "")
 
 
-def status(name: str, root: str | None) -> Preparation:
+def status(name: str, root: str | None) -> Status:
     """What the last `start` has come to; `none` where files have changed since."""
-    job = _job(name, root)
-    about = read_status(job)
+    job = process(name, root)
+    about = job.status()
     if about.state == "failed" and is_mended(job, name, root):
-        return Preparation("none")
-    return Preparation("none") if about.state == "done" and result(name, root) is None else about
+        return Status("none")
+    return Status("none") if about.state == "done" and result(name, root) is None else about
 
 
 def result(name: str, root: str | None) -> Report | None:
     """The report of these very files; None if nobody has looked at them yet."""
+    path = process(name, root).file("report")
     try:
-        found = json.loads(_job(name, root).with_suffix(".report").read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    used(path)
     return _report(found["report"]) if found["files"] == fingerprint(name, root) else None
 
 
-def main() -> None:
-    """Examine one data set and say in the job's file how it goes."""
-    name, root = sys.argv[1], sys.argv[2] or None
-    job = _job(name, root)
-    if not lock(job.with_suffix(".lock")):
-        return
-
-    def tell(done: int, total: int, what: str) -> None:
-        tell_status(job, state="running", what=what, done=done, total=total)
-
-    files = fingerprint(name, root)  # before: a file that changes meanwhile makes the report void
-    try:
-        report = check(name, root, decode=True, progress=tell)
-        write_atomic(job.with_suffix(".report"), json.dumps({"files": files, "report": asdict(report)}))
-        tell_status(job, state="done")
-    except Exception as error:
-        tell_status(job, state="failed", error=str(error) or type(error).__name__, files=files)
-        raise
+def main(running: Running, name: str, root: str) -> None:
+    """Examine one data set."""
+    files = fingerprint(name, root or None)  # before: a file that changes meanwhile makes the report void
+    running.say(files=files)
+    report = check(name, root or None, decode=True, progress=running.tell)
+    with writing(running.process.file("report")) as partial:
+        partial.write_text(json.dumps({"files": files, "report": asdict(report)}))
 
 
 def _report(fields: dict[str, Any]) -> Report:
@@ -78,10 +66,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def _job(name: str, root: str | None) -> Path:
+def process(name: str, root: str | None) -> Process:
+    """The process that examines these images."""
     key = sha256(f"{name}\0{root or ''}".encode()).hexdigest()[:16]
-    return cache_root() / "examined" / f"{name}-{key}.json"
-
-
-if __name__ == "__main__":
-    main()
+    return Process(cache_root() / "examined" / f"{name}-{key}")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
-import shutil
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from core.background.cache import cache_root, discard, use, used, writing
 from core.background.cores import cores
 from core.data.decode import decode, quiet_decoding, reason
 from core.errors import MaclError
@@ -26,7 +24,6 @@ VERSION = 3  # part of every key: raise it when the same files would give other 
 BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
 UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
 LISTED = 10  # names printed per list
-ABANDONED = 24 * 3600  # seconds after which a half-written folder is taken for a dead process's
 
 Progress = Callable[[int, int, str], None]
 Skipped = tuple[tuple[str, str], ...]
@@ -40,14 +37,6 @@ class Readable(Protocol):
     def read(self) -> bytes:
         """The undecoded content."""
         ...
-
-
-def cache_root() -> Path:
-    """Where prepared data lies: $MACL_CACHE, else macl-lab in $XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("MACL_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "macl-lab"
 
 
 def prepared_size(image_size: int) -> int:
@@ -94,48 +83,6 @@ def in_parallel(
     return [result for start in starts for result in results[start]]
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder of the cache.
-
-    Raises:
-        MaclError: If it cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MaclError(
-            f"cannot write to {folder} ({error.strerror}): point MACL_CACHE to another folder"
-        ) from None
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
-
-    Raises:
-        MaclError: If the disk is full or the place cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield partial
-        try:
-            partial.replace(path)
-        except OSError as error:
-            # a folder cannot replace one that is not empty: another process was first with the same content
-            if not (path.is_dir() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)):
-                raise
-    except OSError as error:
-        raise MaclError(
-            f"cannot write to {path.parent} ({error.strerror or error}): "
-            "make room or point MACL_CACHE to another folder"
-        ) from error
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
-
-
 def key_of(checksums: Sequence[str], size: int) -> str:
     """The content of a prepared array before it exists: its files in order, its size, this code's version."""
     return sha256("\n".join([f"{VERSION} {size}", *checksums]).encode()).hexdigest()[:32]
@@ -174,12 +121,12 @@ def prepare(
     """
     folder = cache_root() / "prepared" / key
     if not is_kept(key, files, size):
-        _discard(folder)
+        discard(folder)
         _write(folder, names, files, size, skip_broken, progress, known_broken, origin)
         _drop_unused(folder.parent, origin)
     broken = _broken(folder)
-    with contextlib.suppress(OSError):
-        os.utime(folder / "kept.json")  # opened now
+    use(folder)
+    used(folder / "kept.json")  # opened now
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
     if (known_broken or skipped) and not skip_broken:
         raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
@@ -207,15 +154,6 @@ def is_kept(key: str, files: Sequence[Readable], size: int) -> bool:
 def _broken(folder: Path) -> dict[int, str]:
     kept = json.loads((folder / "kept.json").read_text())
     return {int(index): why for index, why in kept["broken"].items()}
-
-
-def _discard(folder: Path) -> None:
-    """Take an array off the disk; whoever has it open keeps it."""
-    if folder.is_dir():
-        aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
-        with contextlib.suppress(OSError):  # another process was first
-            folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _reason(file: Readable, size: int) -> str | None:
@@ -255,7 +193,6 @@ def _write(
     origin: str,
 ) -> None:
     rows = size * size * 3
-    _make_place(folder.parent)
     with writing(folder) as partial:
         partial.mkdir()
         with (partial / "images.npy").open("w+b") as stream:
@@ -307,19 +244,10 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
     dense.replace(path)
 
 
-def _make_place(folder: Path) -> None:
-    """Create the folder, and clear half-written ones of killed processes; a living one is never a day old."""
-    make_folder(folder)
-    for partial in folder.glob(".*.part"):
-        with contextlib.suppress(OSError):
-            if time.time() - partial.stat().st_mtime > ABANDONED:
-                shutil.rmtree(partial)
-
-
 def _drop_unused(prepared: Path, origin: str) -> None:
     """Delete what was not opened for weeks of this origin, or of none: an earlier version wrote that."""
     for kept in prepared.glob("*/kept.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             same = json.loads(kept.read_text()).get("origin", origin) == origin
             if same and time.time() - kept.stat().st_mtime > UNUSED:
-                _discard(kept.parent)
+                discard(kept.parent)

@@ -1,21 +1,17 @@
 """One image as evaluated and as augmented in training, drawn by the code that trains, in a detached process.
 
-`python -m core.data.preview NAME ROOT KEY SIZE SEED INDEX` writes the strip into the cache: pages import no
-torch.
+The strip lies in the cache: pages import no torch.
 """
 
-import io
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from core.background.cache import cache_root, writing
+from core.background.process import Process, Running, Status
 from core.data import load
-from core.data.job import Preparation, detach, read_status, tell_status
-from core.data.prepared import cache_root
 from core.errors import MaclError
-from core.files import lock, write_atomic
 
 VERSION = 1  # of the augmentation: raise it when the same seed would draw other pixels
 VERSIONS = 7  # augmented versions beside the evaluation view
@@ -37,14 +33,14 @@ def start(name: str, root: str | None, key: str, image_size: int, seed: int, ind
         MaclError: If the cache cannot be written.
     """
     what = (name, root or "", key, image_size, seed, index)
-    detach(_job(key, image_size, seed, index), "core.data.preview", *what)
+    _process(key, image_size, seed, index).start("core.data.preview", *what)
 
 
-def status(key: str, image_size: int, seed: int, index: int) -> Preparation:
+def status(key: str, image_size: int, seed: int, index: int) -> Status:
     """What the last `start` with these arguments has come to."""
     if path(key, image_size, seed, index).is_file():
-        return Preparation("done")
-    return read_status(_job(key, image_size, seed, index))
+        return Status("done")
+    return _process(key, image_size, seed, index).status()
 
 
 def path(key: str, image_size: int, seed: int, index: int) -> Path:
@@ -82,29 +78,14 @@ def draw(image: np.ndarray, size: int, seed: int) -> np.ndarray:
     return np.asarray((shown * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, 3)
 
 
-def main() -> None:
-    """Draw one strip and say in the job's file how it went."""
-    name, root, key = sys.argv[1], sys.argv[2] or None, sys.argv[3]
-    size, seed, index = (int(text) for text in sys.argv[4:7])
-    job = _job(key, size, seed, index)
-    if not lock(job.with_suffix(".lock")):
-        return
-    try:
-        data = load(name, root, image_size=size, skip_broken=True)
-        if data.key != key or not 0 <= index < len(data):
-            raise MaclError("the images have changed since the page was opened: open it again")
-        file = io.BytesIO()
-        strip(draw(data.images[index], size, seed)).save(file, "PNG")
-        write_atomic(path(key, size, seed, index), file.getvalue())
-        tell_status(job, state="done")
-    except Exception as error:
-        tell_status(job, state="failed", error=str(error) or type(error).__name__)
-        raise
+def main(running: Running, name: str, root: str, key: str, size: str, seed: str, index: str) -> None:
+    """Draw one strip."""
+    data = load(name, root or None, image_size=int(size), skip_broken=True)
+    if data.key != key or not 0 <= int(index) < len(data):
+        raise MaclError("the images have changed since the page was opened: open it again")
+    with writing(path(key, int(size), int(seed), int(index))) as partial:
+        strip(draw(data.images[int(index)], int(size), int(seed))).save(partial, "PNG")
 
 
-def _job(key: str, image_size: int, seed: int, index: int) -> Path:
-    return path(key, image_size, seed, index).with_suffix(".json")
-
-
-if __name__ == "__main__":
-    main()
+def _process(key: str, image_size: int, seed: int, index: int) -> Process:
+    return Process(path(key, image_size, seed, index).with_suffix(""))

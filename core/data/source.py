@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from core.data.prepared import Progress, cache_root, in_parallel, make_folder, writing
+from core.background.cache import cache_root, writing
+from core.data.prepared import Progress, in_parallel
 from core.errors import MaclError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
@@ -277,7 +278,6 @@ def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
         # the time of the last change tells: that of writing is anything, in the future too, as a zip has it.
         young = time.time_ns() - 2_000_000_000
         rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and stamps[p][2] < young}
-        make_folder(memory.parent)
         with writing(memory) as partial:
             partial.write_text(json.dumps(rows))
 

@@ -15,9 +15,10 @@ from pathlib import PurePosixPath
 import numpy as np
 from PIL import Image
 
+from core.background.cache import cache_root, used, writing
 from core.data.decode import quiet_decoding, reason
 from core.data.info import Found
-from core.data.prepared import Progress, cache_root, in_parallel, make_folder, writing
+from core.data.prepared import Progress, in_parallel
 from core.data.source import IMAGES, File, checksums
 from core.errors import MaclError
 
@@ -107,7 +108,9 @@ def _sheet(data: bytes) -> list[Row]:
     """The first sheet; remembered by content, because reading thousands of rows takes half a second."""
     kept = cache_root() / "sheets" / f"{sha256(data).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
-        return [(number, row) for number, row in json.loads(kept.read_text())]
+        rows = [(number, row) for number, row in json.loads(kept.read_text())]
+        used(kept)
+        return rows
     import openpyxl  # 0.15 s, and only this kind of table needs it
 
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
@@ -119,7 +122,6 @@ def _sheet(data: bytes) -> list[Row]:
     finally:
         book.close()
     rows = [(number, row) for number, row in rows if any(row)]
-    make_folder(kept.parent)
     with writing(kept) as partial:
         partial.write_text(json.dumps(rows))
     return rows
@@ -305,6 +307,7 @@ def read_masks(
     kept = cache_root() / "masks" / f"{key}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # not there or damaged: read again
         labels = np.load(kept)
+        used(kept)
         if labels.shape == (len(stems), len(classes)):
             return Table(stems, labels), ()
 
@@ -321,7 +324,6 @@ def read_masks(
     labels = np.array(list(good.values()), dtype=np.uint8).reshape(-1, len(classes))
     broken = tuple((stem, why) for stem, why in pairs if isinstance(why, str))
     if not broken:
-        make_folder(kept.parent)
         with writing(kept) as partial, partial.open("wb") as stream:
             np.save(stream, labels)
     return Table(tuple(good), labels), broken

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from core.data.prepared import cache_root
+from core.background.cache import cache_root
 from core.data.source import place
 from core.errors import MaclError
 from core.files import write_atomic

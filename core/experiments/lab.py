@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core import runs
 from core.data import fingerprint
+from core.errors import MaclError
 from core.files import write_atomic
 from core.queue import launch
 from core.runs import Run, RunConfig
@@ -28,8 +29,9 @@ def folder(root: Path) -> Path:
 
 
 def warm(root: Path) -> None:
-    """Make sure that the lab's worker is alive."""
-    launch.ensure_worker("auto", folder(root))
+    """Make sure that the lab's worker is alive; where it cannot start, `launch.trouble` tells why."""
+    with suppress(MaclError):
+        launch.ensure_worker("auto", folder(root))
 
 
 def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
@@ -54,18 +56,18 @@ def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
         _make_room(folder(root))
         run.path.mkdir(parents=True, exist_ok=True)
         write_atomic(run.path / "config.json", config.model_dump_json(indent=2) + "\n")
-        (run.path / "submitted").touch()
+        launch.requeue(run)
     state = run.state
     if state == "running":
         run.unmark("stop")  # asked for while it was no longer wanted
     elif state == "stopped":
-        run.unmark("stop", "stopped")
-        (run.path / "submitted").touch()
+        launch.requeue(run)
     elif state == "interrupted":
         run.unmark("stop")
         launch.take_up(run)
     if state not in ("finished", "failed"):
-        launch.ensure_worker(config.device, folder(root))
+        with suppress(MaclError):
+            launch.ensure_worker(config.device, folder(root))
     return run
 
 

@@ -167,11 +167,10 @@ def start(sweep: Sweep, root: Path) -> Sweep:
             if run is None and point.config.identity not in made:
                 run = runs.create(point.config, root)
                 (run.path / "sweep").write_text(sweep.id)
-                (run.path / "submitted").touch()
+                launch.requeue(run)
                 made.add(point.config.identity)
             elif run is not None and (run.state in ENDED or run.lost):
-                run.unmark("error.txt", "stop", "stopped", "deaths")
-                (run.path / "submitted").touch()
+                launch.requeue(run)
             devices[point.config.device] = True
     finally:
         unlock(folder / "lock")

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.job import Preparation, detach, read_status, tell_status
-from core.data.prepared import cache_root, make_folder
+from core.background.cache import cache_root, used, write, writing
+from core.background.process import Process, Status
+from core.background.requests import answered
+from core.background.requests import waiting as requests
 from core.errors import MaclError
-from core.files import write_atomic
 
 VERSION = 3  # part of every key: raise it when the same embeddings would give another picture
 FEWEST = 10  # images; fewer are not worth a neighbourhood graph
@@ -104,103 +105,94 @@ def request(steps: Sequence[Step]) -> str:
     if all(layout(step) is not None for step in steps):
         return ""
     name = hashlib.sha256("\0".join(step.key for step in steps).encode()).hexdigest()[:24]
-    if (_folder() / "requests" / f"{name}.json").exists():
-        _touch(name)
+    if _touch(name):
         _wake()
         return name
-    if _said(name).get("state") == "failed":
+    if _ended(name).get("state") == "failed":
         return name
-    for part in ("requests", "inputs", "layouts"):
-        make_folder(_folder() / part)
-    try:
-        about = [
-            {
-                "key": step.key,
-                "z": _keep(step.z),
-                "umap": asdict(step.umap),
-                "start": step.start.key if step.start is not None else None,
-                "origin": _keep(step.origin) if step.origin is not None else None,
-            }
-            for step in steps
-        ]
-        _status(name).unlink(missing_ok=True)
-        asked = {"asked": time.time(), "steps": about}
-        write_atomic(_folder() / "requests" / f"{name}.json", json.dumps(asked))
-    except OSError as error:
-        raise MaclError(
-            f"cannot write to {_folder()} ({error.strerror or error}): make room or point MACL_CACHE to "
-            "another folder"
-        ) from error
+    about = [
+        {
+            "key": step.key,
+            "z": _keep(step.z),
+            "umap": asdict(step.umap),
+            "start": step.start.key if step.start is not None else None,
+            "origin": _keep(step.origin) if step.origin is not None else None,
+        }
+        for step in steps
+    ]
+    _outcome(name).unlink(missing_ok=True)
+    write(_request(name), json.dumps({"asked": time.time(), "steps": about}))
     _wake()
     return name
 
 
-def progress(name: str) -> Preparation:
+def progress(name: str) -> Status:
     """How a request goes; asking keeps it alive, and its process."""
-    alive = _touch(name)
-    if alive:
+    alive, ended = _touch(name), _ended(name)
+    if ended.get("state") == "failed":
+        return Status("failed", error=str(ended.get("error")))
+    if ended:
+        return Status("done")
+    if not alive:  # it has ended between the two looks, or there was none
+        return Status("done" if _ended(name) else "none")
+    try:
         _wake()
-    said = _said(name)
-    if not said:
-        return Preparation("running", "UMAP is starting") if alive else Preparation("none")
-    if alive and said["state"] == "running":  # else it has ended between the two looks, or nobody waited
-        return Preparation("running", said["what"], said["done"], said["total"])
-    return Preparation("failed", error=said["error"]) if said["state"] == "failed" else Preparation("done")
+    except MaclError as error:
+        return Status("failed", error=str(error))
+    note = process().alive()
+    if note.get("run") == name and note.get("what"):
+        return Status("running", note["what"], note["done"], note["total"])
+    return Status("running", "UMAP is starting")
 
 
 def retry(name: str) -> None:
     """Forget that a request has failed, so that it can be asked for again."""
-    _status(name).unlink(missing_ok=True)
+    _outcome(name).unlink(missing_ok=True)
 
 
 # -- what the worker uses ----------------------------------------------------------------------------------
 
 
-def worker_path() -> Path:
-    """Where the worker says that it runs; its lock lies beside."""
-    return _folder() / "worker.json"
+def process() -> Process:
+    """The process that computes layouts."""
+    return Process(_folder() / "worker")
 
 
 def waiting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Name and steps of requests that somebody waits for, the newest first; abandoned ones are dropped."""
-    found = []
-    for path in (_folder() / "requests").glob("*.json"):
-        with suppress(OSError, ValueError, TypeError, KeyError):  # one that is damaged, too
-            if time.time() - path.stat().st_mtime > ABANDONED:
-                drop(path.stem)
-                continue
-            about = json.loads(path.read_text())
-            found.append((about["asked"], path.stem, about["steps"]))
-    for _, name, steps in sorted(found, key=lambda one: one[:2], reverse=True):
+    wanted = []
+    for path, touched, about in requests(_folder() / "requests"):
+        if abs(time.time() - touched / 1e9) > ABANDONED:  # a clock may be set back
+            drop(path.stem)
+        elif isinstance(about.get("asked"), float) and _are_steps(about.get("steps")):
+            wanted.append((about["asked"], path.stem, about["steps"]))
+    for _, name, steps in sorted(wanted, key=lambda one: one[:2], reverse=True):
         yield name, steps
 
 
 def drop(name: str) -> None:
     """Take a request away, and inputs that no other one needs."""
-    (_folder() / "requests" / f"{name}.json").unlink(missing_ok=True)
+    answered(_request(name))
     needed = set()
-    for path in (_folder() / "requests").glob("*.json"):
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            steps = json.loads(path.read_text())["steps"]
-            needed |= {str(step[part]) for step in steps for part in ("z", "origin")}
+    for _, _, about in requests(_folder() / "requests"):
+        if _are_steps(about.get("steps")):
+            needed |= {str(step[part]) for step in about["steps"] for part in ("z", "origin")}
     for path in (_folder() / "inputs").glob("*.npy"):
         with suppress(OSError):
-            aged = time.time() - path.stat().st_mtime
+            aged = abs(time.time() - path.stat().st_mtime)
             if path.stem not in needed and aged > ABANDONED:  # or a large request is still being written
                 path.unlink()
 
 
-def tell(name: str, **about: object) -> None:
-    """Say how a request goes."""
-    tell_status(_status(name), **about)
+def finish(name: str, **about: object) -> None:
+    """Say how a request ended, and take it away."""
+    write(_outcome(name), json.dumps(about))
+    drop(name)
 
 
-def attempts(name: str) -> int:
-    """How often a process has begun with what it is at now; kept across its death."""
-    try:
-        return int(json.loads(_status(name).read_text())["attempts"])
-    except (OSError, ValueError, KeyError):
-        return 0
+def deaths(name: str) -> Path:
+    """Where it is kept how many processes have died over a request."""
+    return _request(name).with_suffix(".deaths")
 
 
 def input_array(content: str) -> NDArray[np.generic]:
@@ -217,15 +209,17 @@ def read(key: str) -> NDArray[np.float32] | None:
     except (OSError, ValueError, EOFError):
         places = None
     if places is not None and np.isfinite(places).all():
+        used(_result(key))
         return places
     with suppress(OSError):
         _result(key).unlink()
     return None
 
 
-def write(key: str, places: NDArray[np.float32]) -> None:
+def keep(key: str, places: NDArray[np.float32]) -> None:
     """Keep a layout."""
-    write_atomic(_result(key), _bytes(places))
+    with writing(_result(key)) as partial:
+        partial.write_bytes(_bytes(places))
 
 
 def _folder() -> Path:
@@ -236,32 +230,40 @@ def _result(key: str) -> Path:
     return _folder() / "layouts" / f"{key}.npy"
 
 
-def _status(name: str) -> Path:
-    return _folder() / "requests" / f"{name}.status"
+def _are_steps(steps: Any) -> bool:
+    parts = {"key", "z", "umap", "start", "origin"}
+    return isinstance(steps, list) and all(isinstance(step, dict) and parts <= step.keys() for step in steps)
 
 
-def _said(name: str) -> dict[str, Any]:
-    """What the worker has said of a request; empty if nothing."""
+def _request(name: str) -> Path:
+    return _folder() / "requests" / f"{name}.json"
+
+
+def _outcome(name: str) -> Path:
+    return _request(name).with_suffix(".status")
+
+
+def _ended(name: str) -> dict[str, Any]:
+    """How a request has ended; empty if it has not."""
     try:
-        said: dict[str, Any] = json.loads(_status(name).read_text())
+        about = json.loads(_outcome(name).read_text())
     except (OSError, ValueError):
         return {}
-    return said
+    return about if isinstance(about, dict) and about.get("state") in ("done", "failed") else {}
 
 
 def _touch(name: str) -> bool:
     """Note that somebody waits; False if there is no such request."""
     try:
-        os.utime(_folder() / "requests" / f"{name}.json")
+        os.utime(_request(name))
     except OSError:
         return False
     return True
 
 
 def _wake() -> None:
-    """Start the worker, unless it runs."""
-    if read_status(worker_path()).state != "running":
-        detach(worker_path(), "core.projection.worker")
+    """Start the process, unless it lives."""
+    process().start("core.projection.worker")
 
 
 def _content(array: NDArray[np.generic]) -> str:
@@ -276,7 +278,7 @@ def _keep(array: NDArray[np.generic]) -> str:
     if path.exists():
         path.touch()
     else:
-        write_atomic(path, _bytes(array))
+        write(path, _bytes(array))
     return name
 
 

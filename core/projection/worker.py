@@ -1,77 +1,80 @@
-"""The process that computes layouts: `python -m core.projection.worker`.
+"""The process that computes layouts; `core.projection.store` starts it.
 
 It imports umap once, works on what was asked for last, and ends when nobody has asked for some minutes.
 """
 
 import os
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from core.data.job import tell_status
-from core.data.prepared import make_folder
+from core.background.process import MOST_DEATHS, Ended, Running, died
+from core.background.requests import count_death
 from core.errors import MaclError
-from core.files import lock
 from core.projection import store
 from core.projection.plane import carry
 
 IDLE_SECONDS = float(os.environ.get("MACL_PROJECT_IDLE_SECONDS", "300"))
-MOST_ATTEMPTS = 2  # a layout that has killed the process twice would do so again
+
+Tell = Callable[[int, int, str], None]
 
 
-def main() -> None:
+def main(running: Running) -> None:
     """Compute layouts until nobody asks for more."""
-    path = store.worker_path()
-    make_folder(path.parent)
-    if not lock(path.with_suffix(".lock")):
-        return
-    tell_status(path, state="running", started=time.time())
     os.nice(5)  # pages and trainings come first
-    idle = time.monotonic()
-    while time.monotonic() - idle < IDLE_SECONDS and path.exists():
-        found = next(store.waiting(), None)
-        if found is None:
-            time.sleep(0.1)
-            continue
-        work(*found)
-        idle = time.monotonic()
-    if path.exists():
-        tell_status(path, state="done")
+    if name := running.about["run"]:
+        take_up(name)
+    running.progressed()
+
+    def turn() -> bool:
+        request = next(store.waiting(), None)
+        if request is None:
+            return False
+        running.say(run=request[0], what="", done=0, total=0)
+        work(*request, running.tell)
+        running.say(run=None)
+        return True
+
+    running.say(run=None)
+    running.serve(turn, IDLE_SECONDS, 0.1)
 
 
-def work(name: str, steps: list[dict[str, Any]]) -> None:
+def refuse(why: str) -> None:
+    """Nothing that waits will be computed."""
+    for name, _ in store.waiting():
+        store.finish(name, state="failed", error=why)
+
+
+def take_up(name: str) -> None:
+    """Go on with a request over which a process has died, or give it up: a layout may take all memory."""
+    steps = dict(store.waiting()).get(name)
+    if steps is None:
+        return
+    deaths = count_death(store.deaths(name), sum(store.read(step["key"]) is not None for step in steps))
+    if deaths >= MOST_DEATHS:
+        store.finish(name, state="failed", error=died(deaths))
+
+
+def work(name: str, steps: list[dict[str, Any]], tell: Tell) -> None:
     """Compute the first layout of a request that is not there; the last one ends the request."""
-    missing = [number for number, step in enumerate(steps) if store.read(step["key"]) is None]
-    if not missing:
-        finish(name, state="done")
-        return
-    number, tried = missing[0], store.attempts(name)
-    if tried >= MOST_ATTEMPTS:
-        finish(name, state="failed", error="its process was killed: is there enough memory?")
-        return
-    what = f"UMAP {number + 1} of {len(steps)}" if len(steps) > 1 else "UMAP"
-    store.tell(name, state="running", what=what, done=0, total=0, attempts=tried + 1)
-    told = 0.0
-
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > 0.25:
-            told = time.monotonic()
-            store.tell(name, state="running", what=what, done=done, total=total, attempts=tried + 1)
-
     try:
-        compute(steps[number], tell)
+        missing = [number for number, step in enumerate(steps) if store.read(step["key"]) is None]
+        if missing:
+            what = f"UMAP {missing[0] + 1} of {len(steps)}" if len(steps) > 1 else "UMAP"
+            tell(0, 0, what)
+            compute(steps[missing[0]], lambda done, total: tell(done, total, what))
+    except Ended:
+        raise
     except Exception as error:
         about = str(error) if isinstance(error, MaclError) else f"{type(error).__name__}: {error}"
-        finish(name, state="failed", error=about)
+        store.finish(name, state="failed", error=about)
         return
-    store.tell(name, state="running", what=what, done=1, total=1, attempts=0)
-    if len(missing) == 1:
-        finish(name, state="done")
+    if len(missing) <= 1:
+        store.finish(name, state="done")
 
 
-def compute(step: dict[str, Any], tell: Any) -> None:
+def compute(step: dict[str, Any], tell: Callable[[int, int], None]) -> None:
     """Compute and keep one layout."""
     from core.projection.fit import fit
 
@@ -82,14 +85,4 @@ def compute(step: dict[str, Any], tell: Any) -> None:
         if before is None:
             raise MaclError("the layout to start from is gone: ask again")
         begin = carry(before, store.input_array(step["origin"]), z)
-    store.write(step["key"], fit(z, store.Umap(**step["umap"]), begin, tell))
-
-
-def finish(name: str, **about: object) -> None:
-    """Say how a request ended and take it away."""
-    store.tell(name, **about)
-    store.drop(name)
-
-
-if __name__ == "__main__":
-    main()
+    store.keep(step["key"], fit(z, store.Umap(**step["umap"]), begin, tell))

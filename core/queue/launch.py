@@ -10,29 +10,28 @@ How the state of a run follows from its folder, first match first:
     started                interrupted: its process died (resumable)
     nothing of these       queued, created but not handed to a worker
 
-A worker (`python -m core.queue.worker`) outlives page, browser and server; it drains the queue of its device
-in order of submission and ends after some idle minutes. While it lives it holds `.worker-<device>.lock` in
-the run root, and `.worker-<device>.json` names the run in its hands. If it dies, the next worker puts that
-run at the end of the queue, so that a run that kills its worker does not hold up the others; after
-`MOST_DEATHS` deaths at the same point it has failed. `.paused` in the run root lets no worker begin
-another run.
+A worker (`core.queue.worker`) outlives page, browser and server; it drains the queue of its device in order
+of submission and ends after some idle minutes. It is the `core.background` process `.worker-<device>` of the
+run root, whose note names the run in its hands. If it dies, the next worker puts that run at the end of the
+queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS` deaths at the same
+point it has failed. `.paused` in the run root lets no worker begin another run.
 """
 
 import contextlib
 import json
 import os
-import shlex
-import subprocess
-import sys
+import re
 import time
 from pathlib import Path
 
+from core.background.process import MOST_DEATHS, Process
+from core.background.requests import count_death
 from core.errors import MaclError
-from core.files import PROJECT, locked_by
+from core.files import PROJECT, clear_scratch, locked_by
 from core.runs import DEVICE, Run, RunConfig, create
 
-MOST_DEATHS = 3
-START_SECONDS = 20.0  # in which a worker has come as far as its lock
+OWN = re.compile(r"\d{8}-\d{6}|[0-9a-f]{20}$")  # names of run folders, and of the lab's
+BEGUN_SECONDS = 60.0  # in which a run folder that is empty is being written by an earlier version
 
 
 def run_root() -> Path:
@@ -43,9 +42,20 @@ def run_root() -> Path:
 def submit(config: RunConfig, root: Path | None = None) -> Run:
     """Create the run folder, queue it, make sure that a worker is alive, and return at once."""
     run = create(config, (root or run_root()).resolve())
-    run.mark("submitted")
+    requeue(run)
     ensure_worker(config.device, run.path.parent)
     return run
+
+
+def requeue(run: Run, *keep: str) -> None:
+    """Put a run behind all others that wait, whatever has become of it before; starts no worker.
+
+    What it was marked with before goes, but for what is to be kept.
+    """
+    # first: a worker that takes the run and fails at once must not lose its error, and a run that is stopped
+    # while it waits again is stopped, not failed
+    run.unmark(*{"stop", "error.txt", "stopped", "deaths"}.difference(keep))
+    (run.path / "submitted").touch()
 
 
 def resume(run: Run) -> Run:
@@ -57,13 +67,10 @@ def resume(run: Run) -> Run:
     state = run.state
     if state == "finished":
         raise MaclError(f"{run.id} is finished; nothing is left to resume")
-    run.unmark("stop")
     if state == "running":
+        run.unmark("stop")
         return run
-    # first: a worker that takes the run and fails at once must not lose its error, and a run that is stopped
-    # while it waits again is stopped, not failed
-    run.unmark("error.txt", "stopped", "deaths")
-    run.mark("submitted")
+    requeue(run)
     ensure_worker(device_of(run), run.path.parent)
     return run
 
@@ -110,7 +117,8 @@ def unpause(root: Path) -> None:
     """Let the queue go on, with a worker for everything that waits."""
     (root / ".paused").unlink(missing_ok=True)
     for device in {device_of(run) for run in queue(root)}:
-        ensure_worker(device, root)
+        with contextlib.suppress(MaclError):  # `trouble` tells why it cannot start
+            ensure_worker(device, root)
 
 
 def paused(root: Path) -> bool:
@@ -139,21 +147,19 @@ def dropped(root: Path, taken_over: Path | None = None) -> list[Run]:
 def take_up(run: Run) -> None:
     """Queue a run whose worker has died again, behind all others; after `MOST_DEATHS` it has failed.
 
-    Deaths that it got further between do not add up: a machine may be restarted as often as it likes.
+    Deaths count only if the run made no progress between them: a machine may be restarted as often as it
+    likes.
     """
     rows = run.history()
-    step = int(rows[-1]["step"]) if rows else 0
-    before, reached = run.deaths
-    deaths = before + 1 if step <= reached else 1
-    run.mark("deaths", f"{deaths} {step}")
-    if deaths >= MOST_DEATHS:
-        run.mark(
-            "error.txt",
-            f"its process died {deaths} times (killed, or out of memory): lower the batch size or the image "
-            "size, or free memory, then resume it",
-        )
-    else:
-        run.mark("submitted")
+    deaths = count_death(run.path / "deaths", int(rows[-1]["step"]) if rows else 0)
+    if deaths < MOST_DEATHS:
+        requeue(run, "deaths", "stop")
+        return
+    run.mark(
+        "error.txt",
+        f"its process died {deaths} times (killed, or out of memory): lower the batch size or the image "
+        "size, or free memory, then resume it",
+    )
 
 
 def device_of(run: Run) -> str:
@@ -165,52 +171,52 @@ def device_of(run: Run) -> str:
     return device if DEVICE.fullmatch(device) else "auto"  # one that no worker serves would wait for ever
 
 
+def worker(device: str, root: Path) -> Process:
+    """The worker that is asked for by this name of a device."""
+    return Process(root / f".worker-{device}")
+
+
 def workers(root: Path) -> dict[str, dict[str, object]]:
     """Living workers by device name: process id, the queues they take, and whether they are ready."""
     found: dict[str, dict[str, object]] = {}
     for path in root.glob(".worker-*.lock"):
-        pid = locked_by(path)
-        if pid is None:
-            continue
         device = path.name.removeprefix(".worker-").removesuffix(".lock")
-        about: dict[str, object] = {"takes": [device], "ready": False}
-        try:
-            said = json.loads(path.with_suffix(".json").read_text())
-            if said.get("pid") == pid:
-                about |= said
-        except (OSError, ValueError, AttributeError):
-            pass  # it has just started and said nothing yet, or what it said is damaged
-        found[device] = {**about, "pid": pid}
+        process = worker(device, root)
+        if (pid := process.pid) is not None:  # its note is not there yet, or damaged: it lives all the same
+            found[device] = {"takes": [device], "ready": False, **process.alive(), "pid": pid}
     return found
 
 
-def starting(device: str, root: Path) -> Path:
-    """Marks that a worker has been started; it takes the mark away with its lock in its hands."""
-    return root / f".worker-{device}.starting"
+def trouble(root: Path, device: str = "auto") -> str:
+    """Why the last worker for a device could not start; empty if it could."""
+    note = worker(device, root).note()
+    return str(note.get("error" if note.get("state") == "failed" else "trouble") or "")
 
 
 def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
-    """Start a worker for the queue of `device` unless one is alive; returns without waiting for it."""
+    """Start a worker for the queue of `device` unless one is alive; returns when it has its lock.
+
+    Raises:
+        MaclError: If it died at once.
+        OSError: If the run root cannot be made.
+    """
     root = (root or run_root()).resolve()
     for about in workers(root).values():
         takes = about["takes"]
         if isinstance(takes, list) and device in takes:
             return
     root.mkdir(parents=True, exist_ok=True)
-    begun = starting(device, root)
-    with contextlib.suppress(OSError):
-        if 0 <= time.time() - begun.stat().st_mtime < START_SECONDS:
-            return  # somebody has just started one
-    begun.touch()
-    log = root / ".worker.log"
-    command = shlex.join(
-        [sys.executable, "-m", "core.queue.worker", "--device", device, "--run-root", str(root)]
-    )
-    # The shell starts it in the background and ends: the worker belongs to init, so that no page or server
-    # has a child to reap, and its own session keeps a Ctrl-C in the terminal from reaching it.
-    subprocess.run(
-        ["/bin/sh", "-c", f"{command} </dev/null >>{shlex.quote(str(log))} 2>&1 &"],
-        cwd=PROJECT,
-        start_new_session=True,
-        check=True,
-    )
+    worker(device, root).start("core.queue.worker", device)
+
+
+def tidy(root: Path) -> None:
+    """Remove what killed processes have left: half-written files, and folders of runs that never were."""
+    clear_scratch(root)
+    for folder in root.iterdir():
+        if OWN.match(folder.name):
+            with contextlib.suppress(OSError):
+                age = time.time() - folder.stat().st_mtime
+                clear_scratch(folder)
+                clear_scratch(folder / "frames")
+                if not 0 <= age < BEGUN_SECONDS:
+                    folder.rmdir()  # one that holds anything stays

@@ -3,16 +3,11 @@
 A question is a small file under the cache, its answer a safetensors file of the same name: it is computed
 once, however often and by however many pages it is asked, and it survives them all. The embedder is a
 detached process like the worker that trains, but apart from it, so that a query never waits for a training;
-it starts when first needed, stays warm for some minutes, and holds `lock` while it lives.
+it starts when first needed and stays warm for some minutes.
 """
 
 import hashlib
 import json
-import os
-import secrets
-import shlex
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,15 +19,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from core.data.prepared import cache_root, make_folder
-from core.errors import MaclError
-from core.files import PROJECT, locked_by
+from core.background.cache import cache_root, used, write
+from core.background.process import Process
 from core.runs import Run
 
 VERSION = 1  # of the answers: raise it when the same question gets another one
 WEIGHTS = "model.safetensors"
 PICTURE = "picture:"  # before the key of an uploaded picture, where an image name may stand
-START_SECONDS = 10.0  # a process that has not taken its lock after this long has died at its start
 URGENCY = {"embed": 0, "explain": 1, "splits": 2}
 
 
@@ -82,15 +75,13 @@ def ask(question: Question) -> Reply:
     """The answer if it is there; else the question is put, an embedder is started if none is alive.
 
     Raises:
-        MaclError: If the cache cannot be written.
+        MaclError: If the cache cannot be written, or no process started.
     """
     reply = look(question)
     if reply.state == "waiting":
-        folder = home() / "questions"
-        make_folder(folder)
-        waiting = folder / f"{URGENCY[question.kind]}-{question.key}.json"
+        waiting = home() / "questions" / f"{URGENCY[question.kind]}-{question.key}.json"
         if not waiting.exists():
-            put(waiting, json.dumps(asdict(question)).encode())
+            write(waiting, json.dumps(asdict(question)))
         ensure()
     return reply
 
@@ -101,8 +92,7 @@ def look(question: Question) -> Reply:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  it is no mapping
-        with suppress(OSError):
-            os.utime(path)  # what is read stays longest
+        used(path)
         return Reply("ready", arrays)
     except (OSError, SafetensorError):
         pass
@@ -124,30 +114,6 @@ def answered_within(questions: Sequence[Question], seconds: float) -> bool:
     return not left
 
 
-def put(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all; not flushed to the disk: a crash costs a repetition.
-
-    Raises:
-        MaclError: If the cache cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")  # tabs of one process write it as well
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise cannot_write(path.parent, error) from error
-
-
-def cannot_write(folder: Path, error: OSError) -> MaclError:
-    """What to raise where a folder of the cache cannot be written."""
-    return MaclError(
-        f"cannot write to {folder} ({error.strerror or error}): "
-        "make room or point MACL_CACHE to another folder"
-    )
-
-
 def again(question: Question) -> None:
     """Forget that a question failed, so that it can be put again."""
     answer_path(question.key).with_suffix(".txt").unlink(missing_ok=True)
@@ -165,9 +131,8 @@ def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
     Raises:
         MaclError: If the cache cannot be written.
     """
-    make_folder(home() / "pictures")
     arrays = {str(size): np.ascontiguousarray(array) for size, array in {**picture(key), **sizes}.items()}
-    put(picture_path(key), save(arrays))
+    write(picture_path(key), save(arrays))
 
 
 def picture(key: str) -> dict[int, np.ndarray]:
@@ -179,48 +144,23 @@ def picture(key: str) -> dict[int, np.ndarray]:
         return {}
 
 
+def process() -> Process:
+    """The embedder."""
+    return Process(home() / "embedder")
+
+
 def ensure() -> None:
-    """Start an embedder unless one is alive or starting; returns without waiting for it.
+    """Start an embedder unless one is alive.
 
     Raises:
         MaclError: If the cache cannot be written, or no process started.
     """
-    folder = home()
-    if locked_by(folder / "lock") is not None:
-        return
-    make_folder(folder)
-    starting = folder / "starting"
-    with suppress(OSError):
-        if 0 <= time.time() - starting.stat().st_mtime < START_SECONDS:  # a clock may be set back
-            return
-    try:
-        starting.touch()
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    command = shlex.join([sys.executable, "-m", "core.retrieval.embedder"])
-    log = shlex.quote(str(folder / "log.txt"))
-    # the shell ends at once: nobody has a child to reap, and a Ctrl-C in the terminal does not reach it
-    try:
-        subprocess.run(
-            ["/bin/sh", "-c", f"{command} </dev/null >>{log} 2>&1 &"],
-            cwd=PROJECT,
-            start_new_session=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise MaclError(
-            f"no process can be started that computes embeddings ({error}): end others, then try again"
-        ) from error
+    process().start("core.retrieval.embedder")
 
 
 def doing() -> dict[str, Any]:
     """What the embedder is at: `ready`, `what`, `done`, `total`; empty without one."""
-    pid = locked_by(home() / "lock")
-    try:
-        said: dict[str, Any] = json.loads((home() / "doing.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    return said if pid is not None and said.get("pid") == pid else {}
+    return process().alive()
 
 
 def home() -> Path:

@@ -1,29 +1,24 @@
-"""The process that answers `core.retrieval.ask`: imports torch once, keeps few networks, ends when idle.
+"""The process that answers `core.retrieval.ask`: imports torch once, keeps few networks, ends when idle."""
 
-`python -m core.retrieval.embedder`
-"""
-
-import argparse
-import json
-import os
-import signal
 import time
 import traceback
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import save
 
+from core.background.cache import bound, write
+from core.background.process import MOST_DEATHS, Ended, Running, died
+from core.background.requests import answered, count_death, waiting
 from core.data import Dataset, fingerprint, load
-from core.data.prepared import make_folder, prepared_size
+from core.data.prepared import prepared_size
 from core.errors import MaclError
-from core.files import lock, unlock
-from core.retrieval.ask import PICTURE, URGENCY, Question, answer_path, home, look, picture, put
+from core.retrieval import ask
+from core.retrieval.ask import PICTURE, URGENCY, Question, answer_path, look, picture
 from core.runs import Run
 
 if TYPE_CHECKING:
@@ -32,7 +27,6 @@ if TYPE_CHECKING:
     from core.encoder.model import Backbone
     from core.encoder.trained import Trained
 
-STARTING = "starting"
 LEAST_URGENT = 9
 BATCH = 64  # images between two looks for more urgent questions
 IDLE_SECONDS = 600.0
@@ -40,119 +34,88 @@ POLL_SECONDS = 0.03
 NETWORKS = 16  # kept; of runs that share a frozen backbone only the heads are their own
 BACKBONES = 3
 DATA_SETS = 4  # open at once; their images are mapped, not read
-DEATHS = "deaths"  # processes since the last answer, and how long the log was when the last one began
-MOST_DEATHS = 3
-LINE = 300  # letters of a line of the log on a page
-ANSWERS = 4000  # kept on the disk
 
 
-def main() -> None:
-    """Answer questions until idle, or until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m core.retrieval.embedder", description=main.__doc__)
-    parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds without a question")
-    Embedder(parser.parse_args().idle).serve()
+def main(running: Running) -> None:
+    """Answer questions until idle, or told to end."""
+    Embedder(IDLE_SECONDS, running).serve()
+
+
+def refuse(why: str) -> None:
+    """Answer everything that waits with the same reason.
+
+    What kills a process before it has begun, such as a torch that cannot be imported, would kill the next one
+    as well, and the page would wait for ever.
+    """
+    for path, _, about in waiting(ask.home() / "questions"):
+        with suppress(TypeError):
+            write(answer_path(Question(**about).key).with_suffix(".txt"), why)
+        answered(path)
 
 
 class Embedder:
-    """One process for a cache; it holds `lock`."""
+    """One process for a cache."""
 
-    def __init__(self, idle: float) -> None:
-        self.home, self.idle, self.ending = home(), idle, False
+    def __init__(self, idle: float = IDLE_SECONDS, running: Running | None = None) -> None:
+        self.idle, self.running = idle, running or Running(ask.process().path)
         self.networks: OrderedDict[str, Trained] = OrderedDict()
         self.backbones: dict[tuple[str, str], Backbone] = {}
         self.data: OrderedDict[tuple[object, ...], Dataset] = OrderedDict()
         # the last image's features, and their backbone: while it is held, no other has its id
         self.seen: tuple[tuple[object, ...], Tensor, Backbone] | None = None
-        self.told, self.urgency = 0.0, LEAST_URGENT
+        self.urgency = LEAST_URGENT
 
     def serve(self) -> None:
-        """Take the lock, warm up, answer, give the lock back."""
-        make_folder(self.home / "questions")
-        make_folder(self.home / "answers")
-        if not lock(self.home / "lock"):
-            return  # somebody else answers
-        signal.signal(signal.SIGTERM, self._terminate)
-        (self.home / "starting").unlink(missing_ok=True)
-        self._say(STARTING)
-        self.count_deaths()
+        """Warm up, answer, delete what nobody has been promised."""
+        self.take_up()
         self.tidy()
-        from core.encoder import trained  # noqa: F401  torch comes in here: after the lock, so that no second one loads it
+        from core.encoder import trained  # noqa: F401  torch comes in here: with the lock, so that no second one loads it
 
         self._warm_up()
-        self._say("")
-        last = time.monotonic()
-        while not self.ending and time.monotonic() - last < self.idle:
-            if self.next_one():
-                last = time.monotonic()
-            else:
-                time.sleep(POLL_SECONDS)
+        self.running.progressed()
+        self._idle()
+        self.running.serve(self.next_one, self.idle, POLL_SECONDS)
         self.tidy(0.0)
-        self._has_lived()
-        unlock(self.home / "lock")
 
-    def count_deaths(self) -> None:
-        """Take note of this start; after `MOST_DEATHS` without an answer those who wait are told.
-
-        What kills a process, such as a torch that cannot be imported or a question for which the memory is
-        too small, would kill the next one as well, and the page would wait for ever.
-        """
-        log = self.home / "log.txt"
-        try:
-            deaths, heard = (int(number) for number in (self.home / DEATHS).read_text().split())
-        except (OSError, ValueError):
-            deaths, heard = 0, 0
-        if deaths >= MOST_DEATHS:
-            said = ""
-            with suppress(OSError):
-                said = log.read_bytes()[heard:].decode(errors="replace").strip()
-            last = f" It said last: {said.splitlines()[-1][:LINE]}" if said else ""
-            self._refuse(
-                f"the process that computes embeddings died {deaths} times (killed, out of memory, or it "
-                f"could not start): free memory or mend what is wrong, then try again.{last}"
-            )
-            deaths = 0
-        with suppress(OSError):
-            heard = log.stat().st_size
-        put(self.home / DEATHS, f"{deaths + 1} {heard}".encode())
-
-    def _refuse(self, why: str) -> None:
-        """Answer everything that waits with the same reason."""
-        for path in self._waiting(LEAST_URGENT):
-            with suppress(OSError, ValueError, TypeError):
-                question = Question(**json.loads(path.read_bytes()))
-                put(answer_path(question.key).with_suffix(".txt"), why.encode())
-            path.unlink(missing_ok=True)
-
-    def _has_lived(self) -> None:
-        """Forget the deaths before: this process has answered, or ends as it should."""
-        (self.home / DEATHS).unlink(missing_ok=True)
+    def take_up(self) -> None:
+        """Give up a question over which several processes have died: for one the memory may be too small."""
+        if name := self.running.about["run"]:
+            path = ask.home() / "questions" / name
+            if path.exists() and (deaths := count_death(path.with_suffix(".deaths"))) >= MOST_DEATHS:
+                write(answer_path(path.stem.partition("-")[2]).with_suffix(".txt"), died(deaths))
+                answered(path)
+        self.running.say(run=None, ready=False)
 
     def next_one(self, before: int = LEAST_URGENT) -> bool:
         """Answer the oldest of the most urgent questions; False without one more urgent than `before`."""
-        waiting = self._waiting(before)
-        if not waiting:
+        urgent = self._waiting(before)
+        if not urgent:
             return False
-        path = waiting[0]
+        _, path, about = urgent[0]
         try:
-            question = Question(**json.loads(path.read_bytes()))
-        except (OSError, ValueError, TypeError):
-            path.unlink(missing_ok=True)
+            question = Question(**about)
+        except TypeError:
+            answered(path)
             return True
-        self.urgency, outer = URGENCY[question.kind], self.urgency
+        outer, inner = self.running.about["run"], self.urgency
+        self.urgency = URGENCY[question.kind]
+        self.running.say(run=path.name)
         place = answer_path(question.key)
         try:
             if look(question).state != "ready":
-                put(place, save(self.answer(question)))
+                write(place, save(self.answer(question)))
+        except Ended:
+            return True  # the next process answers it
         except Exception as error:  # whatever it is, the next question can be answered
             known = isinstance(error, MaclError)
-            told = str(error) if known else f"{type(error).__name__}: {error}"
-            put(place.with_suffix(".txt"), told.encode())
+            write(place.with_suffix(".txt"), str(error) if known else f"{type(error).__name__}: {error}")
             if not known:
                 traceback.print_exception(error)
-        path.unlink(missing_ok=True)
-        self._has_lived()
-        self.urgency = outer
-        self._say("")
+        answered(path)
+        if question.kind == "splits":  # the large ones
+            bound(place.parent, place)
+        self.urgency = inner
+        self._idle(outer)
         return True
 
     def answer(self, question: Question) -> dict[str, np.ndarray]:
@@ -262,26 +225,19 @@ class Embedder:
         self.data.move_to_end(key)
         return self.data[key]
 
-    def _waiting(self, before: int) -> list[Path]:
-        found = []
-        with suppress(OSError), os.scandir(self.home / "questions") as entries:
-            for entry in entries:
-                if entry.name[:1].isdigit() and int(entry.name[0]) < before and entry.name.endswith(".json"):
-                    with suppress(OSError):
-                        found.append((entry.name[0], entry.stat().st_mtime_ns, entry.path))
-        return [Path(path) for _, _, path in sorted(found)]
+    def _waiting(self, before: int) -> list[tuple[str, Path, dict[str, Any]]]:
+        """The most urgent first, and of those the oldest."""
+        requests = [(path.name[0], path, about) for path, _, about in waiting(ask.home() / "questions")]
+        return sorted((one for one in requests if one[0] < str(before)), key=lambda one: one[0])
 
     def _step(self, done: int, total: int, what: str) -> None:
         """Say how it goes, and let what is more urgent go first."""
-        if time.monotonic() - self.told > 0.25 or done == total:
-            self._say(what, done, total)
+        self.running.tell(done, total, what)
         while self.next_one(self.urgency):
             pass
 
-    def _say(self, what: str, done: int = 0, total: int = 0) -> None:
-        self.told = time.monotonic()
-        about = {"pid": os.getpid(), "ready": what != STARTING, "what": what, "done": done, "total": total}
-        put(self.home / "doing.json", json.dumps(about).encode())
+    def _idle(self, run: str | None = None) -> None:
+        self.running.say(ready=True, run=run, what="", done=0, total=0)
 
     def _warm_up(self) -> None:
         """Run once what the first question would otherwise wait for."""
@@ -300,22 +256,11 @@ class Embedder:
                 backbone(torch.zeros(1, 3, 64, 64))
 
     def tidy(self, seconds: float = IDLE_SECONDS) -> None:
-        """Delete uploaded pictures older than this, and the answers that were read longest ago.
+        """Delete uploaded pictures older than this.
 
         At the start those go that a killed process has left; none was promised to stay longer.
         """
-        for path in (self.home / "pictures").glob("*.safetensors"):
+        for path in (ask.home() / "pictures").glob("*.safetensors"):
             with suppress(OSError):
                 if not 0 <= time.time() - path.stat().st_mtime <= seconds:  # a clock may be set back
                     path.unlink()
-        with suppress(OSError):
-            answers = sorted((self.home / "answers").iterdir(), key=lambda path: -path.stat().st_mtime)
-            for path in answers[ANSWERS:]:
-                path.unlink(missing_ok=True)
-
-    def _terminate(self, _signal: int, _frame: FrameType | None) -> None:
-        self.ending = True
-
-
-if __name__ == "__main__":
-    main()

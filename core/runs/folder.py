@@ -9,7 +9,6 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +18,9 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from core.background.requests import read_deaths
 from core.errors import MaclError
-from core.files import lock, locked_by, unlock, write_atomic
+from core.files import lock, locked_by, scratch, unlock, write_atomic
 from core.runs.config import RunConfig, explain
 
 TRAINS_ON = "trains_on"  # has scores, and is to train for more epochs; holds those that the scores are of
@@ -87,10 +87,7 @@ class Run:
     @property
     def deaths(self) -> tuple[int, int]:
         """How many workers have died while they trained this run, and the step it had reached then."""
-        numbers = self._text("deaths").split()
-        if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-            return 0, 0
-        return int(numbers[0]), int(numbers[1])
+        return read_deaths(self.path / "deaths")
 
     @property
     def log(self) -> str:
@@ -272,12 +269,12 @@ def create(config: RunConfig, root: Path) -> Run:
     name = f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        while True:
-            path = root / f"{name}-{secrets.token_hex(2)}"
-            with suppress(FileExistsError):
-                path.mkdir()
-                break
-        write_atomic(path / "config.json", config.model_dump_json(indent=2) + "\n")
+        new = scratch(root / name)
+        new.mkdir()
+        write_atomic(new / "config.json", config.model_dump_json(indent=2) + "\n")
+        while (path := root / f"{name}-{secrets.token_hex(2)}").exists():
+            pass
+        new.rename(path)  # at once: nobody finds a run without its configuration
     except OSError as error:
         raise MaclError(
             f"no run can be kept in {root} ({error.strerror or error}): "

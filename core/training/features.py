@@ -1,8 +1,6 @@
 """Features of a frozen backbone: computed once per data set, backbone, weights and size, and kept."""
 
 import hashlib
-import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +8,9 @@ import numpy as np
 import torch
 
 from core import device as devices
+from core.background.cache import cache_root, use, writing
 from core.data import Dataset
 from core.data.augment import view
-from core.data.prepared import cache_root
 from core.encoder.model import at_once, build_backbone
 from core.encoder.weights import weights_key
 from core.errors import MaclError
@@ -87,7 +85,8 @@ def features(
         raise
     if not np.isfinite(table).all():
         raise MaclError(f"{backbone} with weights {weights} gives features that are not finite: take others")
-    _write(path, table)
+    with writing(path) as partial, partial.open("xb") as file:
+        np.save(file, table)
     return _load(path)
 
 
@@ -102,18 +101,5 @@ def _read(path: Path, count: int) -> np.ndarray | None:
 
 def _load(path: Path) -> np.ndarray:
     table: np.ndarray = np.load(path, mmap_mode="r")
+    use(path)
     return table
-
-
-def _write(path: Path, table: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            np.save(file, table)
-            file.flush()
-            os.fsync(file.fileno())  # or a power loss may leave zeros of the right size
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

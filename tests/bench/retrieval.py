@@ -27,7 +27,6 @@ from core import runs
 from core.data import Dataset, load
 from core.data.prepared import cache_root
 from core.encoder.model import ProjectionHead
-from core.files import locked_by
 from core.losses import LOSSES
 from core.metrics import METRICS
 from core.retrieval import ask
@@ -162,7 +161,7 @@ def main() -> int:
         missed |= told(f"browser, new query, {len(made)} rows of {query.TOP}", clicks, BROWSER_BAR_MS)
         missed |= told("browser, upload to the first row", first, UPLOAD_BAR_MS)
         told(f"browser, upload to the last of {len(made)} rows", last, UPLOAD_BAR_MS)
-        embedder = locked_by(ask.home() / "lock")
+        embedder = ask.process().pid
         if embedder is not None:
             os.kill(embedder, signal.SIGTERM)
     return verdict(missed)

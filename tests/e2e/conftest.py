@@ -91,7 +91,7 @@ class Server:
         for root in (self.run_root, lab.folder(self.run_root)):
             for about in launch.workers(root).values():
                 os.kill(int(str(about["pid"])), signal.SIGKILL)
-        for name in ("embedder/lock", "projections/worker.lock"):
+        for name in ("embedder/embedder.lock", "projections/worker.lock"):
             holder = locked_by(Path(self.environment["MACL_CACHE"]) / name)
             if holder is not None:
                 os.kill(holder, signal.SIGKILL)

@@ -27,6 +27,7 @@ from app.data import images, paper, together
 from app.figures import labels as figures
 from core import data, metrics
 from core import labels as core_labels
+from core.background.cache import cannot_write
 from core.data import DATASETS, Dataset, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
@@ -267,8 +268,8 @@ def test_broken_images_are_named_and_can_be_left_out(
     assert "159 images" in own(mine).header[0].value, "another tab, or after a reload"
 
 
-def full(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full(folder: Path) -> None:
+    raise cannot_write(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 def press(page: AppTest, label: str) -> None:
@@ -282,14 +283,14 @@ def test_a_full_disk_is_said_where_something_starts(
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     mine = zipped(tiny, tmp_path / "mine_too.zip")
     with monkeypatch.context() as patch:
-        patch.setattr(job, "write_atomic", full)
+        patch.setattr("core.background.process.make_folder", full)
         for label in ("Prepare the images", "Look at every image first"):
             page = own(mine)
             press(page, label)
             assert [e.value for e in page.error if "No space left" in e.value and r"MACL\_CACHE" in e.value]
     data.load("folder", str(mine), image_size=SIZE)
     cache._is_prepared.clear()
-    monkeypatch.setattr(job, "write_atomic", full)
+    monkeypatch.setattr("core.background.process.make_folder", full)
     page = own(mine, view="Near-duplicates")
     press(page, "Look for near-duplicates")
     assert "No space left" in page.error[0].value
@@ -504,14 +505,14 @@ def test_a_search_is_stopped_on_the_page(
     tiny: Path, prepared: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(duplicates, "status", lambda key: job.Preparation("running", "Comparing", 1, 9))
-    duplicates._stop(prepared.key).parent.mkdir(exist_ok=True)
+    duplicates.process(prepared.key).path.parent.mkdir(exist_ok=True)
     page = own(tiny, view="Near-duplicates")
     (button,) = page.button
     assert (button.label, button.disabled) == ("Stop", False)
     button.click().run()
     assert not page.exception
     assert duplicates.is_stopping(prepared.key)
-    duplicates._stop(prepared.key).unlink()
+    duplicates.process(prepared.key).file("stop").unlink()
 
 
 def test_pairs_as_csv_open_no_formula(prepared: Dataset) -> None:

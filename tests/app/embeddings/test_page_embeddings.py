@@ -424,7 +424,7 @@ def test_umap_is_asked_for_once_and_swapped_in(two: list[Run]) -> None:
     then = Step(z[1], begin.umap, begin, np.arange(len(z[1])))
     assert [step["key"] for step in steps] == [begin.key, then.key]
     for step, shift in ((begin, 0.0), (then, 1.0)):
-        store.write(step.key, step.z[:, :2] + np.float32(shift))
+        store.keep(step.key, step.z[:, :2] + np.float32(shift))
     page.run()
     drawn, told = component(page, "panels"), component(page, "notes")
     assert [panel["note"] for panel in drawn["panels"]] == ["UMAP", "UMAP"]
@@ -443,7 +443,7 @@ def test_umap_that_comes_while_the_page_is_drawn_is_shown(
     def late(steps: Sequence[Step]) -> str:
         request(steps)
         for step in steps:
-            store.write(step.key, step.z[:, :2])
+            store.keep(step.key, step.z[:, :2])
         return request(steps)
 
     monkeypatch.setattr(projection, "request", late)
@@ -454,8 +454,7 @@ def test_umap_that_comes_while_the_page_is_drawn_is_shown(
 def test_a_failed_umap_leaves_pca_and_says_why(two: list[Run]) -> None:
     page = open_page(runs=[two[0].id], umap_seed=8)
     ((name, _),) = store.waiting()
-    store.tell(name, state="failed", error="no memory")
-    store.drop(name)
+    store.finish(name, state="failed", error="no memory")
     for _ in range(2):  # drawn anew, it is not asked for again
         page.run()
         assert "no memory" in page.warning[0].value

@@ -17,6 +17,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache
 from app.kit import query
 from core import runs
+from core.background.cache import write
 from core.errors import MaclError
 from core.files import PROJECT
 from core.labels import jaccard
@@ -59,7 +60,6 @@ def still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "embedder"
     monkeypatch.setattr(ask, "ensure", lambda: None)
     monkeypatch.setattr(ask, "home", lambda: home)
-    monkeypatch.setattr("core.retrieval.embedder.home", lambda: home)
     for name in ("questions", "answers"):
         (home / name).mkdir(parents=True)
 
@@ -702,7 +702,7 @@ def test_an_uploaded_picture_that_was_deleted_meanwhile_is_taken_again(
     key = page.session_state[query.UPLOAD]["key"]
     ask.picture_path(key).unlink()  # as after some idle minutes
     question = ask.Question("embed", str(trained[1].path), ask.PICTURE + key)
-    ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"not kept any more")
+    write(ask.answer_path(question.key).with_suffix(".txt"), b"not kept any more")
     page.multiselect(query.RUNS).set_value([run.id for run in trained]).run()
     assert ask.picture_path(key).exists()
     assert [row[0] for row in tiles(answer_all(page))] == [name, name]
@@ -814,14 +814,14 @@ def test_names_from_a_person_are_no_markdown(two: list[Run], still: None) -> Non
     assert read(said).startswith("*a* $x$ [c](http://evil/) takes the two")
     question = ask.Question("explain", str(two[0].path), *page.session_state[query.WHY][2:0:-1])
     ask.answer_path(question.key).unlink()
-    ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"no [image](http://evil/)")
+    write(ask.answer_path(question.key).with_suffix(".txt"), b"no [image](http://evil/)")
     page.run()
     assert page.error[0].value == r"no \[image\]\(http\://evil/\)"
 
 
 def test_what_failed_can_be_tried_again(two: list[Run], still: None) -> None:
     question = cache.others(two[0])
-    ask.put(ask.answer_path(question.key).with_suffix(".txt"), b"the archive was away")
+    write(ask.answer_path(question.key).with_suffix(".txt"), b"the archive was away")
     page = open_page(runs=two[0].id, gallery="all")
     assert shown(page)["rows"][0]["note"] == "the archive was away"
     press(page, "Try again what failed")

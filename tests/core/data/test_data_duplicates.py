@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 import time
 
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 from PIL import Image
 
 from assets.demo import draw as demo
+from core.background.process import Running
 from core.data import Dataset, duplicates, job, load, twins
 from core.data.pair import Pair
 from core.errors import MaclError
-from core.files import unlock
 
 SIDE, LARGE = 160, 216
 
@@ -161,27 +160,29 @@ def test_in_a_process_of_its_own(tiny, tmp_path, monkeypatch) -> None:
 def test_a_search_can_be_stopped(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     data: Dataset = load("folder", str(tiny), image_size=96)
-    told = []
+    path = duplicates.process(data.key).path
+    path.parent.mkdir()
+    running = Running(path, "core.data.duplicates", ["folder", str(tiny), data.key, "96"])
+    assert running.begin()
+    told, tell = [], running.tell
 
-    def stop(path, **about) -> None:
-        told.append(about)
-        if about["state"] == "running":
-            duplicates.stop(data.key)
-        job.tell_status(path, **about)
+    def stop(*now) -> None:
+        told.append(now)
+        assert duplicates.status(data.key).state == "running"
+        duplicates.stop(data.key)
+        assert duplicates.is_stopping(data.key)
+        tell(*now)
 
-    monkeypatch.setattr(duplicates, "tell_status", stop)
-    monkeypatch.setattr(sys, "argv", ["duplicates", "folder", str(tiny), data.key, "96"])
-    duplicates._job(data.key).parent.mkdir()
-    duplicates.stop(data.key)  # of an earlier search: it does not stop this one
-    duplicates.main()
-    unlock(duplicates._job(data.key).with_suffix(".lock"))
-    assert [about["state"] for about in told] == ["running", "none"]
+    monkeypatch.setattr(running, "tell", stop)
+    running.run(duplicates.main, None)
+    assert len(told) == 1
     assert duplicates.status(data.key).state == "none"
     assert not duplicates.is_stopping(data.key)
     with pytest.raises(MaclError, match="nobody has looked"):
         duplicates.result(data.key)
     monkeypatch.undo()
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    duplicates.stop(data.key)  # of an earlier search: it does not stop this one
     duplicates.start("folder", str(tiny), data.key, 96)
     assert ended(data.key).state == "done"
 

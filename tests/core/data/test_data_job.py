@@ -1,9 +1,7 @@
 """Preparing in a detached process, what a page learns of it, and the strip of augmented images."""
 
-import errno
-import os
+import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,9 +12,9 @@ import pytest
 from PIL import Image
 
 from core import data
+from core.background.process import Process, Running
 from core.data import examination, job, preview
 from core.errors import MaclError
-from core.files import locked_by, unlock
 
 SIZE = 40  # training size in pixels, used by no other test
 
@@ -104,67 +102,23 @@ def test_a_look_that_failed_is_forgotten_when_files_change(
 ) -> None:
     root = tmp_path / "mine"
     shutil.copytree(tiny, root)
-    monkeypatch.setattr(sys, "argv", ["examination", "folder", str(root)])
     monkeypatch.setattr(examination, "check", lambda *_, **__: 1 / 0)
-    path = examination._job("folder", str(root))
+    path = examination.process("folder", str(root)).path
     path.parent.mkdir(parents=True)
+    running = Running(path, "core.data.examination", ["folder", str(root)])
+    assert running.begin()
     with pytest.raises(ZeroDivisionError):
-        examination.main()
-    unlock(path.with_suffix(".lock"))
+        running.run(examination.main, None)
     about = examination.status("folder", str(root))
-    assert (about.state, about.error) == ("failed", "division by zero")
+    assert (about.state, about.error) == ("failed", "ZeroDivisionError: division by zero")
     (root / "scene000.png").unlink()
     assert examination.status("folder", str(root)).state == "none"
 
 
-@pytest.mark.usefixtures("own_cache")
-def test_a_killed_preparation_is_not_running_for_ever(tmp_path: Path) -> None:
-    path = tmp_path / "cache" / "jobs" / "sleep.json"
-    path.parent.mkdir(parents=True)
-    code = (
-        "import sys, time; from pathlib import Path; from core.files import lock; from core.data import job\n"
-        "path = Path(sys.argv[1]); lock(path.with_suffix('.lock'))\n"
-        "job.tell_status(path, state='running', what='Decoding', done=3, total=9); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)])
-    while locked_by(path.with_suffix(".lock")) is None or not path.exists():
-        time.sleep(0.02)
-    assert job.read_status(path) == job.Preparation("running", "Decoding", 3, 9)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    about = job.read_status(path)
-    assert about.state == "failed"
-    assert "killed" in about.error
-
-
-@pytest.mark.usefixtures("own_cache")
-def test_a_second_start_does_not_disturb_the_first(tmp_path: Path) -> None:
-    path = tmp_path / "cache" / "jobs" / "twice.json"
-    path.parent.mkdir(parents=True)
-    job.tell_status(path, state="running", started=time.time())
-    job.detach(path, "core.no_such_module")
-    assert job.read_status(path) == job.Preparation("running", "starting")
-    job.tell_status(path, state="running", started=time.time() - 2 * job.START_SECONDS)
-    assert job.read_status(path).state == "failed"  # it never took its lock
-
-
-@pytest.mark.usefixtures("own_cache")
-def test_a_clock_that_was_set_back_holds_up_nothing(tiny: Path, tmp_path: Path) -> None:
-    """A process that died at its start an hour ahead would have been starting for an hour."""
-    root = str(tiny)
-    path = job._path("folder", root, SIZE)
-    path.parent.mkdir(parents=True)
-    job.tell_status(path, state="running", started=time.time() + 3600)
-    assert job.read_status(path).state == "failed"
-    job.start("folder", root, SIZE)
-    assert wait(root).state == "done"
-
-
-@pytest.mark.parametrize("text", ["[1]", "7", "{}", "\0" * 80, '{"state": "running", "started": "x"}'])
+@pytest.mark.parametrize("text", ["[1]", "7", "{}", "\0" * 80, '{"state": 5}', '{"state": "none"}'])
 def test_a_damaged_note_of_a_job_is_none(text: str, tmp_path: Path) -> None:
-    path = tmp_path / "job.json"
-    path.write_text(text)
-    assert job.read_status(path) == job.Preparation("none")
+    (tmp_path / "job.json").write_text(text)
+    assert Process(tmp_path / "job").status() == job.Preparation("none")
 
 
 def test_a_cache_that_cannot_be_written_is_the_persons_matter(
@@ -177,14 +131,16 @@ def test_a_cache_that_cannot_be_written_is_the_persons_matter(
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_a_full_disk_is_the_persons_matter(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(job, "write_atomic", full)
+def test_a_full_disk_is_the_persons_matter() -> None:
+    """Stood for by a limit on the size of files, which a process hands on to those it starts."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     for start in (lambda: job.start("demo", None, SIZE), lambda: examination.start("folder", "/nowhere")):
-        with pytest.raises(MaclError, match=r"No space left on device.*make room or point MACL_CACHE"):
-            start()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+        try:
+            with pytest.raises(MaclError, match=r"File too large.*make room or point MACL_CACHE"):
+                start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_the_page_side_imports_no_torch() -> None:

@@ -11,9 +11,9 @@ import pytest
 from sklearn.decomposition import PCA
 
 from core import projection
-from core.data import job
+from core.background.process import MOST_DEATHS, Status
 from core.errors import MaclError
-from core.files import lock, locked_by, unlock
+from core.files import lock, unlock
 from core.metrics import space
 from core.projection import Step, Umap, store, worker
 from core.projection.plane import carry
@@ -31,12 +31,16 @@ def clustered(n: int = 120, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A cache of its own, in which this process passes for the worker: none is started."""
     monkeypatch.setenv("MACL_CACHE", str(tmp_path))
-    path = store.worker_path()
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"state": "running"}))
-    assert lock(path.with_suffix(".lock"))
+    process = store.process()
+    process.path.parent.mkdir(parents=True)
+    process.file("json").write_text(json.dumps({"state": "running", "pid": os.getpid()}))
+    assert lock(process.file("lock"))
     yield tmp_path
-    unlock(path.with_suffix(".lock"))
+    unlock(process.file("lock"))
+
+
+def nothing(done: int, total: int, what: str) -> None:
+    """Nobody wants to know how it goes."""
 
 
 def work_off(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -46,14 +50,14 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def compute(step: dict[str, object], tell: object) -> None:
         z = store.input_array(str(step["z"]))
         done.append(str(step["key"]))
-        store.write(str(step["key"]), z[:, :2].astype(np.float32))
+        store.keep(str(step["key"]), z[:, :2].astype(np.float32))
 
     monkeypatch.setattr(worker, "compute", compute)
     for _ in range(20):
         found = next(store.waiting(), None)
         if found is None:
             break
-        worker.work(*found)
+        worker.work(*found, nothing)
     return done
 
 
@@ -133,13 +137,15 @@ def test_the_key_is_what_decides_the_picture() -> None:
 @pytest.mark.usefixtures("cache")
 def test_a_request_that_ends_between_two_looks() -> None:
     name = projection.request([Step(clustered()[0], Umap())])
-    store.tell(name, state="done")  # said, and not yet taken away
+    note = store.process().file("json")
+    note.write_text(json.dumps({"pid": os.getpid(), "run": name, "what": "UMAP", "done": 3, "total": 9}))
+    assert projection.progress(name) == Status("running", "UMAP", 3, 9)
+    note.write_text(json.dumps({"pid": os.getpid(), "run": "another", "what": "UMAP", "done": 3, "total": 9}))
+    assert projection.progress(name) == Status("running", "UMAP is starting")
+    store._outcome(name).write_text('{"state": "done"}')  # said, and not yet taken away
     assert projection.progress(name).state == "done"
-    store.tell(name, state="failed", error="no room")
+    store._outcome(name).write_text('{"state": "failed", "error": "no room"}')
     assert projection.progress(name).error == "no room"
-    store.drop(name)
-    store.tell(name, state="running", what="UMAP", done=0, total=1, attempts=1)  # nobody waited for it
-    assert projection.progress(name).state == "done"
 
 
 @pytest.mark.parametrize("wrong", [{"dims": 4}, {"n_neighbors": 1}, {"n_neighbors": 201}, {"min_dist": 1.1}])
@@ -191,7 +197,7 @@ def test_what_goes_wrong_is_said_once_and_can_be_asked_for_again(
 
     monkeypatch.setattr(worker, "compute", compute)
     found = next(store.waiting())
-    worker.work(*found)
+    worker.work(*found, nothing)
     assert projection.progress(name).state == "failed"
     assert "no room" in projection.progress(name).error
     assert next(store.waiting(), None) is None
@@ -203,18 +209,19 @@ def test_what_goes_wrong_is_said_once_and_can_be_asked_for_again(
     assert work_off(monkeypatch) == [step.key]
 
 
-def test_a_layout_that_kills_its_process_is_given_up(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    name = projection.request([Step(clustered()[0], Umap())])
-
-    def compute(step: dict[str, object], tell: object) -> None:
-        raise KeyboardInterrupt  # as good as a kill: nothing is written any more
-
-    monkeypatch.setattr(worker, "compute", compute)
-    for _ in range(worker.MOST_ATTEMPTS):
-        with pytest.raises(KeyboardInterrupt):
-            worker.work(*next(store.waiting()))
-    worker.work(*next(store.waiting()))
-    assert "killed" in projection.progress(name).error
+@pytest.mark.usefixtures("cache")
+def test_a_layout_that_kills_its_process_is_given_up() -> None:
+    first, second = (Step(clustered(seed=seed)[0], Umap()) for seed in (1, 2))
+    name = projection.request([first, second])
+    for _ in range(MOST_DEATHS - 1):
+        worker.take_up(name)
+    store.keep(first.key, first.z[:, :2])  # deaths count only if nothing came of it between them
+    for _ in range(MOST_DEATHS - 1):
+        worker.take_up(name)
+    assert projection.progress(name).state == "running"
+    worker.take_up(name)
+    assert "died 3 times (killed" in projection.progress(name).error
+    worker.take_up("a request that is gone")
 
 
 def test_inputs_of_a_request_that_is_still_being_written_stay(
@@ -238,7 +245,7 @@ def test_a_damaged_layout_is_computed_anew(cache: Path, monkeypatch: pytest.Monk
     projection.request([step])
     assert work_off(monkeypatch) == [step.key]
     if damage == "nan":
-        store.write(step.key, np.full((120, 2), np.nan, np.float32))
+        store.keep(step.key, np.full((120, 2), np.nan, np.float32))
     else:
         path = store._result(step.key)
         path.write_bytes(path.read_bytes()[:200] if damage == "cut off" else b"")
@@ -250,22 +257,7 @@ def test_a_damaged_layout_is_computed_anew(cache: Path, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(projection.layout(step), step.z[:, :2])
 
 
-def test_a_clock_that_was_set_back_does_not_keep_umap_starting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MACL_CACHE", str(tmp_path))
-    begun: list[object] = []
-    monkeypatch.setattr(job.subprocess, "run", lambda *given, **_: begun.append(given))
-    path = store.worker_path()
-    path.parent.mkdir(parents=True)
-    job.tell_status(path, state="running", started=time.time() + 3600)
-    name = projection.request([Step(clustered()[0], Umap())])
-    assert len(begun) == 1
-    projection.progress(name)
-    assert len(begun) == 1  # that one is starting now
-
-
-@pytest.mark.parametrize("text", ["[1]", "{}", "7", "\0" * 80])
+@pytest.mark.parametrize("text", ["[1]", "{}", "7", "\0" * 80, '{"asked": 1.5, "steps": [{"z": 5}]}'])
 def test_a_damaged_request_holds_up_no_other(text: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     name = projection.request([Step(clustered()[0], Umap())])
     (cache / "projections" / "requests" / "damaged.json").write_text(text)
@@ -315,7 +307,7 @@ def test_umap_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         layouts.append([projection.layout(step) for step in steps])
         assert projection.request(steps) == ""
         deadline = time.monotonic() + 60
-        while locked_by(store.worker_path().with_suffix(".lock")) is not None:
+        while store.process().pid is not None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
     for one, again in zip(*layouts, strict=True):

@@ -16,12 +16,15 @@ import torch
 from PIL import Image
 
 from core import runs
+from core.background import cache
+from core.background.process import Running
 from core.data import load
 from core.encoder import trained
 from core.errors import MaclError
-from core.files import PROJECT, locked_by
+from core.files import PROJECT, unlock
 from core.retrieval import ask, upload
-from core.retrieval.embedder import Embedder
+from core.retrieval.embedder import Embedder, refuse
+from core.retrieval.embedder import main as embedder_main
 from core.runs import Run, RunConfig
 from core.training import loop
 
@@ -39,7 +42,6 @@ def two(trained_runs: Path, tmp_path: Path) -> list[Run]:
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prepared images and features are shared, questions are not; no process is left behind."""
     monkeypatch.setattr(ask, "home", lambda: tmp_path / "embedder")
-    monkeypatch.setattr("core.retrieval.embedder.home", lambda: tmp_path / "embedder")
     monkeypatch.setattr(ask, "ensure", lambda: None)
     for name in ("questions", "answers"):
         (tmp_path / "embedder" / name).mkdir(parents=True)
@@ -199,7 +201,8 @@ def test_the_urgent_goes_first_even_while_the_other_is_at_work(two: list[Run], t
 def test_rubbish_in_the_queue_is_thrown_out(two: list[Run], tmp_path: Path) -> None:
     for text in ("", "[]", '{"kind": "embed"}', '{"odd": 1}'):
         (tmp_path / "embedder" / "questions" / "0-x.json").write_text(text)
-        assert Embedder(0.0).next_one()
+        while Embedder(0.0).next_one():
+            pass
         assert not list((tmp_path / "embedder" / "questions").glob("*.json"))
 
 
@@ -223,62 +226,79 @@ def test_pictures_that_a_killed_process_has_left_are_deleted_at_the_next_start(m
 
 def test_a_terminated_process_deletes_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     ask.keep_picture("mine", {8: np.zeros((8, 8, 3), np.uint8)})
-    embedder, before = Embedder(PATIENCE), signal.getsignal(signal.SIGTERM)
+    running = Running(ask.process().path)
+    assert running.begin()
+    embedder, before = Embedder(PATIENCE, running), signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(embedder, "_warm_up", lambda: os.kill(os.getpid(), signal.SIGTERM))
-    try:
-        embedder.serve()
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    running.run(lambda _: embedder.serve(), None)
+    assert signal.getsignal(signal.SIGTERM) == before
     assert ask.picture("mine") == {}
 
 
 @pytest.mark.parametrize("ahead", [3600, -3600])
-def test_a_clock_that_was_set_back_holds_up_nothing(
-    ahead: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[object] = []
-    monkeypatch.setattr(ask.subprocess, "run", lambda *given, **_: begun.append(given))
-    starting = tmp_path / "embedder" / "starting"
-    starting.touch()
-    ENSURE()
-    assert not begun  # somebody has just started one
-    os.utime(starting, (time.time() + ahead,) * 2)
-    ENSURE()
-    assert len(begun) == 1
+def test_a_clock_that_was_set_back_keeps_no_picture(ahead: float) -> None:
     ask.keep_picture("mine", {8: np.zeros((8, 8, 3), np.uint8)})
     os.utime(ask.picture_path("mine"), (time.time() + ahead,) * 2)
     Embedder(0.0).tidy(0.0)
     assert ask.picture("mine") == {}
 
 
-def test_who_waits_for_a_process_that_dies_again_and_again_is_told(two: list[Run], tmp_path: Path) -> None:
-    log = tmp_path / "embedder" / "log.txt"
-    question = ask.Question("splits", str(two[0].path))
+def die(question: ask.Question | None) -> None:
+    """What a process leaves that was killed over a question, or before it has taken one."""
+    running = Running(ask.process().path)
+    assert running.begin()
+    embedder = Embedder(0.0, running)
+    embedder.take_up()
+    if question is not None:
+        running.say(run=f"{ask.URGENCY[question.kind]}-{question.key}.json")
+    unlock(running.process.file("lock"))
+
+
+def test_a_question_that_kills_its_process_again_and_again_is_given_up(two: list[Run]) -> None:
+    question, other = (ask.Question("splits", str(run.path)) for run in two)
     ask.ask(question)
-    for death in range(3):
-        Embedder(0.0).count_deaths()
+    ask.ask(other)
+    for _ in range(3):
+        die(question)
         assert ask.look(question).state == "waiting"
-        with log.open("a") as file:
-            file.write(f"Traceback\nMemoryError: {death}\n")
-    Embedder(0.0).count_deaths()
-    told = ask.look(question)
-    assert told.state == "failed"
-    assert "died 3 times" in told.error
-    assert told.error.endswith("then try again. It said last: MemoryError: 2")
+    die(None)
+    assert "died 3 times" in ask.look(question).error
+    assert ask.look(other).state == "waiting"  # it is not to blame
     ask.again(question)
     ask.ask(question)
-    for _ in range(2):  # from the beginning, and an answer in between is another beginning
-        Embedder(0.0).count_deaths()
+    for _ in range(2):  # from the beginning
+        die(question)
     embedder = Embedder(0.0)
     while embedder.next_one():
         pass
-    assert ask.look(question).state == "ready"
-    ask.ask(late := ask.Question("splits", str(two[1].path)))
+    assert ask.look(question).state == ask.look(other).state == "ready"
+    assert not list((ask.home() / "questions").iterdir())
+
+
+def test_who_waits_for_a_process_that_dies_before_it_begins_is_told(two: list[Run]) -> None:
+    question, log = ask.Question("splits", str(two[0].path)), ask.process().file("log")
+    ask.ask(question)
+    for death in range(3):
+        die(None)
+        assert ask.look(question).state == "waiting"
+        with log.open("a") as file:
+            file.write(f"Traceback\nMemoryError: {death}\n")
+    running = Running(ask.process().path)
+    assert running.begin()
+    running.run(embedder_main, refuse)
+    reply = ask.look(question)
+    assert reply.state == "failed"
+    assert "died 3 times" in reply.error
+    assert reply.error.endswith("then try again. It said last: MemoryError: 2")
+    ask.again(question)
+    ask.ask(question)
     for _ in range(3):
-        Embedder(0.0).count_deaths()
-    assert ask.look(late).state == "waiting"
-    Embedder(0.0).count_deaths()
-    assert ask.look(late).error.endswith("then try again.")  # nothing new was said
+        die(None)
+    assert ask.look(question).state == "waiting"
+    running = Running(ask.process().path)
+    assert running.begin()
+    running.run(embedder_main, refuse)
+    assert ask.look(question).error.endswith("then try again.")  # nothing new was said
 
 
 def test_a_torch_that_cannot_be_imported_is_a_message(
@@ -294,11 +314,13 @@ def test_a_torch_that_cannot_be_imported_is_a_message(
     while (reply := ask.ask(question)).state == "waiting":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert "It said last: ImportError: libcudart.so.12: no such file" in reply.error
+    assert reply.error == "ImportError: libcudart.so.12: no such file"
 
 
-def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
-    (tmp_path / "embedder" / "starting").symlink_to(tmp_path / "nowhere" / "file")
+def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cache").write_text("a file in the place of the folder")
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(ask, "home", lambda: tmp_path / "cache" / "embedder")
     with pytest.raises(MaclError, match="make room or point MACL_CACHE to another folder"):
         ENSURE()
 
@@ -306,10 +328,9 @@ def test_a_cache_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
 def test_the_process_answers_ends_when_idle_and_a_killed_one_is_replaced(
     two: list[Run], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = Path(os.environ["MACL_CACHE"])
-    home = cache / "embedder"
+    own = os.environ["MACL_CACHE"]
     monkeypatch.undo()
-    monkeypatch.setenv("MACL_CACHE", str(cache))
+    monkeypatch.setenv("MACL_CACHE", own)
     name = two[0].splits()["test"][0]
     key = picture(two[0], tiny, name)
     question = ask.Question("embed", str(two[0].path), ask.PICTURE + key)
@@ -317,32 +338,23 @@ def test_the_process_answers_ends_when_idle_and_a_killed_one_is_replaced(
     def until(done: object) -> None:
         deadline = time.monotonic() + PATIENCE
         while not done():  # type: ignore[operator]
-            assert time.monotonic() < deadline, (home / "log.txt").read_text()
+            assert time.monotonic() < deadline, ask.process().file("log").read_text()
             time.sleep(0.05)
 
     assert ask.ask(question).state == "waiting"
-    until(lambda: locked_by(home / "lock"))
-    first = locked_by(home / "lock")
+    first = ask.process().pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    until(lambda: locked_by(home / "lock") is None)
+    until(lambda: ask.process().pid is None)
     until(lambda: ask.ask(question).state == "ready")  # a new one is started, and the question still waits
-    second = locked_by(home / "lock")
+    second = ask.process().pid
     assert second not in (None, first)
-    rival = subprocess.run(
-        [sys.executable, "-m", "core.retrieval.embedder"], cwd=PROJECT, timeout=PATIENCE, check=False
-    )
-    assert rival.returncode == 0  # one is enough
+    ask.ensure()
+    assert ask.process().pid == second  # one is enough
     os.kill(second, signal.SIGTERM)
-    until(lambda: locked_by(home / "lock") is None)
-    done = subprocess.run(
-        [sys.executable, "-m", "core.retrieval.embedder", "--idle", "0"],
-        cwd=PROJECT,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert done.returncode == 0
+    until(lambda: ask.process().pid is None)
     assert ask.picture(key) == {}  # it has ended because nobody asks any more
+    assert not ask.process().file("lock").exists()
 
 
 def test_asking_imports_no_torch() -> None:
@@ -380,7 +392,7 @@ def test_many_tabs_may_write_the_same_file(tmp_path: Path) -> None:
     def write(together: threading.Barrier) -> None:
         together.wait()
         try:
-            ask.put(tmp_path / "same.json", b"{}" * 100)
+            cache.write(tmp_path / "same.json", b"{}" * 100)
         except MaclError as error:
             wrong.append(error)
 

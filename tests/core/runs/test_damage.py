@@ -180,11 +180,11 @@ def test_whatever_a_run_raises_the_worker_goes_on(tiny: Path, root: Path) -> Non
 
 
 def test_a_full_disk_does_not_end_the_worker(tiny: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     runs.create(config(tiny), root).mark("submitted")
-    monkeypatch.setattr("core.queue.worker.write_atomic", full)
+    monkeypatch.setattr("core.background.process.write_atomic", full)
     worker = Worker(root, "cpu", 0.2)
     worker.takes = ["auto"]
     asked = []
@@ -216,7 +216,7 @@ def test_a_worker_with_a_damaged_note_is_alive(note: str, root: Path) -> None:
         (about,) = launch.workers(root).values()
         assert about["pid"] == os.getpid()
         launch.ensure_worker("cpu", root)  # starts none: this one is alive
-        assert not launch.starting("cpu", root).exists()
+        assert not launch.worker("cpu", root).file("log").exists()
     finally:
         unlock(root / ".worker-cpu.lock")
 

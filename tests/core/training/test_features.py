@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.background import cache
 from core.data import Dataset
 from core.data.augment import view
 from core.data.prepared import cache_root
@@ -111,7 +112,7 @@ def test_a_damaged_file_is_computed_again(dataset, saved, damage):
 def test_a_table_is_on_the_disk_before_it_has_its_name(dataset, saved, monkeypatch):
     """A power loss would leave zeros of the right size."""
     kept = []
-    monkeypatch.setattr(module.os, "fsync", lambda _: kept.extend(path.suffix for path in files()))
+    monkeypatch.setattr(cache.os, "fsync", lambda _: kept.extend(path.suffix for path in files()))
     features(dataset, NAME, saved, SIZE)
     assert kept == [".part"]
 

@@ -1,0 +1,248 @@
+"""The cache: everything in it can be computed again, and each of its folders has a bound.
+
+What was used longest ago goes first, and never what a living process uses: it holds a lock on one byte of
+`.in-use`, whose place follows from the name.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from core.errors import MaclError
+from core.files import clear_scratch, holder, locked_by, scratch, write_atomic
+
+MB, GB = 10**6, 10**9
+BOUNDS = {  # bytes on the disk; a folder of requests is emptied by who answers them
+    "prepared": 50 * GB,
+    "features": 5 * GB,
+    "weights": 1 * GB,
+    "checksums": 200 * MB,
+    "sheets": 100 * MB,
+    "masks": 100 * MB,
+    "jobs": 50 * MB,
+    "examined": 100 * MB,
+    "duplicates": 500 * MB,
+    "previews": 200 * MB,
+    "projections/layouts": 500 * MB,
+    "projections/inputs": 1 * GB,
+    "projections/requests": 50 * MB,
+    "embedder/answers": 2 * GB,
+    "embedder/questions": 50 * MB,
+    "embedder/pictures": 500 * MB,
+}
+WAITING = {"inputs", "requests", "questions", "pictures"}  # in use while the process lives that takes them
+
+_handles: dict[Path, int] = {}  # never closed: that would drop the locks
+_own: set[Path] = set()  # in use by this process, which cannot see its own locks
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Files of one folder that belong together: their bytes, and when one of them was used last."""
+
+    name: str
+    files: tuple[Path, ...]
+    size: int
+    used: int
+
+
+def cache_root() -> Path:
+    """Where prepared data lies: $MACL_CACHE, else macl-lab in $XDG_CACHE_HOME or ~/.cache."""
+    own = os.environ.get("MACL_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "macl-lab"
+
+
+def cannot_write(folder: Path, why: object) -> MaclError:
+    """What to raise where a folder of the cache, or of runs, cannot be written."""
+    why = why.strerror or why if isinstance(why, OSError) else why
+    variable = "MACL_CACHE" if folder.is_relative_to(cache_root()) else "MACL_RUN_ROOT"
+    return MaclError(f"cannot write to {folder} ({why}): make room or point {variable} to another folder")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the cache.
+
+    Raises:
+        MaclError: If it cannot be created.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
+
+    What killed processes have left in its folder is removed, and what is beyond its bound.
+
+    Raises:
+        MaclError: If the disk is full or the place cannot be written.
+    """
+    make_folder(path.parent)
+    clear_scratch(path.parent)
+    partial = scratch(path)
+    try:
+        yield partial
+        if partial.is_file():
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())  # or a machine that goes down may leave zeros of the right size
+        try:
+            partial.replace(path)
+        except OSError as error:
+            # a folder cannot replace one that is not empty: another process was first with the same content
+            if not (path.is_dir() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)):
+                raise
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+    finally:
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
+    bound(path.parent, path)
+
+
+def write(path: Path, data: bytes | str) -> None:
+    """Write a small file of the cache, whole or not at all; not flushed: a crash costs a repetition.
+
+    Raises:
+        MaclError: If the disk is full or the place cannot be written.
+    """
+    make_folder(path.parent)
+    try:
+        write_atomic(path, data, flush=False)
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+
+
+def use(path: Path) -> None:
+    """Keep an entry of the cache for as long as this process lives; it was used now."""
+    with suppress(OSError):
+        used(path)
+        fcntl.lockf(_handle(), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, _byte(path))
+        _own.add(path)
+
+
+def used(path: Path) -> None:
+    """Note that an entry was used now; no error where it cannot be written."""
+    with suppress(OSError):
+        os.utime(path)
+
+
+def tidy() -> None:
+    """Remove what killed processes have left half written, and what is beyond the bounds."""
+    for name in BOUNDS:
+        folder = cache_root() / name
+        clear_scratch(folder)
+        clear_scratch(folder.parent)
+        bound(folder)
+
+
+def bound(folder: Path, keep: Path | None = None) -> None:
+    """Remove what was used longest ago, until a folder of the cache is within its bound."""
+    root = cache_root()
+    most = BOUNDS.get(str(folder.relative_to(root))) if folder.is_relative_to(root) else None
+    if most is None:
+        return
+    there = entries(folder)
+    size = sum(entry.size for entry in there)
+    for entry in sorted(there, key=lambda entry: entry.used):
+        if size <= most:
+            return
+        if keep not in entry.files and user(folder, entry) is None:
+            _remove(entry)
+            size -= entry.size
+
+
+def empty(name: str) -> tuple[int, list[str]]:
+    """Remove all of a folder of the cache that is not in use.
+
+    Returns:
+        The bytes that are free now, and what stays.
+    """
+    folder = cache_root() / name
+    freed, stay = 0, []
+    clear_scratch(folder)
+    for entry in entries(folder):
+        if (process := user(folder, entry)) is not None:
+            stay.append(f"{name}/{entry.name} is in use by process {process}")
+        else:
+            _remove(entry)
+            freed += entry.size
+    return freed, stay
+
+
+def entries(folder: Path) -> list[Entry]:
+    """What a folder of the cache holds; files whose names agree up to the first dot are one entry."""
+    groups: dict[str, list[Path]] = {}
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if not path.name.startswith("."):
+                groups.setdefault(path.name.partition(".")[0], []).append(path)
+    out = []
+    for name, paths in groups.items():
+        size = used = 0
+        for path in paths:
+            for file in [path, *path.iterdir()] if path.is_dir() else [path]:
+                with suppress(OSError):  # gone in the meantime
+                    about = file.stat()
+                    used = max(used, about.st_mtime_ns)
+                    size += 0 if file.is_dir() else about.st_size
+        out.append(Entry(name, tuple(paths), size, used))
+    return out
+
+
+def user(folder: Path, entry: Entry) -> int | None:
+    """A living process that uses an entry, or writes it; None if there is none."""
+    locks = [path for path in entry.files if path.suffix == ".lock"]
+    if folder.name in WAITING:
+        locks += folder.parent.glob("*.lock")
+    for path in locks:
+        if (process := locked_by(path)) is not None:
+            return process
+    for path in entry.files:
+        if path in _own:
+            return os.getpid()
+        with suppress(OSError):
+            if (process := holder(_handle(), _byte(path), 1)) is not None:
+                return process
+    return None
+
+
+def discard(path: Path) -> None:
+    """Take a file or a folder off the disk; whoever has it open keeps it."""
+    if path.is_dir():
+        aside = scratch(path)
+        with suppress(OSError):  # at once: nobody shall find half of it, and another process may be first
+            path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _remove(entry: Entry) -> None:
+    for path in entry.files:
+        discard(path)
+
+
+def _handle() -> int:
+    root = cache_root().resolve()
+    if root not in _handles:
+        _handles[root] = os.open(root / ".in-use", os.O_RDWR | os.O_CREAT, 0o644)
+    return _handles[root]
+
+
+def _byte(path: Path) -> int:
+    name = path.relative_to(cache_root()) if path.is_relative_to(cache_root()) else path
+    return int.from_bytes(sha256(str(name).encode()).digest()[:4], "big") >> 1
