@@ -54,6 +54,8 @@ def _is_written(path: Path, pid: str | None) -> bool:
         return False
     except PermissionError:
         return True  # somebody else's
+    with suppress(OSError):  # one that has ended and that nobody has taken note of; only Linux tells
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 
 

@@ -192,7 +192,7 @@ def kinds(folder: Path, recorded: Path) -> dict[str, Callable[[Path], Kind]]:
 
     def prepare(_: Path) -> Kind:
         def outcome() -> bytes:
-            (path,) = (cache.cache_root() / "prepared").glob("*/images.npy")
+            (path,) = (cache.cache_root() / "prepared").glob("[!.]*/images.npy")
             return path.read_bytes()
 
         place = ("folder", root, SIZE)

@@ -198,6 +198,17 @@ def test_what_killed_processes_have_left_goes_at_the_next_start(tiny: Path, root
     clear_scratch(root / "there is none")
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="only Linux tells")
+def test_a_killed_process_that_nobody_has_reaped_writes_no_more(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        path = tmp_path / f".x.json.{process.pid}-0123abcd.part"
+        path.touch()
+        clear_scratch(tmp_path)
+        wait(lambda: Path(f"/proc/{process.pid}/stat").read_text().split(") ")[1].startswith("Z"), 30)
+        clear_scratch(tmp_path)
+        assert not path.exists()
+
+
 def test_a_run_that_is_being_created_is_never_half_there(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
