@@ -43,7 +43,7 @@ def quick_start() -> None:
             type="primary",
             on_click=_start,
             disabled=going,
-            help="Two instant runs: about 20 s the first time, when the scenes are drawn; seconds afterwards",
+            help="Two instant runs: about 15 s the first time, to prepare the images; seconds afterwards",
         )
         same = [] if runs else finished()
         if same:
