@@ -10,7 +10,6 @@ from app.train import live
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.queue import launch
-from core.report import NOT_COMPUTED
 from core.runs import Run, RunConfig
 
 QUICK = "quick"  # the two runs
@@ -44,7 +43,7 @@ def quick_start() -> None:
             type="primary",
             on_click=_start,
             disabled=going,
-            help="Two instant runs: about 15 s the first time, which prepares the images; seconds afterwards",
+            help="Two instant runs: about 15 s the first time, to prepare the images; seconds afterwards",
         )
         same = [] if runs else finished()
         if same:
@@ -103,7 +102,6 @@ def _steps(runs: list[Run]) -> None:
                 st.markdown(f"**{run_label(run)}**")
                 cells = st.columns(len(SHOWN))
                 for cell, key in zip(cells, SHOWN, strict=True):
-                    cell.metric(METRICS[key], percent(score["metrics"].get(key)))
-                    known = key in score["metrics"]
-                    cell.caption(f"chance {percent(score['chance'].get(key))}" if known else NOT_COMPUTED)
+                    cell.metric(METRICS[key], percent(score["metrics"][key]))
+                    cell.caption(f"chance {percent(score['chance'][key])}")
         st.caption(MEANING)
