@@ -374,6 +374,8 @@ def test_a_recorded_run_stands_beside_the_own(two: list[Run], tmp_path: Path) ->
 def test_default_runs_are_the_newest_of_each_method_and_one_split(two: list[Run], root: Path) -> None:
     newer = Run(Path(shutil.copytree(two[0].path, root / "29990101-000000-folder-mulsupcon-s0-0000")))
     variant = runs.create(two[0].config.model_copy(update={"params": {"tau": 0.5}}), root)
+    for name in ("scores.json", "splits.json", "data.json", "embeddings.safetensors"):
+        shutil.copy(two[0].path / name, variant.path)
     runs.create(two[1].config.model_copy(update={"seed": 7}), root)
     assert query.default_runs(runs.list_runs(root)) == [newer.id, variant.id, two[1].id]
 
