@@ -15,7 +15,7 @@ from streamlit.testing.v1 import AppTest
 from app import cache
 from app.figures import sensitivity as figures
 from app.sensitivity import lab as view
-from app.sensitivity import maps, plan, views
+from app.sensitivity import maps, views
 from core import runs
 from core.cli.sweep import _table
 from core.data import job, load
@@ -27,6 +27,7 @@ from core.files import PROJECT
 from core.metrics import METRICS
 from core.queue import launch
 from core.runs import Run, RunConfig
+from core.runs.settings import shown
 from core.training import loop
 from tests.components import component_data
 
@@ -502,7 +503,7 @@ def test_recorded_runs_are_not_there_and_took_no_time_here(
 
 @pytest.mark.parametrize("value", [0.1234567891234, 1 / 3, 1e-05, 3.0, 12345678.0])
 def test_values_on_the_command_line_are_the_same_numbers(value: float) -> None:
-    assert parse_axis(f"alpha={plan._text(value)}", "macl")[1] == (value,)
+    assert parse_axis(f"alpha={shown(value)}", "macl")[1] == (value,)
 
 
 def test_one_seed_is_no_spread_of_zero() -> None:
