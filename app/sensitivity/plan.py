@@ -12,7 +12,7 @@ from app.train.form import MAX_SEEDS
 from core.errors import MaclError
 from core.experiments import duration
 from core.experiments import sweep as sweeps
-from core.experiments.axes import parse_axis, parse_one, parse_seeds
+from core.experiments.axes import parse_axis, parse_one, parse_seeds, shown_seeds
 from core.experiments.studies import STUDIES
 from core.experiments.sweep import Known, Sweep
 from core.losses import LOSSES, Value
@@ -69,7 +69,7 @@ def form(among: Known) -> None:
     left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
     with middle.popover("The same on the command line", width="stretch"):
-        st.code(command(planned, study, preset, fields, seeds), language="bash", wrap_lines=True)
+        st.code(command(planned, study, preset, fields, numbers), language="bash", wrap_lines=True)
     if missing > MOST_AT_ONCE:
         left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
     label = f"Queue {missing} runs" if missing > 1 else "Queue the run" if missing else "Show them"
@@ -83,7 +83,7 @@ def form(among: Known) -> None:
     )
 
 
-def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: str) -> str:
+def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: list[int]) -> str:
     """The `macl sweep` that starts the same sweep."""
     parts = ["macl", "sweep"]
     first = planned.points[0].config
@@ -104,7 +104,7 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
     for pair in same.split(","):
         if pair.strip():
             parts += ["--set", pair.strip()]
-    return shlex.join([*parts, "--seeds", seeds.replace(" ", "")])
+    return shlex.join([*parts, "--seeds", shown_seeds(seeds)])
 
 
 def _shared(study: str) -> dict[str, Value]:

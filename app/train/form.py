@@ -93,7 +93,7 @@ def form() -> None:
 def fill(config: RunConfig) -> None:
     """Put a run's settings into the form; call it from a callback, before the form is drawn."""
     state = st.session_state
-    shared.set_dataset(config.dataset, config.data_root, config.skip_broken)
+    shared.set_dataset(config.images)
     state["loss"], state["preset"], state["seeds"] = [config.loss], config.preset, str(config.seed)
     for setting in settings.of_preset():
         state[f"{config.preset}.{setting.name}"] = getattr(config, setting.name)

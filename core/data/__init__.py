@@ -1,5 +1,6 @@
 """Data sets by name: images prepared once, multi-hot labels, the paper's splits. Imports no torch."""
 
+from core.data.image_set import ImageSet
 from core.data.info import Dataset, DatasetInfo
 from core.data.prepared import cache_root
 from core.data.report import Report
@@ -10,6 +11,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetInfo",
+    "ImageSet",
     "Report",
     "cache_root",
     "check",

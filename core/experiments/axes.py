@@ -1,7 +1,7 @@
 """Settings as a person types them: one value, lists, evenly spaced numbers, ranges of seeds."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from core.errors import MaclError
 from core.losses import LOSSES, Value
@@ -57,6 +57,14 @@ def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
     if not 1 <= len(seeds) <= most or min(seeds) < 0:
         raise MaclError(f"seeds: need 1 to {most} numbers from 0 on, got {text!r}")
     return seeds
+
+
+def shown_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as `parse_seeds` takes them, in short."""
+    first, last = seeds[0], seeds[-1]
+    if last > first and list(seeds) == list(range(first, last + 1)):
+        return f"{first}-{last}"
+    return ",".join(map(str, seeds))
 
 
 def _values(text: str, setting: Setting) -> list[Value]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from safetensors.numpy import save
 
-from core.data import Dataset, fingerprint, load
+from core.data import Dataset
 from core.data.prepared import make_folder, prepared_size
 from core.errors import MaclError
 from core.files import lock, unlock
@@ -247,18 +247,11 @@ class Embedder:
 
     def _dataset(self, run: Run) -> Dataset:
         config = run.config
-        files = fingerprint(config.dataset, config.data_root)
-        key = config.dataset, config.data_root, config.image_size, config.skip_broken, files
+        key = config.images, config.images.fingerprint()
         if key not in self.data:
             while len(self.data) >= DATA_SETS:
                 self.data.popitem(last=False)
-            self.data[key] = load(
-                config.dataset,
-                config.data_root,
-                image_size=config.image_size,
-                skip_broken=config.skip_broken,
-                progress=self._step,
-            )
+            self.data[key] = config.images.load(progress=self._step)
         self.data.move_to_end(key)
         return self.data[key]
 

@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from core.data import DATASETS
+from core.data import DATASETS, ImageSet
 from core.errors import MaclError
 from core.losses import LOSSES, check_params
 
@@ -129,6 +129,11 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "bf16", "float32"] = Field(
         "auto", description="Of the encoder; the loss is float32"
     )
+
+    @property
+    def images(self) -> ImageSet:
+        """What it trains on."""
+        return ImageSet(self.dataset, self.data_root, self.image_size, self.skip_broken)
 
     @property
     def identity(self) -> str:

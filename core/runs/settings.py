@@ -87,24 +87,28 @@ def flag(name: str, *, no: bool = False) -> str:
 
 
 def field(name: str) -> Setting:
-    """A field of the configuration."""
+    """A field of the configuration: a bool, a number, one of several words, a path, or any other text."""
     info = RunConfig.model_fields[name]
-    kind: Any = {bool: "bool", int: "int", float: "float"}.get(info.annotation, "text")  # type: ignore[arg-type]
-    choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-    low = high = None
-    above, words = False, tuple[str, ...]()
-    for item in info.metadata:
-        if isinstance(item, OneOf):
-            choices = tuple(item.names)
-        elif isinstance(item, Place):
-            kind, words = "path", item.words
-        else:
-            above = above or hasattr(item, "gt")
-            low = getattr(item, "ge", getattr(item, "gt", low))
-            high = getattr(item, "le", high)
-    title = info.title or name.replace("_", " ").capitalize()
-    kind = "choice" if choices else kind
-    return Setting(name, kind, title, info.description or title, low, high, above, choices, words)
+    marks = {type(mark): mark for mark in info.metadata}
+    choices: tuple[str, ...] = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    if isinstance(known := marks.get(OneOf), OneOf):
+        choices = tuple(known.names)
+    place = marks.get(Place)
+    kinds: dict[Any, Any] = {bool: "bool", int: "int", float: "float", str: "text"}
+    bounds = {
+        key: getattr(mark, key) for mark in info.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)
+    }
+    return Setting(
+        name,
+        "path" if place else "choice" if choices else kinds[info.annotation],
+        info.title or name.replace("_", " ").capitalize(),
+        info.description or "",
+        bounds.get("ge", bounds.get("gt")),
+        bounds.get("le"),
+        "gt" in bounds,
+        choices,
+        place.words if place else (),
+    )
 
 
 def parameter(p: Parameter) -> Setting:

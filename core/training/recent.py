@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from core.data import DATASETS, Dataset, load, split
+from core.data import DATASETS, Dataset, split
 from core.runs import RunConfig
 
 Progress = Callable[[int, int, str], None]
@@ -23,14 +23,7 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
     if found is not None:
         rows = split(found.labels, found.names, DATASETS[config.dataset], config.seed)
         return replace(found, splits=rows)
-    data = load(
-        config.dataset,
-        config.data_root,
-        image_size=config.image_size,
-        seed=config.seed,
-        skip_broken=config.skip_broken,
-        progress=progress,
-    )
+    data = config.images.load(config.seed, progress=progress)
     _kept.clear()
     if key:
         _kept[key] = data
@@ -48,4 +41,4 @@ def _key(config: RunConfig) -> Key:
         if not config.data_root or not Path(config.data_root).is_file():
             return ()
         mark = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
-    return (config.dataset, config.data_root, config.image_size, config.skip_broken, *mark)
+    return (config.images, *mark)

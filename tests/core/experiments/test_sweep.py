@@ -22,7 +22,7 @@ from core import runs
 from core.cli import app
 from core.errors import MaclError
 from core.experiments import duration, sweep
-from core.experiments.axes import parse_axis, parse_one, parse_params, parse_seeds
+from core.experiments.axes import parse_axis, parse_one, parse_params, parse_seeds, shown_seeds
 from core.experiments.studies import ALPHAS, BETAS, STUDIES
 from core.experiments.surface import between, cells, matrix, nearest
 from core.losses import LOSSES
@@ -146,6 +146,12 @@ def test_seeds_as_people_write_them(text: str, seeds: tuple[int, ...]) -> None:
 def test_seeds_that_are_none(text: str) -> None:
     with pytest.raises(MaclError, match="seeds: need"):
         parse_seeds(text)
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9, unique=True))
+def test_shown_seeds_are_read_back(seeds: list[int]) -> None:
+    assert parse_seeds(shown_seeds(seeds)) == tuple(seeds)
+    assert shown_seeds(range(3, 8)) == "3-7"
 
 
 def test_seeds_that_are_too_many() -> None:
