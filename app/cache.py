@@ -1,4 +1,4 @@
-"""Everything that the pages read from disk, cached; the only place with st.cache_*.
+"""What the pages read of runs, cached; with `app.image_cache`, for data sets, the only st.cache_*.
 
 What a page asks for a hundred times at every look, and never changes, is kept by `lru_cache`:
 st.cache_resource takes a quarter of a millisecond for an answer.
@@ -6,11 +6,9 @@ st.cache_resource takes a quarter of a millisecond for an answer.
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -18,12 +16,7 @@ import numpy as np
 import streamlit as st
 from safetensors import SafetensorError, safe_open
 
-from app.kit.thumbnails import Thumbnails
-from core import labels, metrics, report, runs
-from core.data import Dataset, Report, check, examination, fingerprint, load
-from core.data import is_prepared as is_prepared_now
-from core.data.duplicates import result as duplicates_of
-from core.data.pair import Pair
+from core import metrics, report, runs
 from core.errors import MaclError
 from core.experiments import benchmark
 from core.experiments.benchmark import Benchmark
@@ -142,11 +135,6 @@ def remembered(key: str, compute: Callable[[], Found]) -> Found:
     return cast(Found, _remembered(key, compute))
 
 
-def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str:
-    """A sheet of these images of a data set; few are kept, each is large."""
-    return _sprite(data, names, compute)
-
-
 def embeddings(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Test embeddings z (n, D) and labels y (n, L) of a finished run."""
     return _embeddings(str(run.path))
@@ -237,77 +225,6 @@ def prototypes(run: Run) -> np.ndarray | None:
 def split_of(run: Run, name: str) -> str:
     """The split of a run that holds an image: train, val or test; empty if none does."""
     return next((split for split, names in _splits(str(run.path)).items() if name in names), "")
-
-
-def dataset(run_config: RunConfig) -> Dataset:
-    """The prepared images of a run's data set, memory-mapped; MaclError if they are gone or have changed."""
-    return prepared(
-        run_config.dataset,
-        run_config.data_root,
-        run_config.image_size,
-        run_config.seed,
-        run_config.skip_broken,
-    )
-
-
-def prepared(name: str, root: str | None, image_size: int, seed: int, skip_broken: bool) -> Dataset:
-    """A data set with the split of that seed; MaclError if it is not prepared, or its folder is gone."""
-    return _dataset(name, root, image_size, seed, skip_broken, _files(name, root))
-
-
-def files(name: str, root: str | None) -> str:
-    """What the files of a data set are, as `core.data.fingerprint`; looks again after some seconds."""
-    return _files(name, root)
-
-
-def is_prepared(name: str, root: str | None, image_size: int) -> bool:
-    """Whether `prepared` opens it at once; if not, looks again after some seconds."""
-    asked = (name, root, image_size, _files(name, root))
-    if asked not in _prepared() and _is_prepared(*asked):
-        _prepared().add(asked)
-    return asked in _prepared()
-
-
-def checked(name: str, root: str | None) -> Report:
-    """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
-    # what cannot be read has no mark that would tell of a change
-    return _checked(name, root, _files(name, root) or f"{time.monotonic() // 10}")
-
-
-def examined(name: str, root: str | None) -> Report | None:
-    """What decoding every image of a data set found; None if nobody has done it, or files have changed."""
-    return examination.result(name, root)
-
-
-def chance(data: Dataset, seed: int) -> dict[str, float]:
-    """Chance of the 7 metrics on the test split."""
-    return _chance(_labels(data), seed, data)
-
-
-def label_sets(data: Dataset) -> int:
-    """Number of different label sets."""
-    return _label_sets(_labels(data), data)
-
-
-def duplicates(key: str) -> list[Pair]:
-    """Pairs that show the same place among the images of that key; MaclError before they were looked for."""
-    return _duplicates(key)
-
-
-def is_open(run_config: RunConfig) -> bool:
-    """The pictures of this data set were opened before, so that `thumbnails` answers at once."""
-    return _place(run_config) in _opened()
-
-
-def thumbnails(run_config: RunConfig) -> Thumbnails:
-    """Small pictures of a run's data set, whatever the split; MaclError if its folder is gone."""
-    found = _thumbnails(*_place(run_config))
-    _opened().add(_place(run_config))
-    return found
-
-
-def _place(run_config: RunConfig) -> tuple[str, str | None, int, bool]:
-    return run_config.dataset, run_config.data_root, run_config.image_size, run_config.skip_broken
 
 
 def _folders() -> list[Run]:
@@ -411,11 +328,6 @@ def _remembered(key: str, _compute: Callable[[], Any]) -> Any:
     return _compute()
 
 
-@st.cache_data(show_spinner=False, max_entries=12)
-def _sprite(data: str, names: tuple[str, ...], _compute: Callable[[], str]) -> str:
-    return _compute()
-
-
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
     try:
@@ -475,62 +387,3 @@ def _prototypes(path: str) -> np.ndarray | None:
             return None
         rows = file.get_tensor("loss.prototypes").astype(np.float64)
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
-
-
-@st.cache_resource(show_spinner="Opening the images …", max_entries=20)
-def _dataset(
-    name: str, root: str | None, image_size: int, seed: int, skip_broken: bool, files: str
-) -> Dataset:
-    return load(name, root, image_size=image_size, seed=seed, skip_broken=skip_broken, only_prepared=True)
-
-
-@st.cache_resource(show_spinner=False, ttl=5, max_entries=200)
-def _files(name: str, root: str | None) -> str:
-    """What the files of a data set are, some seconds ago: what was read of others is forgotten."""
-    return fingerprint(name, root)
-
-
-@st.cache_resource(show_spinner=False)
-def _prepared() -> set[tuple[str, str | None, int, str]]:
-    return set()
-
-
-@st.cache_data(show_spinner=False, ttl=10)
-def _is_prepared(name: str, root: str | None, image_size: int, files: str) -> bool:
-    return is_prepared_now(name, root, image_size)
-
-
-@st.cache_resource(show_spinner="Looking at the files …", max_entries=20)
-def _checked(name: str, root: str | None, files: str) -> Report:
-    return check(name, root)
-
-
-@st.cache_resource(show_spinner=False, max_entries=50)
-def _chance(labels_key: str, seed: int, _data: Dataset) -> dict[str, float]:
-    return metrics.chance(_data.labels[_data.splits["test"]])
-
-
-@st.cache_resource(show_spinner=False, max_entries=50)
-def _label_sets(labels_key: str, _data: Dataset) -> int:
-    return len(labels.distinct(_data.labels)[0])
-
-
-def _labels(data: Dataset) -> str:
-    """What chance and splits depend on: two data sets may have the same images and other labels."""
-    return f"{data.name} {data.labels.shape} {sha256(data.labels.tobytes()).hexdigest()}"
-
-
-@st.cache_resource(show_spinner=False, max_entries=20)
-def _duplicates(key: str) -> list[Pair]:
-    return duplicates_of(key)
-
-
-@st.cache_resource(show_spinner=False)
-def _opened() -> set[tuple[str, str | None, int, bool]]:
-    return set()
-
-
-@st.cache_resource(show_spinner="Opening the images …", max_entries=10)
-def _thumbnails(name: str, root: str | None, image_size: int, skip_broken: bool) -> Thumbnails:
-    found = load(name, root, image_size=image_size, skip_broken=skip_broken, only_prepared=True)
-    return Thumbnails(found)

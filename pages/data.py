@@ -34,15 +34,16 @@ with side:
 with split:
     seed = int(st.number_input("Seed", 0, int(SEEDS.high), 0, key="seed", bind="query-params"))
 with where:
-    root = shared.choose_place(name)
+    shared.choose_place(name)
+chosen = shared.image_set(name, size)
 table = st.container()
 try:
-    data = data_view.prepared(name, root, size, seed)
+    data = data_view.prepared(chosen, seed)
 except MaclError as error:
     st.error(words.plain(str(error)))
     data = None
-with table.expander("All data sets, and how to get them", expanded=data is None and not root):
-    st.html(data_view.overview(size, name, root))
+with table.expander("All data sets, and how to get them", expanded=data is None and not chosen.root):
+    st.html(data_view.overview(chosen))
 if data is None:
     st.stop()
 
@@ -58,9 +59,9 @@ for tab, view in zip(tabs, VIEWS, strict=True):
         elif view == "Together":
             together.show(data)
         elif view == "Images":
-            images.show(name, root, data, size, seed)
+            images.show(chosen, data, seed)
         elif view == "Near-duplicates":
-            duplicates.show(name, root, data, size)
+            duplicates.show(chosen, data)
         else:
-            paper.show(name, root, data)
+            paper.show(chosen, data)
 st.page_link("../pages/train.py", label="Train on this data set", query_params=shared.link(name))

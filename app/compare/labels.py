@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 
-from app import cache
+from app import cache, image_cache
 from app.compare import comparison
 from app.figures import label_quality
 from app.kit.tables import Line, marked, page
@@ -129,8 +129,8 @@ def _counts(
             continue
         config = result.config
         with suppress(MaclError):  # the images may be gone; how often each label was asked for is known
-            if cache.is_prepared(config.dataset, config.data_root, config.image_size):
-                data = cache.dataset(config)
+            if image_cache.is_prepared(config.images):
+                data = image_cache.prepared(config.images, config.seed)
                 held = data.labels[data.splits["train"]].sum(axis=0).tolist()
                 return dict(zip(data.classes, held, strict=True)), "training images"
         held = cache.embeddings(known[result.id])[1].sum(axis=0).tolist()

@@ -6,13 +6,13 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import image_cache
 from app.figures.labels import SPLITS
 from app.kit import tables, thumbnails
 from app.kit.data_view import start
 from app.kit.permalink import Between, note_unknown
 from app.kit.words import plain
-from core.data import Dataset, duplicates
+from core.data import Dataset, ImageSet, duplicates
 from core.data.pair import KEPT, LEAST_OVERLAP, Pair
 from core.report.spreadsheet import to_csv
 
@@ -32,7 +32,7 @@ stretches of the same runway with the same markings (DLRSD): look at a pair befo
 Water and fields without structure can be missed."""
 
 
-def show(name: str, root: str | None, data: Dataset, size: int) -> None:
+def show(images: ImageSet, data: Dataset) -> None:
     """The pairs, or a button that lets another process look for them."""
     st.markdown(
         "**Images of the same place.** Where one is trained on and its twin is tested on, the test is easier "
@@ -48,7 +48,7 @@ def show(name: str, root: str | None, data: Dataset, size: int) -> None:
         if st.button(
             "Look for near-duplicates", type="primary",
             help="In the background; the result is kept",
-        ) and start(duplicates.start, name, root, data.key, size):  # fmt: skip
+        ) and start(duplicates.start, images.name, images.root, data.key, images.size):  # fmt: skip
             st.rerun()
         st.caption(_effort(len(data)))
     else:
@@ -85,7 +85,7 @@ def _effort(count: int) -> str:
 
 
 def _found(data: Dataset) -> None:
-    known = cache.duplicates(data.key)
+    known = image_cache.duplicates(data.key)
     held = duplicates.split_of(data.splits)
     if not known:
         st.success(f"No two of the {len(data):,} images show the same place.")

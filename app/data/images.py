@@ -7,14 +7,14 @@ from app.figures import labels
 from app.kit import permalink
 from app.kit.data_view import start
 from app.kit.words import plain
-from core.data import Dataset, preview
+from core.data import Dataset, ImageSet, preview
 
 SHOWN = (12, 24, 48)
 EVERYWHERE = "all"
 EVERY = 0.5  # seconds between two looks at a process
 
 
-def show(name: str, root: str | None, data: Dataset, size: int, seed: int) -> None:
+def show(images: ImageSet, data: Dataset, seed: int) -> None:
     """The grid of images and the augmented versions of one of them."""
     ordered = [
         data.classes[label] for label in labels.by_frequency(data.labels) if data.labels[:, label].any()
@@ -45,7 +45,7 @@ def show(name: str, root: str | None, data: Dataset, size: int, seed: int) -> No
     st.caption(f"{len(rows):,} image{'s' if len(rows) > 1 else ''}{some}")
     _grid(data, picked)
     st.markdown("**Augmentation, as trained**")
-    _augmented(name, root, data, size, seed, picked)
+    _augmented(images, data, seed, picked)
 
 
 def matching(data: Dataset, chosen: list[str], exactly: bool, split: str) -> np.ndarray:
@@ -73,16 +73,16 @@ def _grid(data: Dataset, rows: np.ndarray) -> None:
             st.image(np.asarray(data.images[row]), text, width="stretch", alt=f"{data.names[row]}: {text}")
 
 
-def _augmented(name: str, root: str | None, data: Dataset, size: int, seed: int, rows: np.ndarray) -> None:
+def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> None:
     """One of the images as evaluated and as augmented in training; drawn by another process."""
     chosen = st.selectbox(
         "Image", [data.names[row] for row in rows], key="augmented", persist_state="session", width=260
     )
     row = data.names.index(chosen)
-    where = (data.key, size, seed, row)
+    where = (data.key, images.size, seed, row)
     about = preview.status(*where)
     if about.state == "none":
-        if not start(preview.start, name, root, *where):
+        if not start(preview.start, images.name, images.root, *where):
             return
         about = preview.status(*where)
     if about.state == "done":
@@ -95,7 +95,7 @@ def _augmented(name: str, root: str | None, data: Dataset, size: int, seed: int,
         )
     elif about.state == "failed":
         st.warning(f"The augmented versions could not be drawn: {plain(about.error)}")
-        if st.button("Draw again") and start(preview.start, name, root, *where):
+        if st.button("Draw again") and start(preview.start, images.name, images.root, *where):
             st.rerun()
     else:
         _drawing(where)

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import image_cache
 from app.figures import labels
 from app.kit import tables
 from app.kit.steady import steady_chart
@@ -32,7 +32,7 @@ def show(data: Dataset, seed: int) -> None:
 
 
 def _chance(data: Dataset, seed: int) -> str:
-    expected = cache.chance(data, seed)
+    expected = image_cache.chance(data, seed)
     head = ["Ranking", *(escape(title) for title in METRICS.values())]
     cells = ["Chance, %", *("–" if np.isnan(v) else f"{100 * v:.2f}" for v in expected.values())]
     note = f"test split of seed {seed}, {len(data.splits['test']):,} images"

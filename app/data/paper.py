@@ -8,7 +8,7 @@ import streamlit as st
 from app import cache
 from app.kit import tables
 from core import labels
-from core.data import DATASETS, Dataset, sides
+from core.data import DATASETS, Dataset, ImageSet, sides
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
 from core.report.spreadsheet import to_csv
@@ -16,14 +16,14 @@ from core.report.spreadsheet import to_csv
 SPLITS = ("train", "val", "test")
 
 
-def show(name: str, root: str | None, data: Dataset) -> None:
+def show(images: ImageSet, data: Dataset) -> None:
     """The three tables and Table 3 as CSV."""
-    published = PAPER.get(name)
+    published = PAPER.get(images.name)
     if published:
         st.caption("Computed from the images and labels here; in grey what the paper prints.")
     else:
         st.caption("The paper's tables for this data set, which is not among its three.")
-    st.html(tables.page(_first(name, root, data, published), _second(data, published)))
+    st.html(tables.page(_first(images, data, published), _second(data, published)))
     st.html(tables.page(_third(data, published)))
     if published:
         different = [data.classes[i] for i in np.flatnonzero(labels.counts(data.labels) != published.counts)]
@@ -32,16 +32,24 @@ def show(name: str, root: str | None, data: Dataset) -> None:
             "All counts are those of the paper."
         )  # fmt: skip
     st.download_button(
-        "Table 3 as CSV", _csv(data, published), f"{name}-labels.csv", "text/csv", on_click="ignore"
+        "Table 3 as CSV", _csv(data, published), f"{images.name}-labels.csv", "text/csv", on_click="ignore"
     )
 
 
-def _first(name: str, root: str | None, data: Dataset, published: Published | None) -> str:
+def _first(images: ImageSet, data: Dataset, published: Published | None) -> str:
     try:
-        size = cache.remembered(f"sides {name} {root} {data.key}", lambda: _sides(name, root))
+        size = cache.remembered(f"sides {images} {data.key}", lambda: _sides(images))
     except MaclError:  # the folder has gone since the page was opened
         size = "–"
-    here = ["here", str(len(data.classes)), f"{len(data):,}", size, "–", escape(DATASETS[name].title), "–"]
+    here = [
+        "here",
+        str(len(data.classes)),
+        f"{len(data):,}",
+        size,
+        "–",
+        escape(DATASETS[images.name].title),
+        "–",
+    ]
     lines = [tables.Line(here)]
     if published:
         known = [f"{published.images:,}", f"{published.side} × {published.side}", published.resolution]
@@ -89,7 +97,7 @@ def _csv(data: Dataset, published: Published | None) -> str:
     return to_csv([_head(published), *_rows(data, published)])
 
 
-def _sides(name: str, root: str | None) -> str:
-    found = sides(name, root)
+def _sides(images: ImageSet) -> str:
+    found = sides(images.name, images.root)
     named = [f"{width} × {height}" for width, height in found[:2]] + (["others"] if len(found) > 2 else [])
     return " or ".join(named)

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache
+from app import cache, image_cache
 from app.embeddings.colors import NONE, Coloring
 from app.embeddings.points import Points, from_bits
 from app.kit.component import component
@@ -148,7 +148,9 @@ def sheet(images: Thumbnails | None, names: Sequence[str]) -> dict[str, Any]:
     if images is None or not names:
         return layout
     data = images.dataset
-    sprite = cache.sprite(f"{data.name} {data.key}", tuple(names), lambda: _sprite(images, names, across))
+    sprite = image_cache.sprite(
+        f"{data.name} {data.key}", tuple(names), lambda: _sprite(images, names, across)
+    )
     return {**layout, "sprite": sprite}
 
 

@@ -2,14 +2,15 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 
 import streamlit as st
 
-from app import cache
+from app import image_cache
 from app.kit import shared, tables
 from app.kit.words import plain
-from core.data import DATASETS, Dataset, default_root, examination, job
+from core.data import DATASETS, Dataset, ImageSet, default_root, examination, job
 from core.errors import MaclError
 
 _HOW = {"folder": "choose it below and type its path"}
@@ -17,14 +18,8 @@ EVERY = 0.5  # seconds between two looks at a process
 FEW = 10  # images of a label: a tenth of them, the validation split, is hardly one
 
 
-def overview(size: int, chosen: str, root: str | None) -> str:
-    """All data sets as HTML: sizes, whether they are here, and how to get them.
-
-    Args:
-        size: Training size in pixels that "prepared" is about.
-        chosen: Key of the data set whose place the person has named.
-        root: That place.
-    """
+def overview(chosen: ImageSet) -> str:
+    """All data sets as HTML: sizes, whether they are here at the chosen one's size, and how to get them."""
     head = ["Data set", "Images", "Labels", "Train / val / test", "On this machine", "How to get it"]
     lines = []
     for name, info in DATASETS.items():
@@ -34,7 +29,7 @@ def overview(size: int, chosen: str, root: str | None) -> str:
             f"{info.images:,}" if info.images else "any",
             str(info.labels or "any"),
             parts,
-            _state(name, (root if name == chosen else None) or shared.place(name), size),
+            _state(chosen if name == chosen.name else shared.image_set(name, chosen.size)),
             _HOW.get(name) or _code(info.where),
         ]
         lines.append(tables.Line(cells))
@@ -47,25 +42,24 @@ def _code(text: str) -> str:
     return "".join(f"<code>{part}</code>" if i % 2 else part for i, part in enumerate(parts))
 
 
-def _state(name: str, root: str | None, size: int) -> str:
-    if cache.is_prepared(name, root, size):
-        return f'prepared at {size} px<br><span class="note">{escape(_where(name, root))}</span>'
-    if os.path.exists(_where(name, root)):  # Path.exists raises where a folder above cannot be read
-        return f'found<br><span class="note">{escape(_where(name, root))}</span>'
-    return '<span class="note">not found</span>' if name != "folder" else "–"
+def _state(images: ImageSet) -> str:
+    path = images.root or str(default_root(images.name))
+    where = f'<br><span class="note">{escape(path)}</span>'
+    if image_cache.is_prepared(images):
+        return f"prepared at {images.size} px{where}"
+    if os.path.exists(path):  # Path.exists raises where a folder above cannot be read
+        return f"found{where}"
+    return '<span class="note">not found</span>' if images.name != "folder" else "–"
 
 
-def _where(name: str, root: str | None) -> str:
-    return root or str(default_root(name))
-
-
-def findings(name: str, root: str | None) -> bool:
+def findings(images: ImageSet) -> bool:
     """What a look at the files says, nothing decoded; whether the data set can be prepared."""
-    if not root and not os.path.exists(default_root(name)):
+    name = images.name
+    if not images.root and not os.path.exists(default_root(name)):
         st.info(f"{DATASETS[name].title} is not here yet: get it, or type above where it is.")
         _how(name)
         return False
-    found = cache.examined(name, root) or cache.checked(name, root)
+    found = image_cache.examined(images) or image_cache.checked(images)
     for problem in found.problems:
         st.error(_fault(problem))
     if not found.images:
@@ -110,31 +104,32 @@ def _how(name: str) -> None:
         st.code(f"macl data fetch {name}", language="bash")
 
 
-def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | None:
+def prepared(images: ImageSet, seed: int) -> Dataset | None:
     """The prepared data set; until it is, the page says how far that is and offers to start it."""
+    name, root, size = images.name, images.root, images.size
     about = job.status(name, root, size)
     # after a reload only the finished job knows that broken images were to be left out
-    skip = about.skipped or shared.skips(name)
-    if about.state == "done" or cache.is_prepared(name, root, size):
+    images = replace(images, skip_broken=about.skipped or images.skip_broken)
+    if about.state == "done" or image_cache.is_prepared(images):
         try:
-            data = cache.prepared(name, root, size, seed, skip)
+            data = image_cache.prepared(images, seed)
             if data.skipped:  # a run on these images has to leave them out as well
                 st.session_state[shared.skip_key(name)] = True
             return data
         except MaclError as error:
             about = job.Preparation("failed", error=str(error))
     if about.state == "running":
-        _progress(name, root, size)
+        _progress(images)
         return None
     # before what it finds: one that ends in between would be drawn without
     looking = examination.status(name, root)
-    usable = findings(name, root)
+    usable = findings(images)
     if looking.state == "running":
-        _looking(name, root)
+        _looking(images)
         return None
     if not usable:
         # a fault of the table hides no fault of the images
-        look = looking.state != "done" and cache.checked(name, root).images and _look()
+        look = looking.state != "done" and image_cache.checked(images).images and _look()
         if look and start(examination.start, name, root):
             st.rerun()
         return None
@@ -147,7 +142,7 @@ def prepared(name: str, root: str | None, size: int, seed: int) -> Dataset | Non
             "Prepare the images", type="primary", help="Once for each training size; kept in the cache"
         )
         look = looking.state != "done" and _look()
-    if prepare and start(job.start, name, root, size, skip):
+    if prepare and start(job.start, name, root, size, images.skip_broken):
         st.rerun()
     if look and start(examination.start, name, root):
         st.rerun()
@@ -172,13 +167,13 @@ def start(begin: Callable[..., None], *what: object) -> bool:
 
 
 @st.fragment(run_every=EVERY)
-def _progress(name: str, root: str | None, size: int) -> None:
-    _bar(job.status(name, root, size))
+def _progress(images: ImageSet) -> None:
+    _bar(job.status(images.name, images.root, images.size))
 
 
 @st.fragment(run_every=EVERY)
-def _looking(name: str, root: str | None) -> None:
-    _bar(examination.status(name, root))
+def _looking(images: ImageSet) -> None:
+    _bar(examination.status(images.name, images.root))
 
 
 def _bar(about: job.Preparation) -> None:
@@ -198,7 +193,7 @@ def facts(data: Dataset) -> None:
         "Validation": f"{len(data.splits['val']):,}",
         "Test": f"{len(data.splits['test']):,}",
         "Labels per image": f"{data.labels.sum(axis=1).mean():.2f}",
-        "Different label sets": f"{cache.label_sets(data):,}",
+        "Different label sets": f"{image_cache.label_sets(data):,}",
         "Left out: no label": f"{data.unlabelled:,}",
         "Left out: broken": f"{len(data.skipped):,}",
     }

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import cache
+from app import image_cache
 from app.kit.data_view import start
 from app.kit.names import dataset_title
 from app.kit.thumbnails import Thumbnails
-from core.data import is_prepared, job
+from core.data import ImageSet, job
 from core.errors import MaclError
 from core.runs import RunConfig
 
@@ -25,7 +25,7 @@ def pictures(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails 
         others: Of runs that may know another place of the same images, such as an archive that was moved.
     """
     found = opened(config, others)
-    return _prepare(config) if found is None else found
+    return _prepare(config.images) if found is None else found
 
 
 def opened(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | None:
@@ -33,48 +33,44 @@ def opened(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | 
 
     For fragments: what `pictures` puts into one, and looks at every half second, ends at its next rerun.
     """
-    known_places = {_place(config): config}
+    known = [config.images]
     for other in others:
         if other.dataset == config.dataset != "folder":
-            known_places.setdefault(_place(other), other)
-    for known in known_places.values():
+            known.append(other.images)
+    for images in dict.fromkeys(known):
         try:
-            if cache.is_open(known) or is_prepared(*_place(known)):
-                return cache.thumbnails(known)
+            if image_cache.is_open(images) or images.is_prepared():
+                return image_cache.thumbnails(images)
         except MaclError:
             continue
     return None
 
 
-def _prepare(config: RunConfig) -> Thumbnails | None:
-    place, tried = _place(config), st.session_state.setdefault(_TRIED, set())
+def _prepare(images: ImageSet) -> Thumbnails | None:
+    place, tried = (images.name, images.root, images.size), st.session_state.setdefault(_TRIED, set())
     try:
         about = job.status(*place)
         if about.state == "done" and place in tried:  # and still not prepared: only opening them tells why
-            return cache.thumbnails(config)
+            return image_cache.thumbnails(images)
         if about.state in ("none", "done"):
             tried.add(place)
-            job.start(*place, config.skip_broken)
+            job.start(*place, images.skip_broken)
     except MaclError as error:
         st.warning(f"Names and labels without pictures: {error}")
         return None
     if about.state == "failed":
         st.warning(f"Names and labels without pictures: {about.error}")
-        if st.button("Look again") and start(job.start, *place, config.skip_broken):
+        if st.button("Look again") and start(job.start, *place, images.skip_broken):
             st.rerun()
     else:
-        _progress(config)
+        _progress(images)
     return None
 
 
 @st.fragment(run_every=0.5)
-def _progress(config: RunConfig) -> None:
-    about = job.status(*_place(config))
+def _progress(images: ImageSet) -> None:
+    about = job.status(images.name, images.root, images.size)
     if about.state != "running":
         st.rerun()
     share = about.done / about.total if about.total else 0.0
-    st.progress(min(share, 1.0), f"Preparing the pictures of {dataset_title(config.dataset)}: {about.what}")
-
-
-def _place(config: RunConfig) -> tuple[str, str | None, int]:
-    return config.dataset, config.data_root, config.image_size
+    st.progress(min(share, 1.0), f"Preparing the pictures of {dataset_title(images.name)}: {about.what}")

@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import cache
 from app.kit.names import dataset_title
-from core.data import DATASETS, default_root, source
+from core.data import DATASETS, ImageSet, default_root, source
 
 DATASET = "dataset"
 
@@ -60,11 +60,16 @@ def choose_skip(name: str) -> bool:
     return st.toggle("Leave out images that cannot be read", key=skip_key(name), persist_state="session")
 
 
-def set_dataset(name: str, root: str | None, skip: bool) -> None:
+def set_dataset(images: ImageSet) -> None:
     """Put a data set into the widgets; call it before they are made."""
-    st.session_state[DATASET] = name
-    st.session_state[place_key(name)] = root or ""
-    st.session_state[skip_key(name)] = skip
+    st.session_state[DATASET] = images.name
+    st.session_state[place_key(images.name)] = images.root or ""
+    st.session_state[skip_key(images.name)] = images.skip_broken
+
+
+def image_set(name: str, size: int) -> ImageSet:
+    """The images of a data set as the person has said where they are, at a training size."""
+    return ImageSet(name, place(name), size, skips(name))
 
 
 def place(name: str) -> str | None:

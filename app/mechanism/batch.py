@@ -7,14 +7,14 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import cache, image_cache
 from app.kit import permalink, shared, tiles
 from app.kit.gallery import class_names
 from app.kit.names import dataset_title
 from app.kit.pictures import pictures
 from app.kit.query import option_labels
 from app.kit.words import plain
-from core.data import DATASETS, Dataset
+from core.data import DATASETS, Dataset, ImageSet
 from core.errors import MaclError
 from core.mechanism import WITH_PROTOTYPES, Batch, centroids, draw, nearest
 from core.mechanism import order as order_of
@@ -84,7 +84,7 @@ def sources() -> dict[str, str]:
     runs = cache.finished_runs()
     options = option_labels(runs) if runs else {}
     for name in DATASETS:
-        if _prepared_size(name):
+        if _prepared(name):
             options[name] = f"{dataset_title(name)} · labels only, no embeddings"
     return options
 
@@ -113,7 +113,7 @@ def open_source(key: str) -> Source | None:
     """Images, labels and embeddings of a source; None while they are prepared, which the page says."""
     known = {run.id: run for run in cache.finished_runs()}
     if key not in known:
-        data = cache.prepared(key, shared.place(key), _prepared_size(key), 0, False)
+        data = image_cache.prepared(_prepared(key) or ImageSet(key), 0)
         test, train = data.splits["test"], data.splits["train"]
         names = [data.names[row] for row in test]
         note = "Maps of s and of the force need the embeddings of a finished run."
@@ -203,10 +203,10 @@ def about_prototypes(run: Run | None) -> str:
     return f"{why}: each stands at the mean direction of the test images with its label."
 
 
-def _prepared_size(name: str) -> int:
-    """Smallest training size at which a data set is prepared; 0 if at none."""
-    sizes, root = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
-    return next((size for size in sizes if cache.is_prepared(name, root, size)), 0)
+def _prepared(name: str) -> ImageSet | None:
+    """The smallest images of a data set that are prepared."""
+    sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
+    return next(filter(image_cache.is_prepared, (ImageSet(name, place, size) for size in sizes)), None)
 
 
 def _usual(options: dict[str, str]) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache
+from app import cache, image_cache
 from app.figures import curves
 from app.kit import shared
 from app.kit.names import dataset_title
@@ -17,7 +17,7 @@ from app.sensitivity import maps, result
 from app.sensitivity.result import SEEDS
 from app.sensitivity.state import baseline
 from app.train import live
-from core.data import DATASETS, default_root
+from core.data import DATASETS, ImageSet, default_root
 from core.errors import MaclError
 from core.experiments import lab
 from core.losses import Value
@@ -99,7 +99,7 @@ def sources() -> dict[str, dict[str, Any]]:
 
 def _there(name: str, place: str | None) -> bool:
     try:
-        return cache.is_prepared(name, place, SIZE)
+        return image_cache.is_prepared(ImageSet(name, place, SIZE))
     except MaclError:
         return False
 
@@ -122,7 +122,7 @@ def configured(
 
 def ask_for(configs: Sequence[RunConfig]) -> list[Run]:
     """The lab's runs of these configurations of one data set, trained, under way or queued."""
-    root, files = launch.run_root(), cache.files(configs[0].dataset, configs[0].data_root)
+    root, files = launch.run_root(), image_cache.files(configs[0].images)
     # noted first: a newer move may end this script at any moment, and what it queued must not be forgotten
     wanted = [lab.of(config, root, files).id for config in configs]
     st.session_state[ASKED] = [*st.session_state.get(ASKED, []), *wanted]

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import cache
+from app import cache, image_cache
 from app.kit import heatmaps, tiles
 from app.kit.gallery import class_names
 from app.kit.thumbnails import Thumbnails
@@ -28,8 +28,8 @@ def show(now: Run, before: Run, config: RunConfig, images: Thumbnails) -> None:
 
 def batch_of(run: Run, config: RunConfig, images: Thumbnails) -> Chosen:
     """A batch of the run's test images with their pictures; runs of one data set and seed share it."""
-    files = cache.files(config.dataset, config.data_root)
-    wanted = (config.dataset, config.data_root, config.seed, len(cache.train_names(run)), files)
+    files = image_cache.files(config.images)
+    wanted = (config.images, config.seed, len(cache.train_names(run)), files)
     kept = st.session_state.get(KEPT, (None,))
     if kept[0] != wanted:
         chosen = _batch(run, images)

@@ -8,30 +8,19 @@ import streamlit as st
 from app.kit.names import dataset_title
 from app.kit.permalink import note_unknown
 from app.sensitivity.lab import sources
-from app.train.form import parse_seeds
+from app.train.form import MAX_SEEDS
 from core.errors import MaclError
 from core.experiments import duration
 from core.experiments import sweep as sweeps
-from core.experiments.axes import choices, parse_axis
+from core.experiments.axes import parse_axis, parse_one, parse_seeds, shown_seeds
 from core.experiments.studies import STUDIES
 from core.experiments.sweep import Known, Sweep
 from core.losses import LOSSES, Value
 from core.queue import launch
-from core.runs import PRESETS
+from core.runs import PRESETS, settings
+from core.runs.settings import shown
 
 OWN = "Your own grid"
-FIELDS = (
-    "loss",
-    "lr",
-    "epochs",
-    "batch_size",
-    "dim",
-    "hidden",
-    "weight_decay",
-    "optimizer",
-    "scheduler",
-    "weights",
-)
 MOST_AT_ONCE = 600  # folders that a page creates without a person waiting for long
 
 
@@ -55,7 +44,7 @@ def form(among: Known) -> None:
     )
     fields: dict[str, Any] = {"dataset": name, **places[name]}
     try:
-        numbers = parse_seeds(seeds)
+        numbers = list(parse_seeds(seeds, MAX_SEEDS))
         if study:
             planned = STUDIES[study].build(preset, {**fields, **_shared(study)}, numbers)
         else:
@@ -80,7 +69,7 @@ def form(among: Known) -> None:
     left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
     with middle.popover("The same on the command line", width="stretch"):
-        st.code(command(planned, study, preset, fields, seeds), language="bash", wrap_lines=True)
+        st.code(command(planned, study, preset, fields, numbers), language="bash", wrap_lines=True)
     if missing > MOST_AT_ONCE:
         left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
     label = f"Queue {missing} runs" if missing > 1 else "Queue the run" if missing else "Show them"
@@ -94,7 +83,7 @@ def form(among: Known) -> None:
     )
 
 
-def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: str) -> str:
+def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: list[int]) -> str:
     """The `macl sweep` that starts the same sweep."""
     parts = ["macl", "sweep"]
     first = planned.points[0].config
@@ -104,7 +93,7 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
     else:
         for name, values in planned.axes.items():
             if name != "seed":
-                parts.append(f"{name}={','.join(map(_text, values))}")
+                parts.append(f"{name}={','.join(map(shown, values))}")
         parts += ["--loss", first.loss]
         same = st.session_state.get("sw_fixed", "")
     parts += ["--preset", preset, "--dataset", fields["dataset"]]
@@ -115,13 +104,7 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
     for pair in same.split(","):
         if pair.strip():
             parts += ["--set", pair.strip()]
-    return shlex.join([*parts, "--seeds", seeds.replace(" ", "")])
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value).removesuffix(".0") if isinstance(value, float) else str(value)  # reads as the same
+    return shlex.join([*parts, "--seeds", shown_seeds(seeds)])
 
 
 def _shared(study: str) -> dict[str, Value]:
@@ -150,14 +133,14 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
         persist_state="session",
         placeholder="denominator=own, epochs=10",
     )
-    names = [*(p.name for p in LOSSES[loss].parameters), *FIELDS]
+    known = {setting.name: setting for setting in settings.axes(loss)}
     axes: dict[str, tuple[Value, ...]] = {}
     usual = {0: ("alpha", "0:3:7"), 1: ("beta", "0, 0.1, 0.25, 0.5, 1, 1.5, 2")}
     for n, line in enumerate(st.columns(2)):
         with line:
             left, right = st.columns([2, 3], vertical_alignment="bottom")
-            wanted, values = usual[n] if usual[n][0] in names else ("", "")
-            options = ["–", *names]
+            wanted, values = usual[n] if usual[n][0] in known else ("", "")
+            options = ["–", *known]
             name = left.selectbox(
                 f"Axis {n + 1}",
                 options,
@@ -167,8 +150,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
             )
             if name == "–":
                 continue
-            few = choices(name, loss)
-            start = values if name == wanted else ", ".join(str(v) for v in few)
+            start = values if name == wanted else ", ".join(map(shown, known[name].few))
             given = right.text_input(
                 "Values",
                 start,
@@ -186,12 +168,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
 
 
 def _pairs(text: str, loss: str) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for part in text.split(","):
-        if part.strip():
-            name, values = parse_axis(part.strip(), loss)
-            found[name] = values[0]
-    return found
+    return dict(parse_one(part.strip(), loss) for part in text.split(",") if part.strip())
 
 
 def _start(planned: Sweep) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import streamlit as st
 
-from app import cache
+from app import cache, image_cache
 from app.kit import gallery, permalink, retrieved
 from app.kit.names import config_label, method
 from app.kit.palette import loss_color
@@ -191,7 +191,7 @@ def _color(run: Run) -> str:
 def strip(config: RunConfig) -> None:
     """Every setting that was tried on these images, to go back to."""
     past: list[tuple[Run, RunConfig]] = []
-    files = cache.files(config.dataset, config.data_root)
+    files = image_cache.files(config.images)
     for run in lab.trail(launch.run_root()):
         try:
             other = cache.config(run)

@@ -9,23 +9,21 @@ from rich.markup import escape
 
 from core import report
 from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
-from core.cli.train import default_preset, parse_params
+from core.cli.options import PRESET, option
+from core.cli.train import default_preset
 from core.data import DATASETS
 from core.errors import MaclError
+from core.experiments.axes import parse_one, parse_params, parse_seeds
 from core.experiments.benchmark import ALL_METHODS, Method, Plan, read
-from core.losses import LOSSES
-from core.runs import PRESETS
+from core.losses import LOSSES, Value
+from core.runs import settings
 
 Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]
-WEIGHTS = ("imagenet", "none")  # all else is a file
-OWN_OPTIONS = ("dataset", "data_root", "loss", "params", "preset", "seed", "device")
+OWN_OPTIONS = ("dataset", "data_root", "loss", "seed", "device")
 
 
 def benchmark(
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"One of {', '.join(PRESETS)}; default: instant on a CPU, paper on a GPU."),
-    ] = None,
+    preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     datasets: Annotated[
         str, typer.Option(help=f"Some of {', '.join(DATASETS)}, with commas between.")
     ] = "dlrsd,ml_aid,whdld",
@@ -52,7 +50,7 @@ def benchmark(
         list[str] | None,
         typer.Option("--set", help="Field of the configuration, e.g. epochs=5. Can be given several times."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, option("device")] = "auto",
     name: Annotated[
         str | None, typer.Option(help="Folder below RUN_ROOT/benchmarks; default: from the preset.")
     ] = None,
@@ -90,8 +88,8 @@ def benchmark(
         search_seeds,
         device,
     )
-    # of a file with weights its name alone
-    changed = [f"{key}-{Path(value).stem if '/' in value else value}" for key, value in fields.items()]
+    typed = dict(text.split("=", 1) for text in field or [])  # and of a file with weights its name alone
+    changed = [f"{key}-{Path(text).stem if '/' in str(fields[key]) else text}" for key, text in typed.items()]
     parts = [chosen, *changed, *(["tuned"] if tune else [])]
     parent = root_of(run_root) / "benchmarks"
     folder = parent / (name or "-".join(parts))
@@ -101,7 +99,7 @@ def benchmark(
     command = " ".join(
         ["macl benchmark", *(f"--{key} {value}" for key, value in options.items() if value)]
         + ([f"--search-seeds {search_seeds}"] if tune and search_seeds != Plan.search_seeds else [])
-        + [f"--set {key}={value}" for key, value in fields.items()]
+        + [f"--set {key}={settings.shown(value)}" for key, value in fields.items()]
     )
     refuse_another_study(folder, plan)
     joined = read_joined(join or [], plan, lambda line: err.print(escape(line)))
@@ -163,20 +161,6 @@ def parse_methods(text: str) -> tuple[Method, ...]:
     return tuple(methods)
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """`0-9` or `0,3,7` as numbers, each once."""
-    seeds: list[int] = []
-    try:
-        for item in text.split(","):
-            first, dash, last = item.partition("-")
-            seeds += range(int(first), int(last) + 1) if dash else [int(first)]
-    except ValueError:
-        raise MaclError(f"--seeds: need numbers such as 0-9 or 0,3,7, got {text!r}") from None
-    if not seeds or len(set(seeds)) < len(seeds) or len(seeds) > 1000:
-        raise MaclError(f"--seeds: need from 1 to 1000 numbers, each once, got {text!r}")
-    return tuple(seeds)
-
-
 def parse_roots(datasets: str, given: list[str]) -> dict[str, str | None]:
     """Data sets with their places: `--data-root dlrsd=DIR`."""
     names = [name.strip() for name in datasets.split(",") if name.strip()]
@@ -192,12 +176,10 @@ def parse_roots(datasets: str, given: list[str]) -> dict[str, str | None]:
     return roots
 
 
-def parse_fields(given: list[str]) -> dict[str, Any]:
-    """`epochs=5` texts; RunConfig says what a value must be."""
-    fields: dict[str, Any] = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals or key in OWN_OPTIONS:
-            raise MaclError(f"--set: need FIELD=VALUE with a field that has no option here, got {item!r}")
-        fields[key] = absolute(value) or value if key == "weights" and value not in WEIGHTS else value
-    return fields
+def parse_fields(given: list[str]) -> dict[str, Value]:
+    """`epochs=5` texts as fields that have no option of their own here."""
+    known = [setting.name for setting in settings.fields() if setting.name not in OWN_OPTIONS]
+    for text in given:
+        if "=" not in text or text.partition("=")[0].strip() not in known:
+            raise MaclError(f"--set: need FIELD=VALUE with one of {', '.join(known)}, got {text!r}")
+    return dict(parse_one(text, "") for text in given)

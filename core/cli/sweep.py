@@ -12,14 +12,14 @@ from rich.table import Table
 
 from core import report
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
+from core.cli.options import option
 from core.errors import MaclError
 from core.experiments import duration
 from core.experiments import sweep as sweeps
-from core.experiments.axes import parse_axis
+from core.experiments.axes import parse_axis, parse_one, parse_seeds
 from core.experiments.studies import STUDIES
 from core.experiments.surface import cells
 from core.experiments.sweep import Sweep
-from core.losses import Value
 from core.metrics import METRICS
 from core.queue import launch
 from core.runs import PRESETS
@@ -34,7 +34,7 @@ def sweep(
         typer.Argument(help="alpha=0:3:7 (seven values from 0 to 3), lr=0.1,0.01, seed=0-2 …"),
     ] = None,
     study: Annotated[str | None, typer.Option(help=f"Ready-made: {', '.join(STUDIES)}.")] = None,
-    dataset: Annotated[str, typer.Option(help="Key of the data set.")] = "demo",
+    dataset: Annotated[str, option("dataset")] = "demo",
     data_root: DataRoot = None,
     loss: Annotated[str, typer.Option(help="Loss of all runs, unless it is an axis.")] = "macl",
     preset: Annotated[
@@ -48,7 +48,7 @@ def sweep(
         typer.Option(help='A list instead of a grid: --point "alpha=1 beta=0" --point "alpha=2 beta=0.5".'),
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="0 or 0,1,2 or 0-4; default: 0.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Annotated[str, option("device")] = "auto",
     title: Annotated[str, typer.Option(help="Name of the sweep.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the end and print the scores.")] = False,
@@ -63,13 +63,11 @@ def sweep(
     root = root_of(run_root)
     if metric not in METRICS:
         raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
-    fixed = _once(_one(text, loss) for text in fix or [])
+    fixed = _once(parse_one(text, loss) for text in fix or [])
     if "seed" in fixed:
         raise MaclError("--set seed: give seeds as --seeds 0-2")
-    if fixed.get("weights", "none") not in ("none", "imagenet"):
-        fixed["weights"] = absolute(str(fixed["weights"])) or "none"  # the worker stands in another folder
     fields = {"dataset": dataset, "data_root": absolute(data_root), "device": device, **fixed}
-    numbers = parse_axis(f"seed={seeds or 0}", loss)[1]
+    numbers = parse_seeds(seeds or "0")
     if resume is not None and (axes or point or study or fix or seeds):
         raise MaclError("--resume: give the name alone, the sweep holds all the rest")
     if study is not None and (axes or point or loss != "macl"):
@@ -80,9 +78,9 @@ def sweep(
         if study not in STUDIES:
             raise MaclError(f"--study: need one of {', '.join(STUDIES)}, got {study!r}")
         usual = STUDIES[study].preset or "instant"
-        planned = STUDIES[study].build(preset or usual, fields, [int(n) for n in numbers])
+        planned = STUDIES[study].build(preset or usual, fields, list(numbers))
     elif point:
-        places = [_once(_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
+        places = [_once(parse_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
         if seeds and any("seed" in place for place in places):
             raise MaclError("--seeds: leave it out, the points name their seeds")
         each = [{**place, "seed": place.get("seed", n)} for place in places for n in numbers]
@@ -148,13 +146,6 @@ def _once(pairs: Iterable[tuple[str, Given]]) -> dict[str, Given]:
             raise MaclError(f"{name} is given twice: give it once")
         found[name] = values
     return found
-
-
-def _one(text: str, loss: str) -> tuple[str, Value]:
-    name, values = parse_axis(text, loss)
-    if len(values) != 1:
-        raise MaclError(f"--set {name}: need one value, got {len(values)}; to vary it, leave --set out")
-    return name, values[0]
 
 
 def _wait(planned: Sweep, root: Path) -> None:

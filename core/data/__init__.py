@@ -1,6 +1,7 @@
 """Data sets by name: images prepared once, multi-hot labels, the paper's splits. Imports no torch."""
 
 from core.background.cache import cache_root
+from core.data.image_set import ImageSet
 from core.data.info import Dataset, DatasetInfo
 from core.data.report import Report
 from core.data.sets import DATASETS, check, default_root, fetch, find, fingerprint, is_prepared, load, sides
@@ -10,6 +11,7 @@ __all__ = [
     "DATASETS",
     "Dataset",
     "DatasetInfo",
+    "ImageSet",
     "Report",
     "cache_root",
     "check",

@@ -1,11 +1,12 @@
-"""Values of a sweep's axes as a person types them: lists, evenly spaced numbers, ranges of seeds."""
+"""Settings as a person types them: one value, lists, evenly spaced numbers, ranges of seeds."""
 
 import re
-from typing import get_args
+from collections.abc import Collection, Sequence
 
 from core.errors import MaclError
 from core.losses import LOSSES, Value
-from core.runs import RunConfig
+from core.runs import settings
+from core.runs.settings import Setting
 
 MOST_VALUES = 1000
 
@@ -20,16 +21,54 @@ def parse_axis(text: str, loss: str) -> tuple[str, tuple[Value, ...]]:
     Raises:
         MaclError: If it is none of these, or names no field and no parameter.
     """
-    name, separator, rest = text.partition("=")
-    name = name.strip()
-    if not separator or not rest.strip():
-        raise MaclError(f"need NAME=VALUES such as alpha=0:3:7 or lr=0.1,0.01, got {text!r}")
-    return name, tuple(
-        dict.fromkeys(v for part in rest.split(",") for v in _values(name, part.strip(), loss))
-    )
+    setting, rest = _split(text, loss)
+    parts = [part.strip() for part in rest.split(",")]
+    return setting.name, tuple(dict.fromkeys(value for part in parts for value in _values(part, setting)))
 
 
-def _values(name: str, text: str, loss: str) -> list[Value]:
+def parse_one(text: str, loss: str) -> tuple[str, Value]:
+    """`alpha=1.5` as a name and its one value; MaclError as in `parse_axis`."""
+    setting, rest = _split(text, loss)
+    return setting.name, setting.read(rest)
+
+
+def parse_params(loss: str, texts: Collection[str]) -> dict[str, Value]:
+    """`alpha=1.5` texts as parameters of a loss; MaclError for anything else."""
+    known = settings.of_loss(loss)
+    for text in texts:
+        if "=" not in text or text.partition("=")[0].strip() not in known:
+            names = ", ".join(known) or "none"
+            raise MaclError(f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}")
+    return dict(parse_one(text, loss) for text in texts)
+
+
+def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
+    """Seeds from `0`, `0, 1, 2` or `0-4`, each once.
+
+    Raises:
+        MaclError: If the text is something else, or names none or more than `most`.
+    """
+    seed = settings.field("seed")
+    parts = re.split(r"[\s,;]+", text.replace("–", "-").strip(" ,;"))
+    try:
+        seeds = tuple(dict.fromkeys(int(value) for part in parts for value in _values(part, seed)))
+    except MaclError:
+        raise MaclError(f"seeds: need numbers such as 0 or 0, 1, 2 or 0-4, got {text!r}") from None
+    if not 1 <= len(seeds) <= most or min(seeds) < 0:
+        raise MaclError(f"seeds: need 1 to {most} numbers from 0 on, got {text!r}")
+    return seeds
+
+
+def shown_seeds(seeds: Sequence[int]) -> str:
+    """Seeds as `parse_seeds` takes them, in short."""
+    first, last = seeds[0], seeds[-1]
+    if last > first and list(seeds) == list(range(first, last + 1)):
+        return f"{first}-{last}"
+    return ",".join(map(str, seeds))
+
+
+def _values(text: str, setting: Setting) -> list[Value]:
+    name = setting.name
     if span := re.fullmatch(r"([-+.\deE]+):([-+.\deE]+):(\d+)", text):
         try:
             low, high, count = float(span[1]), float(span[2]), int(span[3])
@@ -38,50 +77,24 @@ def _values(name: str, text: str, loss: str) -> list[Value]:
         if not 2 <= count <= MOST_VALUES:
             raise MaclError(f"{name}: need 2 to {MOST_VALUES} values, got {count}")
         spaced = [low + (high - low) * n / (count - 1) for n in range(count)]
-        return [_value(name, f"{value:.10g}", loss) for value in spaced]
-    if (span := re.fullmatch(r"(\d+)-(\d+)", text)) and _kind(name, loss) == "int":
+        return [setting.read(f"{value:.10g}") for value in spaced]
+    if (span := re.fullmatch(r"(\d{1,18})-(\d{1,18})", text)) and setting.kind == "int":
         low, last = int(span[1]), int(span[2])
-        if last - low >= MOST_VALUES:
-            raise MaclError(f"{name}: need at most {MOST_VALUES} values, got {text}")
+        if not 0 <= last - low < MOST_VALUES:
+            raise MaclError(f"{name}: need a range of 1 to {MOST_VALUES} values such as 0-4, got {text}")
         return list(range(low, last + 1))
-    return [_value(name, text, loss)]
+    return [setting.read(text)]
 
 
-def _value(name: str, text: str, loss: str) -> Value:
-    kind = _kind(name, loss)
-    if kind == "bool":
-        if text.lower() not in ("true", "false", "1", "0", "on", "off"):
-            raise MaclError(f"{name}: need true or false, got {text!r}")
-        return text.lower() in ("true", "1", "on")
-    if kind in ("float", "int"):
-        try:
-            return int(text) if kind == "int" else float(text)
-        except ValueError:
-            raise MaclError(f"{name}: need a number, got {text!r}") from None
-    return text
-
-
-def _kind(name: str, loss: str) -> str:
-    """float, int, bool or text."""
-    if name in RunConfig.model_fields and name not in ("params", "preset"):
-        annotation = RunConfig.model_fields[name].annotation
-        return {float: "float", int: "int", bool: "bool"}.get(annotation, "text")  # type: ignore[arg-type]
-    parameters = {p.name: p for spec in LOSSES.values() for p in spec.parameters}
-    own = {p.name: p for p in LOSSES[loss].parameters} if loss in LOSSES else {}
-    if name not in parameters:
-        fields = ", ".join(sorted(set(RunConfig.model_fields) - {"params", "preset"}))
-        known = ", ".join(own) or "none"
-        raise MaclError(f"{name!r} is no field ({fields}) and no parameter of {loss} ({known})")
-    kind = (own.get(name) or parameters[name]).kind
-    return "text" if kind == "choice" else kind
-
-
-def choices(name: str, loss: str) -> tuple[Value, ...]:
-    """All values of a field or parameter that has only a few; empty for numbers and free text."""
-    own = {p.name: p for p in LOSSES[loss].parameters}
-    if name in own:
-        return (True, False) if own[name].kind == "bool" else own[name].choices
-    if name == "loss":
-        return tuple(LOSSES)
-    annotation = RunConfig.model_fields[name].annotation
-    return (True, False) if annotation is bool else get_args(annotation)
+def _split(text: str, loss: str) -> tuple[Setting, str]:
+    """The setting that a text names, and what stands behind the "="."""
+    name, _, rest = text.partition("=")
+    if not rest.strip():
+        raise MaclError(f"need NAME=VALUE such as epochs=5, alpha=0:3:7 or lr=0.1,0.01, got {text!r}")
+    fields = {setting.name: setting for setting in settings.fields()}
+    own, every = settings.of_loss(loss), map(settings.of_loss, LOSSES)  # the loss may be an axis itself
+    for known in (own, fields, *every):
+        if name.strip() in known:
+            return known[name.strip()], rest.strip()
+    names = f"no field ({', '.join(sorted(fields))}) and no parameter of {loss} ({', '.join(own) or 'none'})"
+    raise MaclError(f"{name.strip()!r} is {names}")

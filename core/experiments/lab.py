@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from core import runs
-from core.data import fingerprint
 from core.errors import MaclError
 from core.files import write_atomic
 from core.queue import launch
@@ -37,10 +36,10 @@ def warm(root: Path) -> None:
 def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
     """The lab's run of a configuration on the images as they are now, whether it is there or not.
 
-    `files` is their `core.data.fingerprint` where it is known; with other images the run is another.
+    `files` is their `ImageSet.fingerprint` where it is known; with other images the run is another.
     """
     place = config.place or config.data_root or ""
-    files = fingerprint(config.dataset, config.data_root) if files is None else files
+    files = config.images.fingerprint() if files is None else files
     name = hashlib.sha256(f"{config.identity} {place} {config.device} {files}".encode()).hexdigest()[:20]
     return Run(folder(root) / name)
 

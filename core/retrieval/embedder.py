@@ -14,7 +14,7 @@ from safetensors.numpy import save
 from core.background.cache import bound, write
 from core.background.process import MOST_DEATHS, Ended, Running, died
 from core.background.requests import answered, count_death, waiting
-from core.data import Dataset, fingerprint, load
+from core.data import Dataset
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.retrieval import ask
@@ -210,18 +210,11 @@ class Embedder:
 
     def _dataset(self, run: Run) -> Dataset:
         config = run.config
-        files = fingerprint(config.dataset, config.data_root)
-        key = config.dataset, config.data_root, config.image_size, config.skip_broken, files
+        key = config.images, config.images.fingerprint()
         if key not in self.data:
             while len(self.data) >= DATA_SETS:
                 self.data.popitem(last=False)
-            self.data[key] = load(
-                config.dataset,
-                config.data_root,
-                image_size=config.image_size,
-                skip_broken=config.skip_broken,
-                progress=self._step,
-            )
+            self.data[key] = config.images.load(progress=self._step)
         self.data.move_to_end(key)
         return self.data[key]
 

@@ -3,11 +3,22 @@
 import json
 import os
 import re
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
-from core.data import DATASETS
+from core.data import DATASETS, ImageSet
 from core.errors import MaclError
 from core.losses import LOSSES, check_params
 
@@ -40,26 +51,55 @@ PAPER: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+# What a run is of: chosen first, each in a way of its own. All other fields are settings of the preset.
+SUBJECT = ("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed")
+NO_EFFECT = ("device", "preset", "embed_every")  # on the outcome
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Marks a field whose value is one of some names."""
+
+    names: Mapping[str, Any]
+
+    def check(self, value: str) -> str:
+        """The value itself."""
+        if value not in self.names:
+            raise ValueError(f"need one of {', '.join(self.names)}, got {value!r}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Marks a field that names a file or a folder, if it is none of these words."""
+
+    words: tuple[str, ...] = ()
 
 
 class RunConfig(BaseModel):
     """Everything that decides the outcome of a run; one schema for form, command line and JSON.
 
+    Options, form, axes of sweeps and shown command lines are made from these fields (`core.runs.settings`).
     Defaults are those of the paper (§4.2) except for the preset's fields, see `PRESETS`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    dataset: str = Field("demo", description="Name of the data set")
-    data_root: str | None = Field(
+    dataset: Annotated[str, OneOf(DATASETS)] = Field("demo", description="Name of the data set")
+    data_root: Annotated[str | None, Place()] = Field(
         None, description="Folder or archive of the data set; none: the usual place"
     )
     skip_broken: bool = Field(False, description="Leave out images that cannot be read")
-    loss: str = Field("macl", description="Key of the loss")
+    loss: Annotated[str, OneOf(LOSSES)] = Field("macl", description="Key of the loss")
     params: dict[str, bool | float | str] = Field({}, description="Parameters of the loss")
     preset: str = Field("quick", description="Preset that the other fields started from")
     backbone: str = Field("resnet18", description="torchvision ResNet or any timm model")
-    weights: str = Field("none", description="imagenet, none, or a file with weights")
+    weights: Annotated[str, Place(("imagenet", "none"))] = Field(
+        "none", description="imagenet, none, or a file with weights"
+    )
     trainable: Literal["head", "all"] = Field("all", description="Train the head on frozen features, or all")
     image_size: int = Field(96, ge=32, le=1024, description="Side of the training images, pixels")
     augment: bool = Field(True, description="Crop, flip, rotate and colour-jitter as in §4.2")
@@ -68,14 +108,16 @@ class RunConfig(BaseModel):
     epochs: int = Field(15, ge=1, le=10_000, description="Passes over the training split")
     batch_size: int = Field(128, ge=2, le=8192, description="Images in a batch")
     optimizer: Literal["adam", "adamw"] = Field("adam", description="adamw decouples the weight decay")
-    lr: float = Field(0.001, gt=0, le=10, description="Learning rate")
+    lr: float = Field(0.001, gt=0, le=10, title="Learning rate", description="Learning rate")
     weight_decay: float = Field(0.0005, ge=0, le=1, description="Weight decay")
-    clip: float = Field(1.0, ge=0, description="Largest norm of the gradient; 0: not clipped")
+    clip: float = Field(
+        1.0, ge=0, title="Gradient clipping", description="Largest norm of the gradient; 0: not clipped"
+    )
     scheduler: Literal["step", "cosine", "constant"] = Field("step", description="Course of the rate")
     step_epochs: int = Field(15, ge=1, description="Epochs between two steps of the rate (step)")
     step_factor: float = Field(0.8, gt=0, le=1, description="Factor at each step of the rate (step)")
     keep: Literal["last", "best"] = Field(
-        "last", description="Keep the last epoch, or the best on validation"
+        "last", title="Epoch to keep", description="Keep the last epoch, or the best on validation"
     )
     patience: int = Field(
         0,
@@ -84,7 +126,10 @@ class RunConfig(BaseModel):
         description="Stop after so many epochs without a better one on validation (keep best); 0: never",
     )
     embed_every: int = Field(
-        0, ge=0, description="Save the test embeddings every so many epochs, 100 times at most; 0: never"
+        0,
+        ge=0,
+        title="Embeddings every … epochs",
+        description="Save the test embeddings every so many epochs, 100 times at most; 0: never",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Split, initialisation, order and augmentation")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -93,13 +138,18 @@ class RunConfig(BaseModel):
     )
 
     @property
+    def images(self) -> ImageSet:
+        """What it trains on."""
+        return ImageSet(self.dataset, self.data_root, self.image_size, self.skip_broken)
+
+    @property
     def identity(self) -> str:
         """Equal for configurations with the same outcome.
 
         Device, name of the preset and what is saved on the way do not count, nor does the place of the images
         unless they are a person's own.
         """
-        left_out = {"device", "preset", "embed_every"}
+        left_out = {*NO_EFFECT}
         if self.dataset != "folder":
             left_out.add("data_root")
         fields = self.model_dump(exclude=left_out)
@@ -114,20 +164,6 @@ class RunConfig(BaseModel):
             return ""
         # a line of a benchmark has a name there, which is no path
         return os.path.realpath(self.data_root) if os.path.isabs(self.data_root) else self.data_root
-
-    @field_validator("dataset")
-    @classmethod
-    def _known_dataset(cls, value: str) -> str:
-        if value not in DATASETS:
-            raise ValueError(f"need one of {', '.join(DATASETS)}, got {value!r}")
-        return value
-
-    @field_validator("loss")
-    @classmethod
-    def _known_loss(cls, value: str) -> str:
-        if value not in LOSSES:
-            raise ValueError(f"need one of {', '.join(LOSSES)}, got {value!r}")
-        return value
 
     @field_validator("device")
     @classmethod

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from core.data import DATASETS, Dataset, fingerprint, load, split
+from core.data import DATASETS, Dataset, split
 from core.runs import RunConfig
 
 Progress = Callable[[int, int, str], None]
@@ -19,14 +19,7 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
     if found is not None:
         rows = split(found.labels, found.names, DATASETS[config.dataset], config.seed)
         return replace(found, splits=rows)
-    data = load(
-        config.dataset,
-        config.data_root,
-        image_size=config.image_size,
-        seed=config.seed,
-        skip_broken=config.skip_broken,
-        progress=progress,
-    )
+    data = config.images.load(config.seed, progress=progress)
     _kept.clear()
     if key:
         _kept[key] = data
@@ -35,5 +28,5 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
 
 def _key(config: RunConfig) -> Key:
     """What tells two data sets apart, the state of their files included; empty if they cannot be read."""
-    files = fingerprint(config.dataset, config.data_root)
-    return (config.dataset, config.data_root, config.image_size, config.skip_broken, files) if files else ()
+    files = config.images.fingerprint()
+    return (config.images, files) if files else ()

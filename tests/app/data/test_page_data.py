@@ -21,14 +21,14 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, image_cache
 from app.data import duplicates as twins
 from app.data import images, paper, together
 from app.figures import labels as figures
 from core import data, metrics
 from core import labels as core_labels
 from core.background.cache import cannot_write
-from core.data import DATASETS, Dataset, duplicates, examination, job, preview
+from core.data import DATASETS, Dataset, ImageSet, duplicates, examination, job, preview
 from core.data.duplicates import Pair
 from core.data.paper import PAPER, Published
 from core.errors import MaclError
@@ -47,7 +47,13 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("MACL_RUN_ROOT", str(folder))
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
-    for remembered in (cache._prepared, cache._is_prepared, cache._checked, cache._dataset, cache._files):
+    for remembered in (
+        image_cache._prepared,
+        image_cache._is_prepared,
+        image_cache._checked,
+        image_cache._dataset,
+        image_cache._files,
+    ):
         remembered.clear()
     return folder
 
@@ -147,7 +153,7 @@ def test_a_corrected_table_is_seen(tiny: Path, tmp_path: Path) -> None:
     page = own(mine)
     before = airplanes()
     zipped(tiny, mine, lambda text: re.sub(r"(?m)(?<=png,)[01]", "1", text))  # airplanes everywhere
-    cache._files.clear()  # some seconds later
+    image_cache._files.clear()  # some seconds later
     page.run()
     assert before < airplanes() == 160
 
@@ -161,10 +167,10 @@ def test_files_are_looked_at_again_when_they_have_changed(
         looks.append(name)
         return data.check(name, root)
 
-    monkeypatch.setattr(cache, "check", check)
+    monkeypatch.setattr(image_cache, "check", check)
     for files, times in (("first", 1), ("first", 1), ("changed", 2)):
-        monkeypatch.setattr(cache, "_files", lambda *place, files=files: files)
-        assert cache.checked("folder", str(tiny)).images == 160
+        monkeypatch.setattr(image_cache, "_files", lambda *place, files=files: files)
+        assert image_cache.checked(ImageSet("folder", str(tiny))).images == 160
         assert len(looks) == times
 
 
@@ -180,16 +186,16 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     assert "156 images" in page.header[0].value
     for file in moved:
         file.rename(mine / file.name)
-    cache._files.clear()  # some seconds later
+    image_cache._files.clear()  # some seconds later
     page.run()
     assert job.status("folder", str(mine), SIZE).state == "none"
     assert "Prepare the images" in {button.label for button in page.button}
     assert any("Found **160** images" in text.value for text in page.markdown)
     assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 1
-    cache._dataset.clear()
+    image_cache._dataset.clear()
     shutil.rmtree(tmp_path / "cache" / "prepared")
     with pytest.raises(MaclError, match=r"is not prepared for 96 pixels.*macl data prepare folder"):
-        cache.prepared("folder", str(mine), SIZE, 0, False)
+        image_cache.prepared(ImageSet("folder", str(mine), SIZE), 0)
     assert not (tmp_path / "cache" / "prepared").exists()
 
 
@@ -197,8 +203,8 @@ def test_chance_belongs_to_the_labels(prepared: Dataset) -> None:
     other = replace(prepared, labels=np.roll(prepared.labels, 1, axis=0) | prepared.labels)
     for data_set in (prepared, other):
         test = data_set.labels[data_set.splits["test"]]
-        assert cache.chance(data_set, 0) == pytest.approx(metrics.chance(test), nan_ok=True)
-        assert cache.label_sets(data_set) == len(np.unique(data_set.labels, axis=0))
+        assert image_cache.chance(data_set, 0) == pytest.approx(metrics.chance(test), nan_ok=True)
+        assert image_cache.label_sets(data_set) == len(np.unique(data_set.labels, axis=0))
 
 
 def test_what_was_prepared_is_what_the_train_page_begins_with(
@@ -289,7 +295,7 @@ def test_a_full_disk_is_said_where_something_starts(
             press(page, label)
             assert [e.value for e in page.error if "No space left" in e.value and r"MACL\_CACHE" in e.value]
     data.load("folder", str(mine), image_size=SIZE)
-    cache._is_prepared.clear()
+    image_cache._is_prepared.clear()
     monkeypatch.setattr("core.background.process.make_folder", full)
     page = own(mine, view="Near-duplicates")
     press(page, "Look for near-duplicates")
@@ -359,7 +365,7 @@ def test_every_problem_is_listed_before_anything_starts(
     assert "Look at every image first" not in {button.label for button in page.button}
     for file in ("scene003.png", "scene004.png"):
         (mine / file).write_bytes((tiny / "scene006.png").read_bytes())  # mended
-    cache._checked.clear()
+    image_cache._checked.clear()
     page.run()
     assert not page.error
     assert examination.status("folder", str(mine)).state == "none"
@@ -438,7 +444,7 @@ def test_the_papers_tables_from_the_data(tiny: Path, prepared: Dataset) -> None:
 
 
 def test_the_papers_tables_survive_a_folder_that_has_gone(prepared: Dataset, tmp_path: Path) -> None:
-    table = paper._first("folder", str(tmp_path / "gone"), prepared, None)
+    table = paper._first(ImageSet("folder", str(tmp_path / "gone")), prepared, None)
     assert '<td class="number">160</td><td class="number">–</td>' in table
 
 

@@ -16,11 +16,11 @@ import streamlit as st
 from safetensors.numpy import load_file, save_file
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, image_cache
 from app.embeddings import colors, layouts, points, scatter, selection, settings, view
 from app.kit import pictures
 from core import projection, runs
-from core.data import job
+from core.data import ImageSet, job
 from core.data.job import Preparation
 from core.errors import MaclError
 from core.files import PROJECT
@@ -215,8 +215,8 @@ def test_hover_says_of_which_drawing_it_is_and_whether_images_are_open(
     assert other["mark"] == component(page, "panels")["mark"] != told["mark"]
     ap = cache.query_scores(two[0])[view.METRIC][4]
     assert other["pictures"][0]["notes"] == ["" if np.isnan(ap) else f"AP Medium {100 * ap:.0f} %"]
-    monkeypatch.setattr(pictures, "is_prepared", lambda *place: False)
-    monkeypatch.setattr(cache, "is_open", lambda config: False)
+    monkeypatch.setattr(ImageSet, "is_prepared", lambda images: False)
+    monkeypatch.setattr(image_cache, "is_open", lambda config: False)
     monkeypatch.setattr(job, "status", lambda *place: Preparation("running", "image 3", 3, 9))
     page.run()
     assert not component(page, "pictures")["open"]
@@ -339,7 +339,7 @@ def test_the_picture_is_sent_before_anything_that_takes_long(
     for module, name in [
         (scatter, "show"),
         (layouts, "trust"),
-        (cache, "thumbnails"),
+        (image_cache, "thumbnails"),
         (space, "measure"),
         (projection, "request"),
     ]:
@@ -360,7 +360,7 @@ def test_a_picture_comes_before_images_are_opened_for_what_was_pointed_at(
 ) -> None:
     page = hover(open_page(projection="PCA", runs=[two[0].id]), [0])
     order: list[str] = []
-    for module, name in [(scatter, "show"), (cache, "thumbnails")]:
+    for module, name in [(scatter, "show"), (image_cache, "thumbnails")]:
         usual = getattr(module, name)
 
         def noted(*given: Any, usual: Any = usual, name: str = name, **more: Any) -> Any:
@@ -392,8 +392,8 @@ def test_what_prepares_the_images_outlives_the_reruns_of_a_hover(
 
     monkeypatch.setattr(view, "_explore", exploring)
     monkeypatch.setattr(pictures, "_prepare", preparing)
-    monkeypatch.setattr(pictures, "is_prepared", lambda *place: False)
-    monkeypatch.setattr(cache, "is_open", lambda config: False)
+    monkeypatch.setattr(ImageSet, "is_prepared", lambda images: False)
+    monkeypatch.setattr(image_cache, "is_open", lambda config: False)
     monkeypatch.setattr(job, "status", lambda *place: Preparation(state, "image 3", 3, 9, "no room"))
     page.run()
     assert not page.exception

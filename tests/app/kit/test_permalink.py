@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cache
+from app import cache, image_cache
 from app.kit import shared
 from app.kit.permalink import Between
 from core import data
@@ -23,7 +23,13 @@ DATA = {"dataset": "Your own images", "size": "96"}
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, finished_runs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two finished runs, no worker, and nothing that an earlier test has looked up."""
-    for remembered in (cache._prepared, cache._is_prepared, cache._checked, cache._dataset, cache._files):
+    for remembered in (
+        image_cache._prepared,
+        image_cache._is_prepared,
+        image_cache._checked,
+        image_cache._dataset,
+        image_cache._files,
+    ):
         remembered.clear()
     shutil.copytree(finished_runs, tmp_path / "runs")
     monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))

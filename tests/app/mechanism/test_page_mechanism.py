@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from streamlit.testing.v1 import AppTest
 
 import core.mechanism.batch
-from app import cache
+from app import cache, image_cache
 from app.kit import heatmaps, shared
 from app.kit.thumbnails import Thumbnails
 from app.mechanism import batch
@@ -66,7 +66,7 @@ def drawn(app: AppTest) -> dict[str, np.ndarray]:
 def expected(root: Path, app: AppTest, key: str, **given: Any) -> dict[str, np.ndarray]:
     """The maps of the shown batch, computed from the run folder, in the order of the rows on the page."""
     run = next(run for run in runs.list_runs(root) if run.id in app.query_params["run"])
-    data = cache.dataset(run.config)
+    data = image_cache.prepared(run.config.images, run.config.seed)
     train = [data.names.index(name) for name in run.splits()["train"]]
     z, y = run.embeddings()
     rows = [run.splits()["test"].index(row["name"]) for row in sent(app)["rows"]]
@@ -272,7 +272,7 @@ def test_what_is_counted_is_said_above_every_view_and_in_every_text(run_root: Pa
 
 def test_a_count_of_none_is_said_to_count_as_one(run_root: Path) -> None:
     run = next(run for run in runs.list_runs(run_root) if run.config.loss == "macl")
-    data = cache.dataset(run.config)
+    data = image_cache.prepared(run.config.images, run.config.seed)
     splits, (_, y) = run.splits(), run.embeddings()
     few = splits["train"][:5]
     (run.path / "splits.json").write_text(json.dumps({**splits, "train": few}))
@@ -489,7 +489,8 @@ def test_a_permalink_opens_the_same_page(run_root: Path) -> None:
 
 def test_one_image_is_no_batch(run_root: Path) -> None:
     app = page(m_how="With chosen labels")
-    data = cache.dataset(next(iter(runs.list_runs(run_root))).config)
+    config = next(iter(runs.list_runs(run_root))).config
+    data = image_cache.prepared(config.images, config.seed)
     held = data.labels[data.splits["test"]].sum(0)
     rare = data.classes[int(np.flatnonzero(held <= 1)[0])]
     app.multiselect(key="m_with").set_value([rare]).run()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import shutil
 import time
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
+from typer.testing import CliRunner
 
-from app import cache
+from app import cache, image_cache
 from app.figures import sensitivity as figures
 from app.sensitivity import lab as view
 from app.sensitivity import maps, plan, views
-from core import runs
+from core import cli, runs
 from core.cli.sweep import _table
 from core.data import job, load
 from core.experiments import lab, sweep
@@ -27,6 +29,7 @@ from core.files import PROJECT
 from core.metrics import METRICS
 from core.queue import launch
 from core.runs import Run, RunConfig
+from core.runs.settings import shown
 from core.training import loop
 from tests.components import component_data
 
@@ -133,7 +136,7 @@ def test_other_images_are_trained_anew_with_their_baseline(
         table += line.replace(name, f"new{n}.png") + "\n"
     (own / "labels.csv").write_text(table)
     prepare(own)
-    cache._files.clear()  # it looks again after some seconds
+    image_cache._files.clear()  # it looks again after some seconds
     app.slider(key="lab_alpha").set_value(3.0).run()
     assert not app.exception
     assert sorted(config.params["alpha"] for config in asked(run_root)) == [1.5, 3.0]
@@ -500,9 +503,26 @@ def test_recorded_runs_are_not_there_and_took_no_time_here(
     assert "a guess" in texts(app)
 
 
+def test_the_shown_command_starts_the_same_sweep(run_root: Path) -> None:
+    app = page(s_view="Sweeps", sw_what=plan.OWN, sw_seeds="0 2–3; 7")
+    app.selectbox(key="sw_axis_0_macl").set_value("step_factor").run()
+    app.text_input(key="sw_values_0_step_factor").set_value("0.5, 1").run()
+    app.selectbox(key="sw_axis_1_macl").set_value("use_w").run()
+    app.text_input(key="sw_fixed").set_value("epochs = 3, denominator=own").run()
+    assert not app.error
+    text = next(code.value for code in app.code if code.value.startswith("macl sweep"))
+    button(app, "Queue 16 runs").click().run()
+    (there,) = sweep.load(run_root)
+    done = CliRunner().invoke(cli.app, [*shlex.split(text)[1:], "--run-root", str(run_root), "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "16 runs, 16 of them there" in done.output
+    assert {run.config.seed for run in launch.queue(run_root)} == {0, 2, 3, 7}
+    assert len(there.points) == 16
+
+
 @pytest.mark.parametrize("value", [0.1234567891234, 1 / 3, 1e-05, 3.0, 12345678.0])
 def test_values_on_the_command_line_are_the_same_numbers(value: float) -> None:
-    assert parse_axis(f"alpha={plan._text(value)}", "macl")[1] == (value,)
+    assert parse_axis(f"alpha={shown(value)}", "macl")[1] == (value,)
 
 
 def test_one_seed_is_no_spread_of_zero() -> None:

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shlex
 import shutil
 import signal
 from collections.abc import Iterator
@@ -13,15 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
-from typer.testing import CliRunner
 
 from app import cache
 from app.figures import curves
 from app.kit import names
 from app.kit.query import option_labels
-from app.train import form, live, run_list
-from app.train.command import FLAGS, command
-from core import cli, runs
+from app.train import live, run_list
+from core import runs
 from core.errors import MaclError
 from core.experiments import duration
 from core.files import PROJECT, lock, unlock
@@ -363,52 +360,6 @@ def test_recorded_runs_are_shown_and_cannot_be_deleted(two: list[Run], root: Pat
     assert page.dataframe[0].value["State"].tolist() == ["finished", "recorded"]
     assert button(page, "Delete").disabled
     assert button(page, "Stop").disabled
-
-
-def test_the_command_line_makes_the_same_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    config = RunConfig.build(
-        "quick",
-        dataset="folder",
-        data_root=str(tmp_path / "a folder"),
-        skip_broken=True,
-        loss="macl",
-        params={"alpha": 2.5, "use_w": False, "denominator": "own", "eps": 1e-7},
-        seed=7,
-        augment=False,
-        lr=3e-4,
-        epochs=3,
-        optimizer="adamw",
-        hidden=64,
-        dim=32,
-        step_epochs=2,
-        step_factor=0.5,
-        weights=str(tmp_path / "some weights.pth"),
-        device="cpu",
-    )
-    made: list[Run] = []
-    monkeypatch.setattr("core.cli.train.run_here", made.append)
-    monkeypatch.setenv("MACL_RUN_ROOT", str(tmp_path / "runs"))
-    result = CliRunner().invoke(cli.app, shlex.split(command(config))[1:], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    assert made[0].config == config
-    own = {"preset", "dataset", "data_root", "skip_broken", "loss", "params", "seed", "device"}
-    assert {*FLAGS} | own == set(RunConfig.model_fields)  # a new field needs a flag
-    plain = RunConfig.build("instant", loss="mulsupcon")
-    assert command(plain) == "macl train --preset instant --dataset demo --loss mulsupcon --seed 0"
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [("0", [0]), ("0, 1,2", [0, 1, 2]), ("3-5", [3, 4, 5]), ("1 1 4–5", [1, 4, 5])],
-)
-def test_seeds_as_people_write_them(text: str, seeds: list[int]) -> None:
-    assert form.parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["", "a", "-1", "3-", "0-5000", "1.5"])
-def test_seeds_that_are_none(text: str) -> None:
-    with pytest.raises(MaclError, match="seeds: need"):
-        form.parse_seeds(text)
 
 
 def test_smoothing_is_the_debiased_average() -> None:

@@ -22,7 +22,7 @@ from core import runs
 from core.cli import app
 from core.errors import MaclError
 from core.experiments import duration, sweep
-from core.experiments.axes import parse_axis
+from core.experiments.axes import parse_axis, parse_one, parse_params, parse_seeds, shown_seeds
 from core.experiments.studies import ALPHAS, BETAS, STUDIES
 from core.experiments.surface import between, cells, matrix, nearest
 from core.losses import LOSSES
@@ -96,6 +96,8 @@ def test_wrong_axes_are_named(axes: dict[str, Any], message: str) -> None:
         ("lr=1e-3,0.01", ("lr", (0.001, 0.01))),
         ("weights=none", ("weights", ("none",))),
         ("alpha=0.1234567891,1e-05", ("alpha", (0.1234567891, 1e-05))),
+        ("weights=none,/a.pth,imagenet", ("weights", ("none", "/a.pth", "imagenet"))),
+        ("clip=0:1:2", ("clip", (0.0, 1.0))),
     ],
 )
 def test_axes_as_they_are_typed(text: str, expected: tuple[str, tuple[Any, ...]]) -> None:
@@ -118,11 +120,56 @@ def test_axes_as_they_are_typed(text: str, expected: tuple[str, tuple[Any, ...]]
         "alpha=0..5:1:3",
         "alpha=0:1:" + "9" * 5000,
         "seed=0-99999999999",
+        "seed=3-1",
+        "seed=0-" + "9" * 5000,
     ],
 )
 def test_axes_that_are_wrong(text: str) -> None:
     with pytest.raises(MaclError):
         parse_axis(text, "macl")
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [
+        *(("0", (0,)), ("0, 1,2", (0, 1, 2)), ("3-5", (3, 4, 5)), ("1 1 4–5", (1, 4, 5))),
+        *(("0-2", (0, 1, 2)), ("0,3,7-8", (0, 3, 7, 8)), ("0;2", (0, 2)), ("0:4:3", (0, 2, 4))),
+    ],
+)
+def test_seeds_as_people_write_them(text: str, seeds: tuple[int, ...]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "-1", "3-", "0-5000", "1.5", "1-x", "3-1", "9" * 5000, "0-" + "9" * 5000]
+)
+def test_seeds_that_are_none(text: str) -> None:
+    with pytest.raises(MaclError, match="seeds: need"):
+        parse_seeds(text)
+
+
+@given(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9, unique=True))
+def test_shown_seeds_are_read_back(seeds: list[int]) -> None:
+    assert parse_seeds(shown_seeds(seeds)) == tuple(seeds)
+    assert shown_seeds(range(3, 8)) == "3-7"
+
+
+def test_seeds_that_are_too_many() -> None:
+    assert len(parse_seeds("0-49", 50)) == 50
+    with pytest.raises(MaclError, match="need 1 to 50 numbers"):
+        parse_seeds("0-50", 50)
+
+
+def test_settings_as_they_are_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_one("alpha=1.5", "macl") == ("alpha", 1.5)
+    assert parse_one(" weights = r18, new.pth", "macl") == ("weights", str(tmp_path / "r18, new.pth"))
+    assert parse_params("macl", ["use_w=off", "denominator=own"]) == {"use_w": False, "denominator": "own"}
+    for wrong in ("alpha=1,2", "alpha", "params=1", "preset=quick", "epochs=many"):
+        with pytest.raises(MaclError):
+            parse_one(wrong, "macl")
+    with pytest.raises(MaclError, match="--param: need NAME=VALUE with a parameter of supcon_all"):
+        parse_params("supcon_all", ["epochs=3"])
 
 
 def test_the_four_configurations_of_fig_9() -> None:

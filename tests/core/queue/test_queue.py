@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from core import runs
+from core.data import load
 from core.files import lock, unlock
 from core.queue import launch
 from core.queue.worker import Worker, roles
@@ -188,7 +189,7 @@ def test_a_data_set_is_kept_between_runs_and_read_again_when_it_has_changed(
     first = recent.dataset(base)
     again = recent.dataset(base.model_copy(update={"seed": 1}))
     assert again.images is first.images
-    fresh = recent.load("folder", str(archive), image_size=32, seed=1)
+    fresh = load("folder", str(archive), image_size=32, seed=1)
     for split, rows in fresh.splits.items():
         np.testing.assert_array_equal(again.splits[split], rows)
     os.utime(archive, (1, 1))

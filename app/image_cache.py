@@ -1,0 +1,142 @@
+"""Images of data sets as the pages show them, cached: opened once, and looked at again when files change.
+
+With `app.cache`, for what runs have written, the only place with st.cache_*.
+"""
+
+import time
+from collections.abc import Callable
+from hashlib import sha256
+
+import streamlit as st
+
+from app.kit.thumbnails import Thumbnails
+from core import labels, metrics
+from core.data import Dataset, ImageSet, Report, check, examination
+from core.data.duplicates import result as duplicates_of
+from core.data.pair import Pair
+
+
+def prepared(images: ImageSet, seed: int) -> Dataset:
+    """A data set with the split of that seed, memory-mapped.
+
+    Raises:
+        MaclError: If it is not prepared, has changed since, or its folder is gone.
+    """
+    return _dataset(images, seed, _files(images))
+
+
+def files(images: ImageSet) -> str:
+    """What the files of a data set are, as `ImageSet.fingerprint`; looks again after some seconds."""
+    return _files(images)
+
+
+def is_prepared(images: ImageSet) -> bool:
+    """Whether `prepared` opens it at once; if not, looks again after some seconds."""
+    asked = (images, _files(images))
+    if asked not in _prepared() and _is_prepared(*asked):
+        _prepared().add(asked)
+    return asked in _prepared()
+
+
+def checked(images: ImageSet) -> Report:
+    """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
+    # what cannot be read has no mark that would tell of a change
+    return _checked(images, _files(images) or f"{time.monotonic() // 10}")
+
+
+def examined(images: ImageSet) -> Report | None:
+    """What decoding every image of a data set found; None if nobody has done it, or files have changed."""
+    return examination.result(images.name, images.root)
+
+
+def chance(data: Dataset, seed: int) -> dict[str, float]:
+    """Chance of the 7 metrics on the test split."""
+    return _chance(_labels(data), seed, data)
+
+
+def label_sets(data: Dataset) -> int:
+    """Number of different label sets."""
+    return _label_sets(_labels(data), data)
+
+
+def duplicates(key: str) -> list[Pair]:
+    """Pairs that show the same place among the images of that key; MaclError before they were looked for."""
+    return _duplicates(key)
+
+
+def is_open(images: ImageSet) -> bool:
+    """The pictures of this data set were opened before, so that `thumbnails` answers at once."""
+    return images in _opened()
+
+
+def thumbnails(images: ImageSet) -> Thumbnails:
+    """Small pictures of a data set, whatever the split; MaclError if its folder is gone."""
+    found = _thumbnails(images)
+    _opened().add(images)
+    return found
+
+
+def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str:
+    """A sheet of these images of a data set; few are kept, each is large."""
+    return _sprite(data, names, compute)
+
+
+@st.cache_resource(show_spinner="Opening the images …", max_entries=20)
+def _dataset(images: ImageSet, seed: int, files: str) -> Dataset:
+    return images.load(seed, only_prepared=True)
+
+
+@st.cache_resource(show_spinner=False, ttl=5, max_entries=200)
+def _files(images: ImageSet) -> str:
+    """What the files of a data set are, some seconds ago: what was read of others is forgotten."""
+    return images.fingerprint()
+
+
+@st.cache_resource(show_spinner=False)
+def _prepared() -> set[tuple[ImageSet, str]]:
+    return set()
+
+
+@st.cache_data(show_spinner=False, ttl=10)
+def _is_prepared(images: ImageSet, files: str) -> bool:
+    return images.is_prepared()
+
+
+@st.cache_resource(show_spinner="Looking at the files …", max_entries=20)
+def _checked(images: ImageSet, files: str) -> Report:
+    return check(images.name, images.root)
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _chance(labels_key: str, seed: int, _data: Dataset) -> dict[str, float]:
+    return metrics.chance(_data.labels[_data.splits["test"]])
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _label_sets(labels_key: str, _data: Dataset) -> int:
+    return len(labels.distinct(_data.labels)[0])
+
+
+def _labels(data: Dataset) -> str:
+    """What chance and splits depend on: two data sets may have the same images and other labels."""
+    return f"{data.name} {data.labels.shape} {sha256(data.labels.tobytes()).hexdigest()}"
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _duplicates(key: str) -> list[Pair]:
+    return duplicates_of(key)
+
+
+@st.cache_resource(show_spinner=False)
+def _opened() -> set[ImageSet]:
+    return set()
+
+
+@st.cache_resource(show_spinner="Opening the images …", max_entries=10)
+def _thumbnails(images: ImageSet) -> Thumbnails:
+    return Thumbnails(images.load(only_prepared=True))
+
+
+@st.cache_data(show_spinner=False, max_entries=12)
+def _sprite(data: str, names: tuple[str, ...], _compute: Callable[[], str]) -> str:
+    return _compute()

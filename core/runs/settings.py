@@ -1,0 +1,143 @@
+"""Settings of a run as forms and command lines need them: fields of its configuration, parameters of a loss.
+
+All of it is read off `RunConfig` and `LOSSES`: a new field is one line there.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from core.data import source
+from core.errors import MaclError
+from core.losses import LOSSES, Parameter, Value
+from core.runs.config import NO_EFFECT, PRESETS, SUBJECT, OneOf, Place, RunConfig
+
+YES, NO = ("true", "1", "on"), ("false", "0", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a run.
+
+    Attributes:
+        name: Of the field or the parameter.
+        kind: What its values are.
+        title: For people.
+        help: One line.
+        low: Smallest number, None: no bound; `above` itself is not allowed.
+        high: Largest number, None: no bound.
+        above: Whether `low` itself is not allowed.
+        choices: All values of a choice.
+        words: Of a path: what names no file.
+    """
+
+    name: str
+    kind: Literal["bool", "int", "float", "choice", "path", "text"]
+    title: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above: bool = False
+    choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+
+    @property
+    def reach(self) -> str:
+        """The values of a number, in words."""
+        if self.low is None:
+            return "any number"
+        low = f"{'above ' if self.above else ''}{self.low:.10g}"
+        if self.high is None:
+            return low if self.above else f"{low} or more"
+        return f"{low}{',' if self.above else ''} to {self.high:.10g}"
+
+    @property
+    def few(self) -> tuple[Value, ...]:
+        """All values where there are only a few; empty for numbers and free text."""
+        return (True, False) if self.kind == "bool" else self.choices or self.words
+
+    def read(self, text: str) -> Value:
+        """The value that a person means; whether it is allowed, only `RunConfig` knows.
+
+        A path is made absolute: whoever trains or resumes the run stands in another folder.
+        """
+        if self.kind == "bool":
+            if (word := text.strip().lower()) not in YES + NO:
+                raise MaclError(f"{self.name}: need true or false, got {text!r}")
+            return word in YES
+        if self.kind in ("int", "float"):
+            try:
+                return int(text) if self.kind == "int" else float(text)
+            except ValueError:
+                raise MaclError(f"{self.name}: need a number, got {text!r}") from None
+        if self.kind == "path" and text not in ("", *self.words):
+            return str(source.place(text).absolute())
+        return text
+
+
+def shown(value: object) -> str:
+    """A value as `Setting.read` takes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def flag(name: str, *, no: bool = False) -> str:
+    """The option of a field: `--image-size`, `--no-augment`."""
+    return f"--{'no-' if no else ''}{name.replace('_', '-')}"
+
+
+def field(name: str) -> Setting:
+    """A field of the configuration: a bool, a number, one of several words, a path, or any other text."""
+    info = RunConfig.model_fields[name]
+    marks = {type(mark): mark for mark in info.metadata}
+    choices: tuple[str, ...] = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+    if isinstance(known := marks.get(OneOf), OneOf):
+        choices = tuple(known.names)
+    place = marks.get(Place)
+    kinds: dict[Any, Any] = {bool: "bool", int: "int", float: "float", str: "text"}
+    bounds = {
+        key: getattr(mark, key) for mark in info.metadata for key in ("ge", "gt", "le") if hasattr(mark, key)
+    }
+    return Setting(
+        name,
+        "path" if place else "choice" if choices else kinds[info.annotation],
+        info.title or name.replace("_", " ").capitalize(),
+        info.description or "",
+        bounds.get("ge", bounds.get("gt")),
+        bounds.get("le"),
+        "gt" in bounds,
+        choices,
+        place.words if place else (),
+    )
+
+
+def parameter(p: Parameter) -> Setting:
+    """A parameter of a loss."""
+    title = f"{p.symbol} · {p.name}" if p.symbol else p.name
+    return Setting(p.name, p.kind, title, p.help, p.low, p.high, choices=p.choices)
+
+
+def fields() -> list[Setting]:
+    """Fields that a person can name, in the order of the configuration."""
+    return [field(name) for name in RunConfig.model_fields if name not in ("params", "preset")]
+
+
+def of_preset() -> list[Setting]:
+    """Fields that a preset sets, or leaves at the paper's value."""
+    return [setting for setting in fields() if setting.name not in SUBJECT]
+
+
+def of_loss(loss: str) -> dict[str, Setting]:
+    """Parameters of a loss by name; none for a loss that does not exist."""
+    return {p.name: parameter(p) for p in LOSSES[loss].parameters} if loss in LOSSES else {}
+
+
+def axes(loss: str) -> list[Setting]:
+    """What a figure may have on an axis: all that changes the outcome, but for data set and seed."""
+    chosen = [setting for setting in of_preset() if setting.name not in NO_EFFECT]
+    return [*of_loss(loss).values(), field("loss"), *chosen]
+
+
+def preset_value(preset: str, name: str) -> Any:
+    """Value of a field before a person changes it."""
+    return PRESETS[preset].get(name, RunConfig.model_fields[name].default)
