@@ -10,6 +10,7 @@ from app.train import live
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.queue import launch
+from core.report import NOT_COMPUTED
 from core.runs import Run, RunConfig
 
 QUICK = "quick"  # the two runs
@@ -102,6 +103,7 @@ def _steps(runs: list[Run]) -> None:
                 st.markdown(f"**{run_label(run)}**")
                 cells = st.columns(len(SHOWN))
                 for cell, key in zip(cells, SHOWN, strict=True):
-                    cell.metric(METRICS[key], percent(score["metrics"][key]))
-                    cell.caption(f"chance {percent(score['chance'][key])}")
+                    cell.metric(METRICS[key], percent(score["metrics"].get(key)))
+                    known = key in score["metrics"]
+                    cell.caption(f"chance {percent(score['chance'].get(key))}" if known else NOT_COMPUTED)
         st.caption(MEANING)
