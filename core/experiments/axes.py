@@ -62,7 +62,7 @@ def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
 def shown_seeds(seeds: Sequence[int]) -> str:
     """Seeds as `parse_seeds` takes them, in short."""
     first, last = seeds[0], seeds[-1]
-    if last > first and list(seeds) == list(range(first, last + 1)):
+    if last > first and last - first < len(seeds) and list(seeds) == list(range(first, last + 1)):
         return f"{first}-{last}"
     return ",".join(map(str, seeds))
 
