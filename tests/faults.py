@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file
 
 from core.background import cache
 from core.background.process import MOST_DEATHS, Process, Status
@@ -76,7 +77,9 @@ def trained(run: Run) -> bytes:
     clock = ("images_per_s", "seconds")
     curve = [{key: value for key, value in row.items() if key not in clock} for row in run.history()]
     parts = [json.dumps([curve, run.scores()["metrics"], run.splits()]).encode()]
-    parts += [(run.path / f"{name}.safetensors").read_bytes() for name in ("model", "embeddings")]
+    for name in ("model", "embeddings"):
+        tensors = load_file(run.path / f"{name}.safetensors")  # the order of what is said beside them is any
+        parts += [key.encode() + tensors[key].tobytes() for key in sorted(tensors)]
     return b"".join(parts)
 
 
