@@ -45,7 +45,7 @@ def interrupt(run: Run, at: int) -> None:
         {"step_epochs": 2},
         {"scheduler": "constant", "loss": "lmsc", "optimizer": "adamw", "keep": "best"},
         {"loss": "lproto", "keep": "best", "patience": 4, "step_epochs": 1, "step_factor": 0.1},
-        {"preset": "quick", "loss": "macl", "step_epochs": 2, "embed_every": 1},
+        {"preset": "quick", "backbone": "test_resnet", "loss": "macl", "step_epochs": 2, "embed_every": 1},
     ],
     ids=str,
 )
