@@ -15,6 +15,9 @@ import core  # noqa: F401  before torch: it tells OpenMP not to spin
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 
+# Under nohup all children would ignore a hangup, also where a test is about one.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 ROOT = Path(__file__).resolve().parent.parent
 GOLDENS = Path(__file__).resolve().parent / "goldens"
 

@@ -212,7 +212,7 @@ def test_the_pages_import_neither_torch_nor_umap(finished_runs: Path, tmp_path: 
     script = f"""
 import sys
 from streamlit.testing.v1 import AppTest
-from core import launch
+from core.queue import launch
 launch.ensure_worker = lambda *_: None
 page = AppTest.from_file({MAIN!r}, default_timeout=60).run()
 for name in ("home", "train"):

@@ -81,7 +81,7 @@ def test_variants_use_every_shade() -> None:
 
 
 def test_a_shade_is_the_same_in_every_session() -> None:
-    script = "from app import palette; print(palette.loss_color('macl', {'alpha': 2.5}))"
+    script = "from app.kit import palette; print(palette.loss_color('macl', {'alpha': 2.5}))"
     for seed in ("1", "2"):
         said = subprocess.run(
             [sys.executable, "-c", script],
