@@ -48,7 +48,7 @@
       if (said("connection") !== "CONNECTED") state = "lost";
       else if (state === "lost") {
         state = "back";
-        setTimeout(() => state === "back" && known(), PATIENCE_MS); // it draws nothing at all
+        setTimeout(known, PATIENCE_MS);
       } else if (state === "back" && said("script") !== "notRunning") state = "drawn";
       else if (state === "drawn" && said("script") === "notRunning") known();
     }).observe(app, { attributes: true, attributeFilter: ["data-test-connection-state", "data-test-script-state"] });

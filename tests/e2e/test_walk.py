@@ -89,7 +89,8 @@ def choose(page: Page, label: str, option: str) -> None:
     """An entry of a list."""
     page.evaluate(COUNT_RUNS)
     offered = page.get_by_role("option", name=option, exact=True)
-    while True:  # on a busy machine the list may be drawn anew under the click; a person would click again
+    # Not a test of the choice: on a busy machine one is lost now and then, and nobody knows yet why.
+    while True:
         if not offered.count():
             field(page, label).click()
         offered.click()
