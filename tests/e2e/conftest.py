@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -87,13 +88,19 @@ class Server:
     def close(self) -> None:
         """End the server and all processes that it started."""
         self.kill(signal.SIGTERM)
-        for root in (self.run_root, lab.folder(self.run_root)):
-            for about in launch.workers(root).values():
-                os.kill(int(str(about["pid"])), signal.SIGKILL)
+        self.end_workers()
         for name in ("embedder/lock", "projections/worker.lock"):
             holder = locked_by(Path(self.environment["MACL_CACHE"]) / name)
             if holder is not None:
                 os.kill(holder, signal.SIGKILL)
+
+    def end_workers(self) -> None:
+        """Kill the workers of the runs and of the lab, and wait until they write no more."""
+        for root in (self.run_root, lab.folder(self.run_root)):
+            for about in launch.workers(root).values():
+                with suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(int(str(about["pid"])), signal.SIGKILL)
+            wait(lambda root=root: not launch.workers(root))
 
     def log(self) -> str:
         """What the server printed."""

@@ -18,6 +18,7 @@ expect.set_options(timeout=PATIENCE_MS)
 @pytest.fixture
 def pair(server: Server, finished_runs: Path) -> list[Run]:
     """MACL and MulSupCon, as they were before each test."""
+    server.end_workers()  # one of the test before would write into the folder that is being removed
     shutil.rmtree(server.run_root)
     shutil.copytree(finished_runs, server.run_root)
     return sorted(runs.list_runs(server.run_root), key=lambda run: run.config.loss)
