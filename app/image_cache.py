@@ -46,7 +46,7 @@ def checked(images: ImageSet) -> Report:
 
 def examined(images: ImageSet) -> Report | None:
     """What decoding every image of a data set found; None if nobody has done it, or files have changed."""
-    return examination.result(images.name, images.root)
+    return examination.result(images)
 
 
 def chance(data: Dataset, seed: int) -> dict[str, float]:

@@ -23,7 +23,7 @@ from safetensors.numpy import load_file
 
 from core.background import cache
 from core.background.process import MOST_DEATHS, Process, Status
-from core.data import duplicates, examination, job, load, preview
+from core.data import ImageSet, duplicates, examination, job, load, preview
 from core.experiments import lab
 from core.files import _SCRATCH
 from core.projection import Step, Umap, store
@@ -198,24 +198,22 @@ def kinds(folder: Path, recorded: Path) -> dict[str, Callable[[Path], Kind]]:
             (path,) = (cache.cache_root() / "prepared").glob("[!.]*/images.npy")
             return path.read_bytes()
 
-        place = ("folder", root, SIZE)
-        return once(
-            lambda: job.start(*place), lambda: job.status(*place), lambda: job.process(*place), outcome
-        )
+        place = ImageSet("folder", root, SIZE)
+        return once(lambda: job.start(place), lambda: job.status(place), lambda: job.process(place), outcome)
 
     def examine(_: Path) -> Kind:
-        place = ("folder", root)
+        place = ImageSet("folder", root)
         return once(
-            lambda: examination.start(*place),
-            lambda: examination.status(*place),
-            lambda: examination.process(*place),
-            lambda: repr(examination.result(*place)).encode(),
+            lambda: examination.start(place),
+            lambda: examination.status(place),
+            lambda: examination.process(place),
+            lambda: repr(examination.result(place)).encode(),
         )
 
     def pairs(_: Path) -> Kind:
         key = load("folder", root, image_size=SIZE).key
         return once(
-            lambda: duplicates.start("folder", root, key, SIZE),
+            lambda: duplicates.start(ImageSet("folder", root, SIZE), key),
             lambda: duplicates.status(key),
             lambda: duplicates.process(key),
             lambda: repr(duplicates.result(key)).encode(),
@@ -224,7 +222,7 @@ def kinds(folder: Path, recorded: Path) -> dict[str, Callable[[Path], Kind]]:
     def strip(_: Path) -> Kind:
         place = (load("folder", root, image_size=SIZE).key, SIZE, 3, 7)
         return once(
-            lambda: preview.start("folder", root, *place),
+            lambda: preview.start(ImageSet("folder", root, SIZE), place[0], *place[2:]),
             lambda: preview.status(*place),
             lambda: preview._process(*place),
             lambda: preview.path(*place).read_bytes(),

@@ -48,7 +48,7 @@ def show(images: ImageSet, data: Dataset) -> None:
         if st.button(
             "Look for near-duplicates", type="primary",
             help="In the background; the result is kept",
-        ) and start(duplicates.start, images.name, images.root, data.key, images.size):  # fmt: skip
+        ) and start(duplicates.start, images, data.key):  # fmt: skip
             st.rerun()
         st.caption(_effort(len(data)))
     else:

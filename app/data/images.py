@@ -82,7 +82,7 @@ def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> 
     where = (data.key, images.size, seed, row)
     about = preview.status(*where)
     if about.state == "none":
-        if not start(preview.start, images.name, images.root, *where):
+        if not start(preview.start, images, data.key, seed, row):
             return
         about = preview.status(*where)
     if about.state == "done":
@@ -95,7 +95,7 @@ def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> 
         )
     elif about.state == "failed":
         st.warning(f"The augmented versions could not be drawn: {plain(about.error)}")
-        if st.button("Draw again") and start(preview.start, images.name, images.root, *where):
+        if st.button("Draw again") and start(preview.start, images, data.key, seed, row):
             st.rerun()
     else:
         _drawing(where)

@@ -106,15 +106,14 @@ def _how(name: str) -> None:
 
 def prepared(images: ImageSet, seed: int) -> Dataset | None:
     """The prepared data set; until it is, the page says how far that is and offers to start it."""
-    name, root, size = images.name, images.root, images.size
-    about = job.status(name, root, size)
+    about = job.status(images)
     # after a reload only the finished job knows that broken images were to be left out
     images = replace(images, skip_broken=about.skipped or images.skip_broken)
     if about.state == "done" or image_cache.is_prepared(images):
         try:
             data = image_cache.prepared(images, seed)
             if data.skipped:  # a run on these images has to leave them out as well
-                st.session_state[shared.skip_key(name)] = True
+                st.session_state[shared.skip_key(images.name)] = True
             return data
         except MaclError as error:
             about = job.Preparation("failed", error=str(error))
@@ -122,7 +121,7 @@ def prepared(images: ImageSet, seed: int) -> Dataset | None:
         _progress(images)
         return None
     # before what it finds: one that ends in between would be drawn without
-    looking = examination.status(name, root)
+    looking = examination.status(images)
     usable = findings(images)
     if looking.state == "running":
         _looking(images)
@@ -130,21 +129,21 @@ def prepared(images: ImageSet, seed: int) -> Dataset | None:
     if not usable:
         # a fault of the table hides no fault of the images
         look = looking.state != "done" and image_cache.checked(images).images and _look()
-        if look and start(examination.start, name, root):
+        if look and start(examination.start, images):
             st.rerun()
         return None
     for told in (about, looking):
         if told.state == "failed":
             st.error(_fault(told.error))
-    shared.choose_skip(name)
+    shared.choose_skip(images.name)
     with st.container(horizontal=True):
         prepare = st.button(
             "Prepare the images", type="primary", help="Once for each training size; kept in the cache"
         )
         look = looking.state != "done" and _look()
-    if prepare and start(job.start, name, root, size, images.skip_broken):
+    if prepare and start(job.start, images):
         st.rerun()
-    if look and start(examination.start, name, root):
+    if look and start(examination.start, images):
         st.rerun()
     return None
 
@@ -168,12 +167,12 @@ def start(begin: Callable[..., None], *what: object) -> bool:
 
 @st.fragment(run_every=EVERY)
 def _progress(images: ImageSet) -> None:
-    _bar(job.status(images.name, images.root, images.size))
+    _bar(job.status(images))
 
 
 @st.fragment(run_every=EVERY)
 def _looking(images: ImageSet) -> None:
-    _bar(examination.status(images.name, images.root))
+    _bar(examination.status(images))
 
 
 def _bar(about: job.Preparation) -> None:

@@ -1,6 +1,7 @@
 """The pictures of a run's data set on a page, or why there are none and what to do."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
@@ -47,20 +48,20 @@ def opened(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | 
 
 
 def _prepare(images: ImageSet) -> Thumbnails | None:
-    place, tried = (images.name, images.root, images.size), st.session_state.setdefault(_TRIED, set())
+    place, tried = replace(images, skip_broken=False), st.session_state.setdefault(_TRIED, set())
     try:
-        about = job.status(*place)
+        about = job.status(images)
         if about.state == "done" and place in tried:  # and still not prepared: only opening them tells why
             return image_cache.thumbnails(images)
         if about.state in ("none", "done"):
             tried.add(place)
-            job.start(*place, images.skip_broken)
+            job.start(images)
     except MaclError as error:
         st.warning(f"Names and labels without pictures: {error}")
         return None
     if about.state == "failed":
         st.warning(f"Names and labels without pictures: {about.error}")
-        if st.button("Look again") and start(job.start, *place, images.skip_broken):
+        if st.button("Look again") and start(job.start, images):
             st.rerun()
     else:
         _progress(images)
@@ -69,7 +70,7 @@ def _prepare(images: ImageSet) -> Thumbnails | None:
 
 @st.fragment(run_every=0.5)
 def _progress(images: ImageSet) -> None:
-    about = job.status(images.name, images.root, images.size)
+    about = job.status(images)
     if about.state != "running":
         st.rerun()
     share = about.done / about.total if about.total else 0.0

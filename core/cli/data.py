@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.cli.console import DataRoot, SkipBroken, err, out, progress_bars
-from core.data import DATASETS, check, fetch, load
+from core.data import DATASETS, ImageSet, check, fetch
 from core.errors import MaclError
 from core.report.spreadsheet import to_csv
 
@@ -54,7 +54,7 @@ def data_prepare(
 ) -> None:
     """Decode and resize all images once, so that later starts are instant."""
     with progress_bars() as tell:
-        data = load(known(name), root, image_size=image_size, skip_broken=skip_broken, progress=tell)
+        data = ImageSet(known(name), root, image_size, skip_broken).load(progress=tell)
     shape = "×".join(str(n) for n in data.images.shape)
     counts = ", ".join(f"{key} {len(rows)}" for key, rows in data.splits.items())
     broken = f", {len(data.skipped)} broken" if data.skipped else ""
@@ -75,7 +75,7 @@ def data_duplicates(
     from core.data import duplicates
 
     with progress_bars() as tell:
-        data = load(known(name), root, image_size, seed, skip_broken=skip_broken, progress=tell)
+        data = ImageSet(known(name), root, image_size, skip_broken).load(seed, progress=tell)
         pairs = [pair for pair in duplicates.look(data, tell) if pair.similarity >= similarity]
     held = duplicates.split_of(data.splits)
     if to is not None:

@@ -13,7 +13,7 @@ correlation (Kuglin and Hines, 1975), from coarse to fine, in a detached process
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from core.background.cache import cache_root, used, writing
 from core.background.process import Process, Running, Status
+from core.data.image_set import ImageSet
 from core.data.info import Dataset
 from core.data.pair import Pair
 from core.data.prepared import Progress
@@ -36,19 +37,17 @@ IMAGE_BYTES, PAIR_BYTES = (
 )  # in memory: spectra of each image, and the promising ones of all pairs
 
 
-def start(name: str, root: str | None, key: str, image_size: int) -> None:
+def start(images: ImageSet, key: str) -> None:
     """Look for pairs in a process of its own, unless that is going on; returns at once.
 
     Args:
-        name: Name of the data set, which must be prepared.
-        root: Folder or archive; None looks in the usual place.
-        key: Hash of its images, `Dataset.key`.
-        image_size: Training size, pixels.
+        images: Must be prepared.
+        key: Their hash, `Dataset.key`.
 
     Raises:
         MaclError: If the cache cannot be written.
     """
-    process(key).start("core.data.duplicates", name, root or "", key, image_size)
+    process(key).start("core.data.duplicates", images.to_json(), key)
 
 
 def effort(count: int) -> tuple[float, float]:
@@ -133,11 +132,9 @@ def split_of(splits: Mapping[str, NDArray[np.int64]]) -> dict[int, str]:
     return {int(row): split for split, rows in splits.items() for row in rows}
 
 
-def main(running: Running, name: str, root: str, key: str, size: str) -> None:
+def main(running: Running, which: str, key: str) -> None:
     """Look for the pairs of one data set."""
-    from core.data import load
-
-    data = load(name, root or None, image_size=int(size), skip_broken=True)
+    data = replace(ImageSet.from_json(which), skip_broken=True).load()
     if data.key != key:
         raise MaclError("the images have changed since the page was opened: open it again")
     look(data, running.tell)

@@ -10,49 +10,47 @@ from typing import Any
 
 from core.background.cache import cache_root, used, writing
 from core.background.process import Process, Running, Status
-from core.data import check, fingerprint
+from core.data.image_set import ImageSet
 from core.data.job import is_mended
 from core.data.report import Report
+from core.data.sets import check
 
 
-def start(name: str, root: str | None) -> None:
+def start(images: ImageSet) -> None:
     """Decode the images in a process of its own, unless that is going on; returns at once.
-
-    Args:
-        name: Key of `DATASETS`.
-        root: Folder or archive; None looks in the usual place.
 
     Raises:
         MaclError: If the cache cannot be written.
     """
-    process(name, root).start("core.data.examination", name, root or "")
+    process(images).start("core.data.examination", images.to_json())
 
 
-def status(name: str, root: str | None) -> Status:
+def status(images: ImageSet) -> Status:
     """What the last `start` has come to; `none` where files have changed since."""
-    job = process(name, root)
+    job = process(images)
     about = job.status()
-    if about.state == "failed" and is_mended(job, name, root):
+    if about.state == "failed" and is_mended(job, images):
         return Status("none")
-    return Status("none") if about.state == "done" and result(name, root) is None else about
+    return Status("none") if about.state == "done" and result(images) is None else about
 
 
-def result(name: str, root: str | None) -> Report | None:
+def result(images: ImageSet) -> Report | None:
     """The report of these very files; None if nobody has looked at them yet."""
-    path = process(name, root).file("report")
+    path = process(images).file("report")
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     used(path)
-    return _report(found["report"]) if found["files"] == fingerprint(name, root) else None
+    return _report(found["report"]) if found["files"] == images.fingerprint() else None
 
 
-def main(running: Running, name: str, root: str) -> None:
+def main(running: Running, which: str) -> None:
     """Examine one data set."""
-    files = fingerprint(name, root or None)  # before: a file that changes meanwhile makes the report void
+    images = ImageSet.from_json(which)
+    files = images.fingerprint()  # before: a file that changes meanwhile makes the report void
     running.say(files=files)
-    report = check(name, root or None, decode=True, progress=running.tell)
+    report = check(images.name, images.root, decode=True, progress=running.tell)
     with writing(running.process.file("report")) as partial:
         partial.write_text(json.dumps({"files": files, "report": asdict(report)}))
 
@@ -66,7 +64,7 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
 
 
-def process(name: str, root: str | None) -> Process:
-    """The process that examines these images."""
-    key = sha256(f"{name}\0{root or ''}".encode()).hexdigest()[:16]
-    return Process(cache_root() / "examined" / f"{name}-{key}")
+def process(images: ImageSet) -> Process:
+    """The process that examines these images, at whatever size."""
+    key = sha256(f"{images.name}\0{images.root or ''}".encode()).hexdigest()[:16]
+    return Process(cache_root() / "examined" / f"{images.name}-{key}")

@@ -1,6 +1,8 @@
 """Which images: one value for what is prepared, shown, looked through and trained on."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from typing import Self
 
 from core.data import sets
 from core.data.info import Dataset
@@ -36,6 +38,15 @@ class ImageSet:
             only_prepared=only_prepared,
             progress=progress,
         )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The value that `to_json` was made of."""
+        return cls(**json.loads(text))
+
+    def to_json(self) -> str:
+        """One word of a command line, for another process."""
+        return json.dumps(asdict(self))
 
     def is_prepared(self) -> bool:
         """As `core.data.is_prepared`."""

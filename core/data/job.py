@@ -6,54 +6,52 @@ from typing import Any
 from core.background.cache import cache_root
 from core.background.process import Process, Running
 from core.background.process import Status as Preparation
-from core.data import fingerprint, is_prepared, load
+from core.data.image_set import ImageSet
 
 __all__ = ["Preparation", "is_mended", "start", "status"]
 
 
-def start(name: str, root: str | None, image_size: int, skip_broken: bool = False) -> None:
-    """Prepare the images in a process of their own, unless that is going on already; returns at once.
+def start(images: ImageSet) -> None:
+    """Prepare them in a process of their own, unless that is going on already; returns at once.
 
     Raises:
         MaclError: If the cache cannot be written.
     """
-    process(name, root, image_size).start(
-        "core.data.job", name, root or "", image_size, "skip" if skip_broken else ""
-    )
+    process(images).start("core.data.job", images.to_json())
 
 
-def status(name: str, root: str | None, image_size: int) -> Preparation:
-    """What the last `start` with these arguments has come to; `none` where files have changed since."""
-    job = process(name, root, image_size)
+def status(images: ImageSet) -> Preparation:
+    """What the last `start` for these images has come to; `none` where files have changed since."""
+    job = process(images)
     about = job.status()
-    if about.state == "failed" and is_mended(job, name, root):
+    if about.state == "failed" and is_mended(job, images):
         return Preparation("none")
-    if about.state == "done" and not _holds(job, name, root, image_size):
+    if about.state == "done" and not _holds(job, images):
         return Preparation("none")
     return about
 
 
-def is_mended(job: Process, name: str, root: str | None) -> bool:
+def is_mended(job: Process, images: ImageSet) -> bool:
     """Whether files have changed since a process failed on them: what it said may no longer be so."""
     files = job.note().get("files")
-    return files is not None and files != fingerprint(name, root)
+    return files is not None and files != images.fingerprint()
 
 
-def _holds(job: Process, name: str, root: str | None, image_size: int) -> bool:
+def _holds(job: Process, images: ImageSet) -> bool:
     """Whether `load` would open what that process has prepared."""
     # where only the table has changed, the images may still be the same
-    return job.note().get("files") == fingerprint(name, root) or is_prepared(name, root, image_size)
+    return job.note().get("files") == images.fingerprint() or images.is_prepared()
 
 
-def main(running: Running, name: str, root: str, image_size: str, skip: str) -> dict[str, Any]:
+def main(running: Running, which: str) -> dict[str, Any]:
     """Prepare one data set."""
+    images = ImageSet.from_json(which)
     # before: a file that changes meanwhile makes the preparation void
-    running.say(files=fingerprint(name, root or None))
-    data = load(name, root or None, image_size=int(image_size), skip_broken=bool(skip), progress=running.tell)
-    return {"skipped": bool(data.skipped)}
+    running.say(files=images.fingerprint())
+    return {"skipped": bool(images.load(progress=running.tell).skipped)}
 
 
-def process(name: str, root: str | None, image_size: int) -> Process:
-    """The process that prepares these images."""
-    key = hashlib.sha256(f"{name}\0{root or ''}\0{image_size}".encode()).hexdigest()[:16]
-    return Process(cache_root() / "jobs" / f"{name}-{key}")
+def process(images: ImageSet) -> Process:
+    """The process that prepares these images, with or without broken ones."""
+    key = hashlib.sha256(f"{images.name}\0{images.root or ''}\0{images.size}".encode()).hexdigest()[:16]
+    return Process(cache_root() / "jobs" / f"{images.name}-{key}")

@@ -3,6 +3,7 @@
 The strip lies in the cache: pages import no torch.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from core.background.cache import cache_root, writing
 from core.background.process import Process, Running, Status
-from core.data import load
+from core.data.image_set import ImageSet
 from core.errors import MaclError
 
 VERSION = 1  # of the augmentation: raise it when the same seed would draw other pixels
@@ -18,22 +19,19 @@ VERSIONS = 7  # augmented versions beside the evaluation view
 GAP = 6  # transparent pixels between two
 
 
-def start(name: str, root: str | None, key: str, image_size: int, seed: int, index: int) -> None:
+def start(images: ImageSet, key: str, seed: int, index: int) -> None:
     """Draw the strip in a process of its own, unless that is going on; returns at once.
 
     Args:
-        name: Name of the data set, which must be prepared.
-        root: Folder or archive; None looks in the usual place.
-        key: Hash of its images, `Dataset.key`.
-        image_size: Training size, pixels.
+        images: Must be prepared.
+        key: Their hash, `Dataset.key`.
         seed: Of the augmentation.
         index: Row of the image in the prepared data set.
 
     Raises:
         MaclError: If the cache cannot be written.
     """
-    what = (name, root or "", key, image_size, seed, index)
-    _process(key, image_size, seed, index).start("core.data.preview", *what)
+    _process(key, images.size, seed, index).start("core.data.preview", images.to_json(), key, seed, index)
 
 
 def status(key: str, image_size: int, seed: int, index: int) -> Status:
@@ -78,13 +76,14 @@ def draw(image: np.ndarray, size: int, seed: int) -> np.ndarray:
     return np.asarray((shown * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, 3)
 
 
-def main(running: Running, name: str, root: str, key: str, size: str, seed: str, index: str) -> None:
+def main(running: Running, which: str, key: str, seed: str, index: str) -> None:
     """Draw one strip."""
-    data = load(name, root or None, image_size=int(size), skip_broken=True)
+    images = replace(ImageSet.from_json(which), skip_broken=True)
+    data = images.load()
     if data.key != key or not 0 <= int(index) < len(data):
         raise MaclError("the images have changed since the page was opened: open it again")
-    with writing(path(key, int(size), int(seed), int(index))) as partial:
-        strip(draw(data.images[int(index)], int(size), int(seed))).save(partial, "PNG")
+    with writing(path(key, images.size, int(seed), int(index))) as partial:
+        strip(draw(data.images[int(index)], images.size, int(seed))).save(partial, "PNG")
 
 
 def _process(key: str, image_size: int, seed: int, index: int) -> Process:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from core import data, metrics
+from core import metrics
 from core.errors import MaclError
 from core.files import lock, unlock
 from core.report.rows import flaw
@@ -94,10 +94,7 @@ def over_all(run: Run, progress: Callable[[int, int, str], None] | None = None) 
 
     config, splits = run.config, run.splits()
     network = trained.read(run)
-    whole = data.load(
-        config.dataset, config.data_root, image_size=config.image_size, seed=config.seed,
-        skip_broken=config.skip_broken, progress=progress,
-    )  # fmt: skip
+    whole = config.images.load(config.seed, progress=progress)
     row_of = {name: row for row, name in enumerate(whole.names)}
     names = [name for part in ("train", "val", "test") for name in splits.get(part, [])]
     queries = np.arange(len(names) - len(splits.get("test", [])), len(names))

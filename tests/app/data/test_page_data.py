@@ -181,14 +181,14 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     moved = [file.rename(tmp_path / file.name) for file in sorted(mine.glob("*.png"))[:4]]
     page = own(mine)
     page.button[0].click().run()
-    wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
+    wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state == "done")
     page.run()
     assert "156 images" in page.header[0].value
     for file in moved:
         file.rename(mine / file.name)
     image_cache._files.clear()  # some seconds later
     page.run()
-    assert job.status("folder", str(mine), SIZE).state == "none"
+    assert job.status(ImageSet("folder", str(mine), SIZE)).state == "none"
     assert "Prepare the images" in {button.label for button in page.button}
     assert any("Found **160** images" in text.value for text in page.markdown)
     assert len(list((tmp_path / "cache" / "prepared").iterdir())) == 1
@@ -214,8 +214,8 @@ def test_what_was_prepared_is_what_the_train_page_begins_with(
     shutil.copytree(tiny, mine)
     (mine / "scene003.png").write_bytes(b"no image")
     data.load("folder", str(mine), image_size=SIZE, skip_broken=True)
-    job.start("folder", str(mine), SIZE, skip_broken=True)
-    wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
+    job.start(ImageSet("folder", str(mine), SIZE, skip_broken=True))
+    wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state == "done")
     page = own(mine)
     assert "159 images" in page.header[0].value
     page.switch_page("../pages/train.py").run()
@@ -245,8 +245,8 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     assert any("Found **160** images" in text.value for text in page.markdown)
     assert not charts(page)
     page.button[0].click().run()
-    assert job.status("folder", str(tiny), SIZE).state in ("running", "done")
-    wait(lambda: job.status("folder", str(tiny), SIZE).state == "done")
+    assert job.status(ImageSet("folder", str(tiny), SIZE)).state in ("running", "done")
+    wait(lambda: job.status(ImageSet("folder", str(tiny), SIZE)).state == "done")
     page.run()
     assert "160 images, 17 labels" in page.header[0].value
     assert len(charts(page)) == 2
@@ -261,13 +261,13 @@ def test_broken_images_are_named_and_can_be_left_out(
     (mine / "scene003.png").write_bytes(b"no image")
     page = own(mine)
     page.button[0].click().run()
-    wait(lambda: job.status("folder", str(mine), SIZE).state != "running")
+    wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state != "running")
     page.run()
     assert "scene003" in page.error[0].value
     assert "leave them out below" in page.error[0].value
     page.toggle[0].set_value(True).run()
     page.button[0].click().run()
-    wait(lambda: job.status("folder", str(mine), SIZE).state == "done")
+    wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state == "done")
     page.run()
     assert "159 images" in page.header[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
@@ -321,7 +321,7 @@ def test_a_fault_of_the_table_hides_no_broken_image(
     assert "'maybe' in row 9" in page.error[0].value
     assert [button.label for button in page.button] == ["Look at every image first"]
     page.button[0].click().run()
-    wait(lambda: examination.status("folder", str(mine)).state == "done")
+    wait(lambda: examination.status(ImageSet("folder", str(mine))).state == "done")
     page.run()
     assert "'maybe' in row 9" in page.error[0].value
     assert any(item.label == "Cannot be read: 1" for item in page.expander)
@@ -354,7 +354,7 @@ def test_every_problem_is_listed_before_anything_starts(
     look = next(button for button in page.button if button.label == "Look at every image first")
     look.click().run()
     assert not page.exception
-    wait(lambda: examination.status("folder", str(mine)).state != "running")
+    wait(lambda: examination.status(ImageSet("folder", str(mine))).state != "running")
     page.run()
     folds = {fold.label: fold for fold in page.expander}
     (names,) = folds["Cannot be read: 2"].text
@@ -368,7 +368,7 @@ def test_every_problem_is_listed_before_anything_starts(
     image_cache._checked.clear()
     page.run()
     assert not page.error
-    assert examination.status("folder", str(mine)).state == "none"
+    assert examination.status(ImageSet("folder", str(mine))).state == "none"
 
 
 def test_the_figures_show_the_data(tiny: Path, prepared: Dataset) -> None:

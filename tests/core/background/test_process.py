@@ -14,7 +14,7 @@ import pytest
 
 from core.background.process import MOST_DEATHS, Process, Running, Status
 from core.background.requests import count_death, read_deaths
-from core.data import duplicates, examination, job, preview
+from core.data import ImageSet, duplicates, examination, job, preview, sets
 from core.errors import MaclError
 from core.experiments import lab
 from core.files import PROJECT, unlock, write_atomic
@@ -25,6 +25,8 @@ from tests.small_runs import wait
 
 TOY = "tests.core.background.toys"
 PLACE = ("key", 40, 0, 7)
+DEMO = ImageSet("demo", size=40).to_json()
+NOWHERE = ImageSet("folder", "/nowhere", 40)
 
 
 def kinds(root: Path) -> dict[str, tuple[Process, Callable[[], object]]]:
@@ -34,13 +36,10 @@ def kinds(root: Path) -> dict[str, tuple[Process, Callable[[], object]]]:
         "lab": (launch.worker("auto", lab.folder(root)), lambda: lab.warm(root)),
         "embedder": (ask.process(), ask.ensure),
         "umap": (store.process(), store._wake),
-        "prepare": (job.process("folder", "/nowhere", 40), lambda: job.start("folder", "/nowhere", 40)),
-        "examine": (
-            examination.process("folder", "/nowhere"),
-            lambda: examination.start("folder", "/nowhere"),
-        ),
-        "duplicates": (duplicates.process("key"), lambda: duplicates.start("demo", None, "key", 40)),
-        "preview": (preview._process(*PLACE), lambda: preview.start("demo", None, *PLACE)),
+        "prepare": (job.process(NOWHERE), lambda: job.start(NOWHERE)),
+        "examine": (examination.process(NOWHERE), lambda: examination.start(NOWHERE)),
+        "duplicates": (duplicates.process("key"), lambda: duplicates.start(ImageSet("demo", size=40), "key")),
+        "preview": (preview._process(*PLACE), lambda: preview.start(ImageSet("demo", size=40), "key", 0, 7)),
     }
 
 
@@ -283,18 +282,17 @@ def test_progress_is_written_a_few_times_a_second_at_most(
     def compute(_: object, tell: Callable[[int, int], None]) -> None:
         busy(lambda done, total, _: tell(done, total), 1.0)
 
-    monkeypatch.setattr(job, "load", load)
     monkeypatch.setattr(examination, "check", check)
-    monkeypatch.setattr("core.data.load", lambda *_, **__: Images())
+    monkeypatch.setattr(sets, "load", load if kind == "prepare" else lambda *_, **__: Images())
     monkeypatch.setattr(duplicates, "look", lambda _, progress: busy(progress, 1.0))
     monkeypatch.setattr(worker, "compute", compute)
     if kind == "prepare":
-        job.main(running, "demo", "", "40", "")
+        job.main(running, DEMO)
     elif kind == "examine":
         with pytest.raises(MaclError, match="enough"):
-            examination.main(running, "demo", "")
+            examination.main(running, DEMO)
     elif kind == "duplicates":
-        duplicates.main(running, "demo", "", "key", "40")
+        duplicates.main(running, DEMO, "key")
     elif kind == "umap":
         worker.work("name", [{"key": "there is none"}], running.tell)
     else:

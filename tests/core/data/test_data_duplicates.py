@@ -10,7 +10,7 @@ from PIL import Image
 
 from assets.demo import draw as demo
 from core.background.process import Running
-from core.data import Dataset, duplicates, job, load, twins
+from core.data import Dataset, ImageSet, duplicates, job, load, twins
 from core.data.pair import Pair
 from core.errors import MaclError
 
@@ -151,8 +151,8 @@ def test_in_a_process_of_its_own(tiny, tmp_path, monkeypatch) -> None:
     assert duplicates.status(data.key).state == "none"
     with pytest.raises(MaclError, match="nobody has looked"):
         duplicates.result(data.key)
-    duplicates.start("folder", str(tiny), data.key, 96)
-    duplicates.start("folder", str(tiny), data.key, 96)  # the second finds it running
+    duplicates.start(ImageSet("folder", str(tiny), 96), data.key)
+    duplicates.start(ImageSet("folder", str(tiny), 96), data.key)  # the second finds it running
     assert ended(data.key).state == "done"
     assert duplicates.result(data.key) == twins.find(data.images)
 
@@ -183,7 +183,7 @@ def test_a_search_can_be_stopped(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.undo()
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     duplicates.stop(data.key)  # of an earlier search: it does not stop this one
-    duplicates.start("folder", str(tiny), data.key, 96)
+    duplicates.start(ImageSet("folder", str(tiny), 96), data.key)
     assert ended(data.key).state == "done"
 
 
@@ -197,7 +197,7 @@ def test_how_long_a_search_takes() -> None:
 
 def test_a_search_that_fails_says_why(tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
-    duplicates.start("folder", str(tiny), "another key", 96)
+    duplicates.start(ImageSet("folder", str(tiny), 96), "another key")
     about = ended("another key")
     assert (about.state, about.error) == (
         "failed",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from core import data
 from core.background.process import Process, Running
-from core.data import examination, job, preview
+from core.data import ImageSet, examination, job, preview
 from core.errors import MaclError
 
 SIZE = 40  # training size in pixels, used by no other test
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def wait(root: str, size: int = SIZE) -> job.Preparation:
     deadline = time.monotonic() + 120
-    while (about := job.status("folder", root, size)).state == "running":
+    while (about := job.status(ImageSet("folder", root, size))).state == "running":
         assert time.monotonic() < deadline, about
         time.sleep(0.05)
     return about
@@ -38,12 +38,12 @@ def wait(root: str, size: int = SIZE) -> job.Preparation:
 def test_a_data_set_is_prepared_without_the_caller(tiny: Path) -> None:
     root = str(tiny)
     time.sleep(2.1)  # checksums of files as young as this fixture's are not remembered
-    assert job.status("folder", root, SIZE).state == "none"
+    assert job.status(ImageSet("folder", root, SIZE)).state == "none"
     assert not data.is_prepared("folder", root, SIZE)
     begun = time.monotonic()
-    job.start("folder", root, SIZE)
+    job.start(ImageSet("folder", root, SIZE))
     assert time.monotonic() - begun < 1.0
-    assert job.status("folder", root, SIZE).state == "running"
+    assert job.status(ImageSet("folder", root, SIZE)).state == "running"
     assert wait(root) == job.Preparation("done")
     assert data.is_prepared("folder", root, SIZE)
     assert not data.is_prepared("folder", root, 2 * SIZE)
@@ -57,10 +57,10 @@ def test_a_preparation_holds_as_long_as_its_files(tiny: Path, tmp_path: Path) ->
     for file in tiny.iterdir():
         (root / file.name).write_bytes(file.read_bytes())
     kept = (root / "scene000.png").rename(tmp_path / "scene000.png")
-    job.start("folder", str(root), SIZE)
+    job.start(ImageSet("folder", str(root), SIZE))
     assert wait(str(root)).state == "done"
     kept.rename(root / "scene000.png")
-    assert job.status("folder", str(root), SIZE).state == "none"
+    assert job.status(ImageSet("folder", str(root), SIZE)).state == "none"
     with pytest.raises(MaclError, match="is not prepared for 40 pixels, or has changed since"):
         data.load("folder", root, SIZE, only_prepared=True)
 
@@ -72,28 +72,28 @@ def test_what_is_wrong_is_said_and_can_be_skipped(tiny: Path, tmp_path: Path) ->
     for file in tiny.iterdir():
         (root / file.name).write_bytes(file.read_bytes())
     (root / "scene000.png").write_bytes(b"not an image")
-    job.start("folder", str(root), SIZE)
+    job.start(ImageSet("folder", str(root), SIZE))
     about = wait(str(root))
     assert about.state == "failed"
     assert "scene000" in about.error
     assert "Traceback" not in about.error
     broken = (root / "scene000.png").rename(tmp_path / "scene000.png")
     (root / "scene000.png").write_bytes((tiny / "scene000.png").read_bytes())
-    assert job.status("folder", str(root), SIZE).state == "none", "mended: it may no longer be so"
+    assert job.status(ImageSet("folder", str(root), SIZE)).state == "none", "mended: it may no longer be so"
     broken.rename(root / "scene000.png")
-    job.start("folder", str(root), SIZE, skip_broken=True)
+    job.start(ImageSet("folder", str(root), SIZE, skip_broken=True))
     assert wait(str(root)).state == "done"
     assert len(data.load("folder", str(root), image_size=SIZE, skip_broken=True)) == 159
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_missing_folder_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
-    job.start("folder", str(tmp_path / "nowhere"), SIZE)
+    job.start(ImageSet("folder", str(tmp_path / "nowhere"), SIZE))
     about = wait(str(tmp_path / "nowhere"))
     assert about.state == "failed"
     assert "does not exist" in about.error
     shutil.copytree(tiny, tmp_path / "nowhere")
-    assert job.status("folder", str(tmp_path / "nowhere"), SIZE).state == "none"
+    assert job.status(ImageSet("folder", str(tmp_path / "nowhere"), SIZE)).state == "none"
 
 
 @pytest.mark.usefixtures("own_cache")
@@ -103,16 +103,16 @@ def test_a_look_that_failed_is_forgotten_when_files_change(
     root = tmp_path / "mine"
     shutil.copytree(tiny, root)
     monkeypatch.setattr(examination, "check", lambda *_, **__: 1 / 0)
-    path = examination.process("folder", str(root)).path
+    path = examination.process(ImageSet("folder", str(root))).path
     path.parent.mkdir(parents=True)
-    running = Running(path, "core.data.examination", ["folder", str(root)])
+    running = Running(path, "core.data.examination", [ImageSet("folder", str(root)).to_json()])
     assert running.begin()
     with pytest.raises(ZeroDivisionError):
         running.run(examination.main, None)
-    about = examination.status("folder", str(root))
+    about = examination.status(ImageSet("folder", str(root)))
     assert (about.state, about.error) == ("failed", "ZeroDivisionError: division by zero")
     (root / "scene000.png").unlink()
-    assert examination.status("folder", str(root)).state == "none"
+    assert examination.status(ImageSet("folder", str(root))).state == "none"
 
 
 @pytest.mark.parametrize("text", ["[1]", "7", "{}", "\0" * 80, '{"state": 5}', '{"state": "none"}'])
@@ -127,14 +127,17 @@ def test_a_cache_that_cannot_be_written_is_the_persons_matter(
     (tmp_path / "cache").write_text("a file in place of the folder")
     monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
     with pytest.raises(MaclError, match="point MACL_CACHE to another folder"):
-        job.start("demo", None, SIZE)
+        job.start(ImageSet("demo", None, SIZE))
 
 
 @pytest.mark.usefixtures("own_cache")
 def test_a_full_disk_is_the_persons_matter() -> None:
     """Stood for by a limit on the size of files, which a process hands on to those it starts."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for start in (lambda: job.start("demo", None, SIZE), lambda: examination.start("folder", "/nowhere")):
+    for start in (
+        lambda: job.start(ImageSet("demo", None, SIZE)),
+        lambda: examination.start(ImageSet("folder", "/nowhere")),
+    ):
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
         try:
             with pytest.raises(MaclError, match=r"File too large.*make room or point MACL_CACHE"):
@@ -180,7 +183,7 @@ def test_the_strip_comes_from_a_process_of_its_own(tiny: Path) -> None:
     dataset = data.load("folder", str(tiny), image_size=SIZE)
     place = (dataset.key, SIZE, 0, 7)
     assert preview.status(*place).state == "none"
-    preview.start("folder", str(tiny), *place)
+    preview.start(ImageSet("folder", str(tiny), SIZE), dataset.key, 0, 7)
     deadline = time.monotonic() + 120
     while (about := preview.status(*place)).state == "running":
         assert time.monotonic() < deadline
@@ -188,7 +191,7 @@ def test_the_strip_comes_from_a_process_of_its_own(tiny: Path) -> None:
     assert about.state == "done", about
     with Image.open(preview.path(*place)) as image:
         assert image.size == (8 * SIZE + 7 * preview.GAP, SIZE)
-    preview.start("folder", str(tiny), "another key", SIZE, 0, 7)
+    preview.start(ImageSet("folder", str(tiny), SIZE), "another key", 0, 7)
     while (about := preview.status("another key", SIZE, 0, 7)).state == "running":
         time.sleep(0.1)
     assert "changed" in about.error
