@@ -162,7 +162,7 @@ def test_a_search_can_be_stopped(tiny, tmp_path, monkeypatch) -> None:
     data: Dataset = load("folder", str(tiny), image_size=96)
     path = duplicates.process(data.key).path
     path.parent.mkdir()
-    running = Running(path, "core.data.duplicates", ["folder", str(tiny), data.key, "96"])
+    running = Running(path, "core.data.duplicates", [ImageSet("folder", str(tiny), 96).to_json(), data.key])
     assert running.begin()
     told, tell = [], running.tell
 
