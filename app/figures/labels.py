@@ -101,7 +101,7 @@ def cooccurrence(
     bar: dict[str, object] = {"thickness": 8, "len": 0.6, "outlinewidth": 0}
     bar |= {"title": {"text": unit, "side": "right"}}
     if kind == "lift":
-        np.fill_diagonal(cells, np.nan)  # there it would only say how rare a label is
+        np.fill_diagonal(cells, np.nan)  # the diagonal would only say how rare each label is
         z = np.clip(np.log2(np.maximum(cells, 2.0**-99)), -LIFT_RANGE, LIFT_RANGE)
         zmin, zmax = -LIFT_RANGE, LIFT_RANGE
         scale = list(zip((0, 0.5, 1), _LIFT[dark], strict=True))
