@@ -247,7 +247,7 @@ def _finished() -> dict[str, int]:
 
 @st.cache_resource(show_spinner=False)
 def _written() -> dict[Path, int]:
-    """When each file of a run had been written, as it was read last."""
+    """Modification time of each file of a run, as of its last reading."""
     return {}
 
 
@@ -303,7 +303,7 @@ def _own_benchmark(path: str, changed: int) -> Benchmark:
 @lru_cache(maxsize=2000)
 def _splits(path: str) -> dict[str, list[str]]:
     splits = Run(Path(path)).splits()
-    if not splits.get("test"):  # not cached, as it raises: a run that is still being copied gets complete
+    if not splits.get("test"):  # an error is not cached: a run that is still being copied gets whole
         raise MaclError(f"{path} has no readable splits.json: copy the run again")
     return splits
 

@@ -77,7 +77,7 @@ def thumbnails(images: ImageSet) -> Thumbnails:
 
 
 def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str:
-    """A sheet of these images of a data set; only few sheets are kept, as each is large."""
+    """A sheet of these images of a data set; only a few are kept, as each is large."""
     return _sprite(data, names, compute)
 
 

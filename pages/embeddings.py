@@ -11,7 +11,7 @@ from core.retrieval import ask
 
 st.title("Embeddings")
 st.caption(
-    "Every image is a point, near to those that a run takes to be similar. The runs share colours and lassos."
+    "Every image is a point, near those that a run takes to be similar. The runs share colours and lassos."
 )
 permalink.told_here()
 finished = cache.finished_runs()
