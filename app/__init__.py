@@ -1,1 +1,1 @@
-"""What the pages share: cached reads of core, figures and thumbnail rows."""
+"""What the pages are made of and what they share: cached reads of core, figures, thumbnails."""

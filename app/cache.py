@@ -1,6 +1,6 @@
-"""What the pages read of runs, cached; with `app.image_cache`, for data sets, the only st.cache_*.
+"""What the pages read from runs, cached; only this module and `app.image_cache` (data sets) use st.cache_*.
 
-What a page asks for a hundred times at every look, and never changes, is kept by `lru_cache`:
+What a page asks for a hundred times at every redraw, and never changes, is kept by `lru_cache`:
 st.cache_resource takes a quarter of a millisecond for an answer.
 """
 
@@ -28,7 +28,7 @@ from core.retrieval.search import Gallery
 from core.runs import Run, RunConfig, origin
 
 Found = TypeVar("Found")
-MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every look: one too few, and none is remembered
+MOST_KNOWN = 4 * MOST_RUNS  # a page goes through all runs at every redraw: with too little room none stays
 RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or PROJECT / "assets" / "recorded")
 
 
@@ -56,7 +56,7 @@ def by_id(ids: list[str]) -> list[Run]:
 def config(run: Run) -> RunConfig:
     """The saved configuration, read again when it has changed: resuming may name another device or place.
 
-    Of a run that has been deleted meanwhile what was read last: a part of a page may still show it.
+    For a run deleted meanwhile it is what was read last: a part of a page may still show it.
     """
     return _as_written(_config, run.path / "config.json")
 
@@ -67,7 +67,7 @@ def gone(run: Run) -> bool:
 
 
 def state(run: Run) -> runs.State:
-    """State of the run; the final one is remembered until its configuration changes: it may train on."""
+    """State of the run; "finished" is remembered until its configuration changes, as it may train on."""
     path = str(run.path)
     try:
         written = (run.path / "config.json").stat().st_mtime_ns
@@ -84,7 +84,7 @@ def state(run: Run) -> runs.State:
 
 
 def _forget_results() -> None:
-    """Read anew what finished runs have given: one of them has trained on."""
+    """Forget what was read from finished runs: one of them has trained on."""
     _scores.cache_clear()
     for read in (_result, _frames, _frame, _embeddings, _label_numbers, _label_quality, _gallery,
                  _query_scores, _prototypes, _remembered):  # fmt: skip
@@ -99,19 +99,19 @@ def data(run: Run) -> origin.Data:
 
 
 def history(run: Run) -> list[dict[str, float]]:
-    """Lines of the curve; of a file that has grown only what is new is read."""
+    """Lines of the curve; when the file has grown, only the new ones are read."""
     try:
         stat = (run.path / "metrics.jsonl").stat()
     except OSError:
         return []
-    read = _read_so_far(str(run.path))
-    file, offset, rows = read.get("all", (0, 0, []))
+    cached = _read_so_far(str(run.path))
+    file, offset, rows = cached.get("all", (0, 0, []))
     if file != stat.st_ino or stat.st_size < offset:  # a resumed run has cut its curve back in a new file
         offset, rows = 0, []
     if stat.st_size > offset:
         new, offset = run.history_after(offset)
         rows = rows + new  # a new list: other sessions may be drawing the old one
-    read["all"] = (stat.st_ino, offset, rows)
+    cached["all"] = (stat.st_ino, offset, rows)
     return rows
 
 
@@ -131,7 +131,7 @@ def frame(run: Run, epoch: int) -> np.ndarray:
 
 
 def remembered(key: str, compute: Callable[[], Found]) -> Found:
-    """What `compute` gives, once for every key; the key has to name everything that it depends on."""
+    """What `compute` gives, computed once per key; the key has to name everything that it depends on."""
     return cast(Found, _remembered(key, compute))
 
 
@@ -149,7 +149,7 @@ def gallery(run: Run, everything: bool = False) -> Gallery | None:
 
 
 def others(run: Run) -> Question:
-    """What to ask for the embeddings of a run's training and validation images."""
+    """The question that asks for the embeddings of a run's training and validation images."""
     return Question("splits", str(run.path))
 
 
@@ -164,29 +164,29 @@ def query_scores(run: Run) -> dict[str, np.ndarray]:
 
 
 def results() -> tuple[list[report.Result], list[str]]:
-    """What the comparison needs of all finished runs; and what is wrong with those that are damaged."""
-    found, wrong = [], []
+    """What the comparison needs of all finished runs; and, in words, why damaged ones are left out."""
+    intact, damaged = [], []
     for run in finished_runs():
         try:
-            found.append(_as_written(_result, run.path / "scores.json"))
+            intact.append(_as_written(_result, run.path / "scores.json"))
         except MaclError as error:
-            wrong.append(f"Left out: {error}")
-    return found, wrong
+            damaged.append(f"Left out: {error}")
+    return intact, damaged
 
 
 def benchmarks() -> tuple[list[Benchmark], list[str]]:
-    """The benchmarks that came with the product, then a person's own; and what is wrong with others."""
-    found, wrong = list(_recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", ""))), []
+    """The benchmarks that came with the product, then a person's own; and why damaged ones are left out."""
+    readable, damaged = list(_recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", ""))), []
     for path in benchmark.own(launch.run_root()):
         try:
-            found.append(_own_benchmark(str(path), path.stat().st_mtime_ns))
+            readable.append(_own_benchmark(str(path), path.stat().st_mtime_ns))
         except (MaclError, OSError) as error:
-            wrong.append(f"Left out: {error}")
-    return found, wrong
+            damaged.append(f"Left out: {error}")
+    return readable, damaged
 
 
 def label_quality(run: Run) -> dict[str, float | None]:
-    """Mean average precision of each label on the test split of a finished run, None without a query."""
+    """Mean average precision of each label on the test split of a finished run; None without a query."""
     return _label_quality(str(run.path))
 
 
@@ -247,19 +247,19 @@ def _finished() -> dict[str, int]:
 
 @st.cache_resource(show_spinner=False)
 def _written() -> dict[Path, int]:
-    """When each file of a run was written that was read last."""
+    """Modification time of each file of a run, as of its last reading."""
     return {}
 
 
 def _as_written(read: Callable[[str, int], Found], file: Path) -> Found:
-    """What is read of a run whenever this file of it has changed; of a deleted one what was read last."""
+    """What `read` gives for a run, anew whenever this file changes; once it is gone, what was read last."""
     try:
         written = file.stat().st_mtime_ns
     except OSError:
         return read(str(file.parent), _written().get(file, 0))
-    found = read(str(file.parent), written)
+    value = read(str(file.parent), written)
     _written()[file] = written
-    return found
+    return value
 
 
 @lru_cache(maxsize=MOST_KNOWN)
@@ -279,10 +279,10 @@ def _read_so_far(path: str) -> dict[str, tuple[int, int, list[dict[str, float]]]
 
 @lru_cache(maxsize=MOST_KNOWN)
 def _scores(path: str, written: int) -> dict[str, Any]:
-    found = Run(Path(path)).scores()
-    if wrong := report.flaw(found):
-        raise MaclError(f"{path} has no readable scores.json ({wrong}): copy the run again")
-    return found
+    scores = Run(Path(path)).scores()
+    if flaw := report.flaw(scores):
+        raise MaclError(f"{path} has no readable scores.json ({flaw}): copy the run again")
+    return scores
 
 
 @st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
@@ -302,10 +302,10 @@ def _own_benchmark(path: str, changed: int) -> Benchmark:
 
 @lru_cache(maxsize=2000)
 def _splits(path: str) -> dict[str, list[str]]:
-    found = Run(Path(path)).splits()
-    if not found.get("test"):  # an exception is not remembered: a run that is still being copied gets whole
+    splits = Run(Path(path)).splits()
+    if not splits.get("test"):  # an error is not cached: a run that is still being copied gets whole
         raise MaclError(f"{path} has no readable splits.json: copy the run again")
-    return found
+    return splits
 
 
 @lru_cache(maxsize=2000)
@@ -357,12 +357,12 @@ def _gallery(path: str, key: str) -> Gallery:
     images = names["test"]
     if key:
         reply = look(others(Run(Path(path))))
-        found = reply.arrays
-        if reply.state != "ready" or found["y_train"].shape[1:] != y.shape[1:]:
-            answer_path(key).unlink(missing_ok=True)  # cut off, or from another table: asked for anew
+        arrays = reply.arrays
+        if reply.state != "ready" or arrays["y_train"].shape[1:] != y.shape[1:]:
+            answer_path(key).unlink(missing_ok=True)  # cut off, or from another table: it is asked for again
             raise MaclError("the embeddings of all splits are damaged: look again to compute them anew")
         for part in ("train", "val"):
-            z, y = np.vstack([z, found[f"z_{part}"]]), np.vstack([y, found[f"y_{part}"]])
+            z, y = np.vstack([z, arrays[f"z_{part}"]]), np.vstack([y, arrays[f"y_{part}"]])
             images, splits = images + names[part], splits + [part] * len(names[part])
     return Gallery(z, y, tuple(images), tuple(splits), {name: row for row, name in enumerate(images)})
 
@@ -380,7 +380,7 @@ def _query_scores(path: str) -> dict[str, np.ndarray]:
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _prototypes(path: str) -> np.ndarray | None:
     weights = Path(path) / "model.safetensors"
-    if not weights.is_file():  # recorded runs come without
+    if not weights.is_file():  # recorded runs come without weights
         return None
     with safe_open(weights, framework="numpy") as file:
         if "loss.prototypes" not in file.keys():  # noqa: SIM118  it is no mapping

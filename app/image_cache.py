@@ -1,6 +1,6 @@
 """Images of data sets as the pages show them, cached: opened once, and looked at again when files change.
 
-With `app.cache`, for what runs have written, the only place with st.cache_*.
+Only this module and `app.cache`, for what runs have written, use st.cache_*.
 """
 
 import time
@@ -26,21 +26,21 @@ def prepared(images: ImageSet, seed: int) -> Dataset:
 
 
 def files(images: ImageSet) -> str:
-    """What the files of a data set are, as `ImageSet.fingerprint`; looks again after some seconds."""
+    """Fingerprint of the files of a data set (`ImageSet.fingerprint`); looks again after some seconds."""
     return _files(images)
 
 
 def is_prepared(images: ImageSet) -> bool:
     """Whether `prepared` opens it at once; if not, looks again after some seconds."""
-    asked = (images, _files(images))
-    if asked not in _prepared() and _is_prepared(*asked):
-        _prepared().add(asked)
-    return asked in _prepared()
+    key = (images, _files(images))
+    if key not in _prepared() and _is_prepared(*key):
+        _prepared().add(key)
+    return key in _prepared()
 
 
 def checked(images: ImageSet) -> Report:
     """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
-    # what cannot be read has no mark that would tell of a change
+    # files that cannot be read have no fingerprint that would show a change
     return _checked(images, _files(images) or f"{time.monotonic() // 10}")
 
 
@@ -65,19 +65,19 @@ def duplicates(key: str) -> list[Pair]:
 
 
 def is_open(images: ImageSet) -> bool:
-    """The pictures of this data set were opened before, so that `thumbnails` answers at once."""
+    """Whether the pictures of this data set were opened before, so that `thumbnails` answers at once."""
     return images in _opened()
 
 
 def thumbnails(images: ImageSet) -> Thumbnails:
     """Small pictures of a data set, whatever the split; MaclError if its folder is gone."""
-    found = _thumbnails(images)
+    pictures = _thumbnails(images)
     _opened().add(images)
-    return found
+    return pictures
 
 
 def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str:
-    """A sheet of these images of a data set; few are kept, each is large."""
+    """A sheet of these images of a data set; only a few are kept, as each is large."""
     return _sprite(data, names, compute)
 
 
@@ -88,7 +88,7 @@ def _dataset(images: ImageSet, seed: int, files: str) -> Dataset:
 
 @st.cache_resource(show_spinner=False, ttl=5, max_entries=200)
 def _files(images: ImageSet) -> str:
-    """What the files of a data set are, some seconds ago: what was read of others is forgotten."""
+    """Fingerprint of the files, some seconds old at most: what was read from changed files is not used."""
     return images.fingerprint()
 
 
@@ -118,7 +118,7 @@ def _label_sets(labels_key: str, _data: Dataset) -> int:
 
 
 def _labels(data: Dataset) -> str:
-    """What chance and splits depend on: two data sets may have the same images and other labels."""
+    """Key of what chance and splits depend on: two data sets may have the same images, but other labels."""
     return f"{data.name} {data.labels.shape} {sha256(data.labels.tobytes()).hexdigest()}"
 
 

@@ -1,4 +1,4 @@
-"""Entry point of the app: the list of pages and their navigation, and the style they share."""
+"""Entry point of the app: the list of pages, their navigation, and the style they share."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ results, damaged = cache.results()
 benchmarks, wrong = cache.benchmarks()
 if damaged or wrong:
     st.warning("\n\n".join(map(plain, damaged + wrong)))
-results = results + [result for found in benchmarks for result in found.results]
+results = results + [result for benchmark in benchmarks for result in benchmark.results]
 if not results:
     st.info("No finished run yet. Train two losses, then see here how they differ.")
     st.page_link("../pages/train.py", label="Open the Train page")
@@ -26,7 +26,7 @@ if not rows:
     st.info("No finished run is left: take a filter away.")
     st.stop()
 chosen = view.choose(rows)
-found = comparison.arranged(rows, chosen)
-blocks.show(found, chosen)
-blocks.downloads(found, chosen)
-figures.show(found, chosen)
+arranged = comparison.arranged(rows, chosen)
+blocks.show(arranged, chosen)
+blocks.downloads(arranged, chosen)
+figures.show(arranged, chosen)

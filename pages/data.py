@@ -16,10 +16,10 @@ st.caption(
 sizes = ["96", "128", "256"]
 permalink.told_here()
 permalink.note_unknown(dataset=shared.titles(), size=sizes, seed=SEEDS, view=VIEWS)
-which, side, split, where = st.columns([3, 3, 2, 6], vertical_alignment="bottom")
-with which:
+name_column, size_column, seed_column, path_column = st.columns([3, 3, 2, 6], vertical_alignment="bottom")
+with name_column:
     name = shared.choose_dataset()
-with side:
+with size_column:
     size = int(
         st.segmented_control(
             "Training size, pixels",
@@ -31,19 +31,19 @@ with side:
             help="Presets: quick 96, instant 128, paper 256; images are prepared once for each",
         )
     )
-with split:
+with seed_column:
     seed = int(st.number_input("Seed", 0, int(SEEDS.high), 0, key="seed", bind="query-params"))
-with where:
+with path_column:
     shared.choose_place(name)
-chosen = shared.image_set(name, size)
+image_set = shared.image_set(name, size)
 table = st.container()
 try:
-    data = data_view.prepared(chosen, seed)
+    data = data_view.prepared(image_set, seed)
 except MaclError as error:
     st.error(words.plain(str(error)))
     data = None
-with table.expander("All data sets, and how to get them", expanded=data is None and not chosen.root):
-    st.html(data_view.overview(chosen))
+with table.expander("All data sets, and how to get them", expanded=data is None and not image_set.root):
+    st.html(data_view.overview(image_set))
 if data is None:
     st.stop()
 
@@ -51,7 +51,7 @@ st.header(f"{names.dataset_title(name)}: {len(data):,} images, {len(data.classes
 data_view.facts(data)
 tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 for tab, view in zip(tabs, VIEWS, strict=True):
-    if not tab.open:  # only what is looked at is computed
+    if not tab.open:  # only the open tab is computed
         continue
     with tab:
         if view == "Labels":
@@ -59,9 +59,9 @@ for tab, view in zip(tabs, VIEWS, strict=True):
         elif view == "Together":
             together.show(data)
         elif view == "Images":
-            images.show(chosen, data, seed)
+            images.show(image_set, data, seed)
         elif view == "Near-duplicates":
-            duplicates.show(chosen, data)
+            duplicates.show(image_set, data)
         else:
-            paper.show(chosen, data)
+            paper.show(image_set, data)
 st.page_link("../pages/train.py", label="Train on this data set", query_params=shared.link(name))

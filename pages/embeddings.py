@@ -11,7 +11,7 @@ from core.retrieval import ask
 
 st.title("Embeddings")
 st.caption(
-    "Every image is a point, near to those that a run takes to be similar. The runs share colours and lassos."
+    "Every image is a point, near those that a run takes to be similar. The runs share colours and lassos."
 )
 permalink.told_here()
 finished = cache.finished_runs()
@@ -24,30 +24,30 @@ chosen = settings.choose_runs(finished, query.default_runs(finished)[:3])
 if not chosen:
     st.info("Choose at least one run.")
     st.stop()
-shown, galleries = view.galleries(chosen, everything=False)
-if not shown:
+drawn, galleries = view.galleries(chosen, everything=False)
+if not drawn:
     st.stop()
-shown, galleries = view.comparable(shown, galleries)
-config, known = cache.config(shown[0]), [cache.config(run) for run in finished]
+drawn, galleries = view.comparable(drawn, galleries)
+config, configs = cache.config(drawn[0]), [cache.config(run) for run in finished]
 notices = st.container()
 
 
 @once
 def images() -> Thumbnails | None:
-    return opened(config, known)
+    return opened(config, configs)
 
 
 def prepare() -> None:
     with notices:
-        pictures(config, known)
+        pictures(config, configs)
 
 
-classes = gallery.class_names(shown[0], None if shown[0].classes() else images())
-what = settings.choose(
-    classes, splits=any(ask.can_answer(run) for run in shown), frames=any(cache.frames(run) for run in shown)
+classes = gallery.class_names(drawn[0], None if drawn[0].classes() else images())
+options = settings.choose(
+    classes, splits=any(ask.can_answer(run) for run in drawn), frames=any(cache.frames(run) for run in drawn)
 )
-if what.everything:
-    shown, galleries = view.galleries(shown, everything=True)
-    if not shown:
+if options.everything:
+    drawn, galleries = view.galleries(drawn, everything=True)
+    if not drawn:
         st.stop()
-view.show(shown, galleries, what, classes, images, prepare)
+view.show(drawn, galleries, options, classes, images, prepare)

@@ -16,10 +16,10 @@ keep_workers()
 
 quick_start.quick_start()
 
-scores, kept = st.columns([3, 2], gap="large")
+scores, lists = st.columns([3, 2], gap="large")
 with scores:
     overview.glance()
-with kept:
+with lists:
     st.header("Recent runs")
     overview.recent_runs()
     st.header("Data sets")

@@ -56,15 +56,15 @@ with tools:
     view.downloads(outcomes, asking, labelled, classes, images)
 waiting.progress([question for outcome in outcomes for question in outcome.waits])
 waiting.retry([question for outcome in outcomes for question in outcome.failed])
-drawn = [outcome.row for outcome in outcomes]
+answers = [outcome.row for outcome in outcomes]
 gallery.show(
     gallery.query(asking.name, labelled, query.earlier(askable.known), asking.image),
-    drawn,
+    answers,
     uri,
     count,
     query.go,
     on_why=why.open_for,
 )
-view.ranks(drawn)
+view.ranks(answers)
 why.show(chosen, asking, uri)
 query.publish()

@@ -8,7 +8,7 @@ from app.sensitivity import lab, sweeps
 VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}
 
 st.title("Sensitivity")
-st.caption("What a parameter does to the retrieval: move a slider and the head is trained anew, at once.")
+st.caption("What a parameter does to retrieval: move a slider and the head is trained again, at once.")
 permalink.told_here()
 permalink.note_unknown(s_view=list(VIEWS))
 tabs = st.tabs(list(VIEWS), key="s_view", on_change="rerun", bind="query-params")

@@ -1,4 +1,4 @@
-"""The tables of the compare page, what may be concluded from each, where it comes from, and its files."""
+"""The tables of the compare page, what may be concluded from each, where it comes from, and downloads."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from core.metrics import METRICS
 from core.metrics.significance import conclusion, sentence
 from core.report import Row
 
-OPEN = 3  # tables that are open on the first view; the others fold away below
+OPEN = 3  # tables that are open at first; the others are folded away below them
 Blocks = Sequence[Sequence[Row]]
 
 
@@ -27,8 +27,8 @@ def show(found: Blocks, view: View) -> None:
         st.html(comparison.methods(found, view))
         for rows in found:
             _below(rows, view, f"{comparison.title(rows, found)}, {comparison.protocol(rows)}")
-    for place, rows in enumerate([] if view.by_method else found):
-        if len(found) <= OPEN + 1 or place < OPEN:
+    for index, rows in enumerate([] if view.by_method else found):
+        if len(found) <= OPEN + 1 or index < OPEN:
             _one(rows, found, view, comparison.title(rows, found))
         else:
             with st.expander(f"{comparison.title(rows, found)} · {rows[0].protocol}"):
@@ -48,11 +48,11 @@ def show(found: Blocks, view: View) -> None:
     st.caption(legend)
 
 
-def _one(rows: Sequence[Row], found: Blocks, view: View, caption: str) -> None:
+def _one(rows: Sequence[Row], all_blocks: Blocks, view: View, caption: str) -> None:
     st.html(comparison.block(rows, view, caption))
     _below(rows, view)
     if runs := comparison.of_one_seed(rows):
-        name = comparison.link(rows, found)
+        name = comparison.link(rows, all_blocks)
         with st.container(horizontal=True, gap="medium"):
             st.page_link(
                 "../pages/retrieval.py", label=f"Images retrieved: {name}", query_params={"runs": runs}
@@ -66,12 +66,12 @@ def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
     Args:
         rows: One block.
         view: With its baseline and metric.
-        heading: Which block it is, where no table of its own stands above.
+        heading: Title of the block, where no table of its own stands above.
     """
     if heading:
         st.markdown(f"**{plain(heading)}**")
     if view.baseline:
-        _words(rows, view)
+        _conclusions(rows, view)
     notes = provenance(rows, cache.benchmarks()[0])
     if lacking := report.missing(rows):
         notes.insert(0, plain(lacking))
@@ -81,7 +81,7 @@ def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
         st.caption("  \n".join(notes))
 
 
-def _words(rows: Sequence[Row], view: View) -> None:
+def _conclusions(rows: Sequence[Row], view: View) -> None:
     """What may be concluded, in plain sentences."""
     compared = [
         (comparison.label(row), row.against[view.metric]) for row in rows if view.metric in row.against
@@ -92,7 +92,7 @@ def _words(rows: Sequence[Row], view: View) -> None:
     elif compared:
         st.markdown(plain(conclusion(base, METRICS[view.metric], compared)))
         with st.expander(f"{METRICS[view.metric]}, method by method"):
-            sentences = [plain(sentence(name, base, found)) for name, found in compared]
+            sentences = [plain(sentence(name, base, result)) for name, result in compared]
             st.markdown("\n".join(f"- {text}" for text in sentences))
             st.caption(
                 "Cannot be told apart does not mean equal: more seeds may tell. The intervals are those of "
@@ -101,30 +101,30 @@ def _words(rows: Sequence[Row], view: View) -> None:
 
 
 def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str]:
-    """Where the rows of a benchmark come from: command, date, versions, and what is to be known of the data.
+    """Where the rows of a benchmark come from: command, date, versions, and notes about the data.
 
     Args:
         rows: One block.
         benchmarks: All of them.
     """
-    held = [result.id for row in rows for result in row.results]
+    ids = [result.id for row in rows for result in row.results]
     lines = []
-    for found in benchmarks:
-        if not any(name.startswith(found.prefix) for name in held):
+    for benchmark in benchmarks:
+        if not any(name.startswith(benchmark.prefix) for name in ids):
             continue
-        about = found.about
-        word = "Recorded" if found.recorded else "Measured"
-        versions = ", ".join(f"{name} {version}" for name, version in about.get("versions", {}).items())
+        facts = benchmark.about
+        word = "Recorded" if benchmark.recorded else "Measured"
+        versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
         parts = [
-            f"{word} on {about.get('made', 'an unknown day')}",
-            f"`{about.get('command', '')}`",
+            f"{word} on {facts.get('made', 'an unknown day')}",
+            f"`{facts.get('command', '')}`",
             versions,
         ]
         lines.append(" · ".join(part for part in parts if part.strip("`")))
-        notes = list(about.get("notes", ()))
-        before = [command for command in about.get("earlier", ()) if _runs(command, rows[0])]
-        lines += [f"Part of it before · `{command}`" for command in before]
-        for part in about.get("joined", ()):
+        notes = list(facts.get("notes", ()))
+        earlier = [command for command in facts.get("earlier", ()) if _covers(command, rows[0])]
+        lines += [f"Part of it before · `{command}`" for command in earlier]
+        for part in facts.get("joined", ()):
             lines.append(f"Part of it on {part['made']} elsewhere · `{part['command']}`")
             notes += [note for note in part["notes"] or () if note not in notes]
         lines += [plain(note) for note in notes if _concerns(note, rows[0])]
@@ -132,20 +132,20 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
 
 
 def _concerns(note: str, row: Row) -> bool:
-    """Whether a note is about this data set: it names it, or no other."""
+    """Whether a note concerns this data set: it names this one, or names none."""
     own = names.dataset_title(row.results[0].config.dataset)
     others = [info.title for key, info in DATASETS.items() if info.title != own and key != "folder"]
     return own in note or not any(title in note for title in others)
 
 
-def _runs(command: str, row: Row) -> bool:
-    """Whether a `macl benchmark` was about this data set; of a command that does not say, nobody knows."""
-    asked = re.search(r"--datasets (\S+)", command)
-    return asked is None or row.results[0].config.dataset in asked[1].split(",")
+def _covers(command: str, row: Row) -> bool:
+    """Whether a `macl benchmark` command was for this data set; one that names none may have been."""
+    match = re.search(r"--datasets (\S+)", command)
+    return match is None or row.results[0].config.dataset in match[1].split(",")
 
 
 def downloads(found: Blocks, view: View) -> None:
-    """The numbers that are shown, as files: a table per data set and protocol, however they are grouped."""
+    """The numbers shown, as files: a table per data set and protocol, however the page groups them."""
     rows = [row for block in found for row in block]
     latex = report.to_latex(rows, view.paper)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):

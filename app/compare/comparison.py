@@ -26,7 +26,7 @@ DEFINITIONS = {
     "100 (eq. 18); the oracle is no bound here: an exact match followed by irrelevant images scores higher",
 }
 DEFAULT = "map_easy"
-SIGNS = {  # of a comparison with the baseline: mark and words
+SIGNS = {  # verdict of a comparison with the baseline: mark and words
     "better": ("▲", "better"),
     "worse": ("▼", "worse"),
     "same": ("≈", "cannot be told apart"),
@@ -46,14 +46,14 @@ WIDTHS = [17.5, 5.5, *([77 / len(METRICS)] * len(METRICS))]  # of the columns, p
 
 @dataclass(frozen=True)
 class View:
-    """What the person wants to see.
+    """How a person wants to see the comparison.
 
     Attributes:
-        metric: Key of the metric of order, sentences and figures.
+        metric: Key of the metric that order, sentences and figures go by.
         best_first: Rows by that metric instead of in the order of the losses.
         by_method: One table per method instead of one per data set and protocol.
         baseline: Label of the row to compare with; empty for none.
-        paper: With the published values.
+        paper: Whether the published values are shown.
     """
 
     metric: str = DEFAULT
@@ -74,32 +74,32 @@ def definitions() -> str:
 def ordered(rows: Sequence[Row]) -> list[list[Row]]:
     """Blocks of `report.summary`: a person's own first, the demo set and special studies last."""
 
-    def place(rows: Sequence[Row]) -> tuple[bool, bool, int, bool]:
+    def sort_key(rows: Sequence[Row]) -> tuple[bool, bool, int, bool]:
         first = rows[0].results[0]
         preset = list(PRESETS).index(first.config.preset)
         return _all_recorded(rows), bool(first.study), preset, rows[0].dataset == "demo"
 
-    return sorted(blocks(rows), key=place)
+    return sorted(blocks(rows), key=sort_key)
 
 
 def arranged(rows: Sequence[Row], view: View) -> list[list[Row]]:
     """Blocks in the order of the page, with their rows in the order of the view and the baseline pinned."""
-    found = []
+    arranged_blocks = []
     for block in ordered(rows):
         base = named(block, view.baseline)
         block = pin(block, base) if base else block
         if view.best_first:
-            place = {"chance": 2, "oracle": 0}  # falling, the two references included
+            rank = {"chance": 2, "oracle": 0}  # descending, the two references included
             block = sorted(
                 block,
-                key=lambda row: (place.get(row.loss, 1), -row.values.get(view.metric, (-1.0, None))[0]),
+                key=lambda row: (rank.get(row.loss, 1), -row.values.get(view.metric, (-1.0, None))[0]),
             )
-        found.append(block)
-    return found
+        arranged_blocks.append(block)
+    return arranged_blocks
 
 
 def by_method(found: Sequence[Sequence[Row]]) -> dict[str, list[Row]]:
-    """The rows of all blocks by their method: how one loss does on every data set."""
+    """The rows of all blocks by method: how each does on every data set."""
     parts: dict[str, list[Row]] = {}
     for row in sorted((row for rows in found for row in rows), key=lambda row: row.reference):
         parts.setdefault(label(row).removesuffix(", recorded"), []).append(row)
@@ -112,7 +112,7 @@ def block(rows: Sequence[Row], view: View, caption: str = "") -> str:
     Args:
         rows: One block of `arranged`.
         view: What is marked in it.
-        caption: Instead of its own title; empty for none.
+        caption: Title above the table; empty for none.
     """
     noted = not _all_recorded(rows)  # where everything is recorded, the caption says so once
     lines = [_line(row, _method(row, noted), view) for row in rows]
@@ -124,11 +124,11 @@ def methods(found: Sequence[Sequence[Row]], view: View) -> str:
     return _page(*(_of_method(name, rows, view, found) for name, rows in by_method(found).items()))
 
 
-def _of_method(name: str, rows: Sequence[Row], view: View, found: Sequence[Sequence[Row]]) -> str:
+def _of_method(name: str, rows: Sequence[Row], view: View, all_blocks: Sequence[Sequence[Row]]) -> str:
     lines = []
     for row in rows:
         notes = [row.protocol, *_notes(row)]
-        first = f'{escape(title([row], found))} <span class="note">{escape(", ".join(notes))}</span>'
+        first = f'{escape(title([row], all_blocks))} <span class="note">{escape(", ".join(notes))}</span>'
         lines.append(_line(row, first, view))
     return table(name, _heads("Data set", view), lines, NUMBERS, "", WIDTHS)
 
@@ -144,13 +144,13 @@ def title(rows: Sequence[Row], found: Sequence[Sequence[Row]] = ()) -> str:
 
     Args:
         rows: The block.
-        found: The others beside it: of folders of one name, as much of the place as tells them apart.
+        found: All blocks: of folders with one name, as much of the path as tells them apart is given.
     """
     config = rows[0].results[0].config
     if config.dataset != "folder" or not config.data_root:
         return names.dataset_title(config.dataset)
-    every = [block[0].results[0].config for block in found]
-    others = [Path(c.data_root).parts for c in every if c.dataset == "folder" and c.data_root]
+    configs = [block[0].results[0].config for block in found]
+    others = [Path(c.data_root).parts for c in configs if c.dataset == "folder" and c.data_root]
     parts = Path(config.data_root).parts
     others = [other for other in others if other != parts]
     length = 1
@@ -165,9 +165,9 @@ def protocol(rows: Sequence[Row]) -> str:
     seeds = sorted({seed for row in rows for seed in row.seeds})
     images = sorted({int(result.scores["images"]) for result in results if result.scores.get("images")})
     devices = sorted({str(result.scores["device"]) for result in results if "device" in result.scores})
-    many = len(seeds) > 1
+    several = len(seeds) > 1
     parts = ["recorded"] if _all_recorded(rows) else []
-    parts += [rows[0].protocol, f"{_seeds(seeds)}: mean ± std" if many else _seeds(seeds)]
+    parts += [rows[0].protocol, f"{_seeds(seeds)}: mean ± std" if several else _seeds(seeds)]
     if images:
         parts.append(f"{'–'.join(str(n) for n in sorted({images[0], images[-1]}))} test images")
     if devices:
@@ -180,14 +180,14 @@ def protocol(rows: Sequence[Row]) -> str:
 
 
 def of_one_seed(rows: Sequence[Row]) -> list[str]:
-    """Runs to look at side by side: those of the seed that most rows have; a seed has its own test split.
+    """Runs to look at side by side: those of the seed that most rows have; each seed has its own test split.
 
-    Empty where there are no run folders behind the rows.
+    Empty where no run folder is behind the rows.
     """
-    found = [result for row in rows if not row.reference for result in row.results if result.folder]
-    count = Counter(result.config.seed for result in found)
-    seed = min(count, key=lambda seed: (-count[seed], seed), default=0)
-    return [result.id for result in found if result.config.seed == seed]
+    results = [result for row in rows if not row.reference for result in row.results if result.folder]
+    counts = Counter(result.config.seed for result in results)
+    seed = min(counts, key=lambda seed: (-counts[seed], seed), default=0)
+    return [result.id for result in results if result.config.seed == seed]
 
 
 def label(row: Row) -> str:
@@ -203,12 +203,12 @@ def color(row: Row) -> str:
 
 
 def swatch(row: Row) -> str:
-    """The same as a CSS background, striped where it is a variant of a loss."""
+    """The same colour as a CSS background, striped for a variant of a loss."""
     return _REFERENCES.get(row.loss) or palette.swatch(row.loss, row.results[0].config.params)
 
 
 def symbol(row: Row) -> str:
-    """Form of a method's dots on every figure."""
+    """Shape of a method's dots on every figure."""
     return palette.symbol(row.loss, row.results[0].config.params)
 
 
@@ -246,27 +246,27 @@ def _notes(row: Row) -> list[str]:
     return [word for word, holds in (("recorded", row.recorded), ("baseline", row.baseline)) if holds]
 
 
-def _against(found: Comparison | None) -> str:
-    """The difference with its mark; interval and p-value for those who point at it."""
-    if found is None:
+def _against(comparison: Comparison | None) -> str:
+    """The difference with its mark; pointing at it shows interval and p-value."""
+    if comparison is None:
         return ""
-    sign, words = SIGNS[found.verdict]
-    if not found.seeds:
-        return f'<span class="against unknown" title="{found.lack}">–</span>'
-    about = f"{words}; seeds in common: {len(found.seeds)}"
-    if found.verdict != "unknown":
-        interval = f"{found.test.low:+.2f} to {found.test.high:+.2f}"
-        about += f"; 95 % interval {interval}, {p_value(found.holm)} after Holm"
-    points = f"{found.test.mean:+.2f}".replace("-", "−")
+    sign, words = SIGNS[comparison.verdict]
+    if not comparison.seeds:
+        return f'<span class="against unknown" title="{comparison.lack}">–</span>'
+    tooltip = f"{words}; seeds in common: {len(comparison.seeds)}"
+    if comparison.verdict != "unknown":
+        interval = f"{comparison.test.low:+.2f} to {comparison.test.high:+.2f}"
+        tooltip += f"; 95 % interval {interval}, {p_value(comparison.holm)} after Holm"
+    points = f"{comparison.test.mean:+.2f}".replace("-", "−")
     return (
-        f'<span class="against {found.verdict}" title="{escape(about)}">'
+        f'<span class="against {comparison.verdict}" title="{escape(tooltip)}">'
         f'<span aria-hidden="true">{sign}</span> {points}<span class="unseen"> {words}</span></span>'
     )
 
 
 def _published(cell: Cell, view: View) -> str:
-    shown = view.paper and cell.published is not None
-    return f'<span class="published">paper {cell.published:.2f}</span>' if shown else ""
+    visible = view.paper and cell.published is not None
+    return f'<span class="published">paper {cell.published:.2f}</span>' if visible else ""
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -25,49 +25,49 @@ def show(found: Blocks, view: View) -> None:
     chosen = protocols[0]
     if len(protocols) > 1:
         chosen = st.selectbox("Figures of", protocols, key="protocol", bind="query-params", width=420)
-    drawn = [rows for rows in found if rows[0].protocol == chosen]
+    blocks = [rows for rows in found if rows[0].protocol == chosen]
     tabs = st.tabs(list(FIGURES), key="figure", bind="query-params", on_change="rerun")
     for tab, draw in zip(tabs, FIGURES.values(), strict=True):
         if tab.open:
             with tab:
-                draw(drawn, view)
+                draw(blocks, view)
 
 
-def _titles(found: Blocks) -> list[str]:
-    return [comparison.title(rows, found) for rows in found]
+def _titles(blocks: Blocks) -> list[str]:
+    return [comparison.title(rows, blocks) for rows in blocks]
 
 
-def _one(found: Blocks, view: View) -> None:
-    figure = scores.dots(found, view.metric, _titles(found), comparison.label, comparison.color)
+def _one(blocks: Blocks, view: View) -> None:
+    figure = scores.dots(blocks, view.metric, _titles(blocks), comparison.label, comparison.color)
     _wide(
         figure,
         f"{METRICS[view.metric]} of each method, with its spread over seeds, between chance and oracle",
         "metric",
     )
-    _missing(found, view.metric)
+    _missing(blocks, view.metric)
 
 
-def _all(found: Blocks, view: View) -> None:
-    figure = scores.all_metrics(found, _titles(found), comparison.label, comparison.color)
+def _all(blocks: Blocks, view: View) -> None:
+    figure = scores.all_metrics(blocks, _titles(blocks), comparison.label, comparison.color)
     alt = "All seven metrics of each method on each data set, with their spread over seeds"
     _wide(figure, alt, "metrics")
-    _missing(found, *METRICS)
+    _missing(blocks, *METRICS)
     st.caption("In percent. Every panel has its own scale, from the worst to the best of the methods.")
 
 
-def _time(found: Blocks, view: View) -> None:
-    figure = scores.time(found, view.metric, _titles(found), comparison.label, comparison.color)
+def _time(blocks: Blocks, view: View) -> None:
+    figure = scores.time(blocks, view.metric, _titles(blocks), comparison.label, comparison.color)
     _wide(figure, f"{METRICS[view.metric]} of each method against its training time", "time")
-    _missing(found, view.metric)
+    _missing(blocks, view.metric)
     st.caption(
         "Times are comparable only on one device with nothing else running; pointing at a dot names "
         "its device."
     )
 
 
-def _missing(found: Blocks, *keys: str) -> None:
-    """Which dots are not there, and how to have them."""
-    if text := missing([row for rows in found for row in rows], keys):
+def _missing(blocks: Blocks, *keys: str) -> None:
+    """Which dots are missing, and how to get them."""
+    if text := missing([row for rows in blocks for row in rows], keys):
         st.caption(plain(text))
 
 
@@ -77,13 +77,13 @@ def _wide(figure: go.Figure, alt: str, name: str) -> None:
         steady_chart(figure, f"compare_{name}", alt)
 
 
-def _labels(found: Blocks, view: View) -> None:
-    for place, rows in enumerate(found):
-        labels.show(rows, found, view.metric, partial(_wide, name=f"labels_{place}"))
+def _labels(blocks: Blocks, view: View) -> None:
+    for index, rows in enumerate(blocks):
+        labels.show(rows, blocks, view.metric, partial(_wide, name=f"labels_{index}"))
 
 
-def _queries(found: Blocks, view: View) -> None:
-    queries.show(found, view)
+def _queries(blocks: Blocks, view: View) -> None:
+    queries.show(blocks, view)
 
 
 FIGURES: dict[str, Callable[[Blocks, View], None]] = {

@@ -1,4 +1,4 @@
-"""Which results are compared: data set, preset, loss, seed, any parameter that differs; in the address."""
+"""Filters of the results: data set, preset, loss, seed, any parameter that differs; kept in the address."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from core.losses import LOSSES
 from core.report import Result
 from core.runs import PRESETS, RunConfig
 
-RUNS = "compare_runs"  # those of a link
+RUNS = "compare_runs"  # the runs of a link
 FILTERS = ("datasets", "presets", "losses", "only_seeds", "where")
 # fields that have a filter of their own, or change nothing of the outcome
 _ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken", "embed_every"}
@@ -35,18 +35,18 @@ def choose(results: Sequence[Result]) -> list[Result]:
     in_losses = _among(right, "Losses", losses, "losses")
     with more.popover("More filters", width="stretch"):
         in_seeds = _among(st, "Seeds", seeds, "only_seeds")
-        where = _among(
+        parameters = _among(
             st,
             "Parameters",
             options,
             "where",
-            "What differs among these runs. Of one parameter any of the chosen values will do; a parameter "
-            "of a loss leaves the other losses alone.",
+            "What differs among these runs. A run needs one of the values chosen for each parameter; a "
+            "parameter of a loss leaves the other losses alone.",
         )
-    if hidden := [*(f"seed {seed}" for seed in in_seeds), *where]:
+    if hidden := [*(f"seed {seed}" for seed in in_seeds), *parameters]:
         st.caption(plain(f"Only {', '.join(hidden)}."))
     wanted = defaultdict(set)
-    for option in where:
+    for option in parameters:
         wanted[option.partition("=")[0]].add(option)
     return [
         result
@@ -61,14 +61,14 @@ def choose(results: Sequence[Result]) -> list[Result]:
 
 def _linked(results: Sequence[Result]) -> Sequence[Result]:
     """The results that a link names, until the person wants all; all of them without a link."""
-    asked = permalink.news("runs", RUNS)
-    for key in FILTERS if asked else ():  # what was left here must hide nothing of what the link shows
+    link = permalink.news("runs", RUNS)
+    for key in FILTERS if link else ():  # filters set before must not hide what the link shows
         if key not in st.query_params:
             st.session_state[key] = []
-    wanted = asked or st.session_state.get(RUNS, [])
-    known = {result.id for result in results}
-    permalink.note_gone([name for name in wanted if name not in known])
-    linked = st.session_state[RUNS] = [name for name in wanted if name in known]
+    wanted = link or st.session_state.get(RUNS, [])
+    ids = {result.id for result in results}
+    permalink.note_gone([name for name in wanted if name not in ids])
+    linked = st.session_state[RUNS] = [name for name in wanted if name in ids]
     permalink.say("runs", RUNS, linked)
     if not linked:
         return results
@@ -82,7 +82,7 @@ def facets(result: Result) -> Iterator[str]:
     """`name=value` of everything about a result that may tell it from others."""
     config, title = result.config, LOSSES[result.config.loss].title
     for field in _FIELDS:
-        if field != "data_root" or config.dataset == "folder":  # elsewhere the place of the same images
+        if field != "data_root" or config.dataset == "folder":  # else it only says where the same images are
             value = config.place or None if field == "data_root" else getattr(config, field)
             yield f"{field}={_short(value)}"
     for name, value in config.params.items():
@@ -93,11 +93,11 @@ def facets(result: Result) -> Iterator[str]:
 
 def differing(results: Sequence[Result]) -> list[str]:
     """The facets of which there is more than one value, in the order of the configuration."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
+    by_name: dict[str, dict[str, None]] = defaultdict(dict)
     for result in results:
         for facet in facets(result):
-            found[facet.partition("=")[0]][facet] = None
-    return [facet for values in found.values() if len(values) > 1 for facet in sorted(values, key=_natural)]
+            by_name[facet.partition("=")[0]][facet] = None
+    return [facet for values in by_name.values() if len(values) > 1 for facet in sorted(values, key=_natural)]
 
 
 def _fits(facts: set[str], name: str, values: set[str]) -> bool:
@@ -105,8 +105,8 @@ def _fits(facts: set[str], name: str, values: set[str]) -> bool:
     return bool(facts & values) or not any(fact.partition("=")[0] == name for fact in facts)
 
 
-def _among(place: object, label: str, options: list[str], key: str, help: str | None = None) -> list[str]:
-    chosen: list[str] = place.multiselect(  # type: ignore[attr-defined]
+def _among(container: object, label: str, options: list[str], key: str, help: str | None = None) -> list[str]:
+    chosen: list[str] = container.multiselect(  # type: ignore[attr-defined]
         label, options, key=key, bind="query-params", placeholder="all", help=help
     )
     return chosen

@@ -1,4 +1,4 @@
-"""Who wins on rare labels, who on images with many: against the baseline where one is pinned."""
+"""Which method wins on rare labels, which on images with many labels; against a baseline if one is pinned."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,46 +27,46 @@ def show(
     metric: str,
     draw: Callable[[go.Figure, str], None],
 ) -> None:
-    """The heat map of one block with a sentence, its table by number of labels; what is missing, in words.
+    """The heat map of one block with a caption, and its table by number of labels; else why there is none.
 
     Args:
         rows: One block.
         every: All blocks that are drawn.
-        metric: Key of that of the table.
+        metric: Key of the table's metric.
         draw: Puts a figure with its description on the page.
     """
     title = comparison.title(rows, every)
     st.header(title)
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
-        known = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}
-        quality = {result.id: found for result in results if (found := _quality(result, known))}
-    counts, of = _counts(results, quality, known)
+        by_id = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}
+        quality = {result.id: values for result in results if (values := _quality(result, by_id))}
+    counts, counted = _counts(results, quality, by_id)
     table = label_table(rows, quality, counts)
     if not table.rows:
         st.info("No run with test embeddings is left in this table.")
         return
     base = next((comparison.label(row) for row in rows if row.baseline), "")
-    what = f"difference to {base} in points" if table.difference else "percent"
+    unit = f"difference to {base} in points" if table.difference else "percent"
     draw(
-        label_quality.heat_map(table, comparison.label, st.context.theme.type == "dark", of),
-        f"Mean average precision of each method on each label of {title}, {what}",
+        label_quality.heat_map(table, comparison.label, st.context.theme.type == "dark", counted),
+        f"Mean average precision of each method on each label of {title}, {unit}",
     )
     pinned = "" if base else " Compare with a baseline above to see differences."
     st.caption(
-        f"Mean average precision of each label (its images ask, images that hold it are relevant), {what}, "
-        f"mean over seeds. Labels from frequent to rare; in brackets the {of} that hold them. "
-        f"{_rare(table)}{pinned}"
+        f"Mean average precision of each label (its images are the queries, images that hold it are "
+        f"relevant), {unit}, mean over seeds. Labels from frequent to rare; in brackets the {counted} that "
+        f"hold them. {_rare(table)}{pinned}"
     )
-    _by_number(rows, metric, known)
+    _by_number(rows, metric, by_id)
 
 
-def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> None:
-    """The metric by the number of labels of the query, of the runs whose embeddings are at hand."""
+def _by_number(rows: Sequence[Row], metric: str, by_id: Mapping[str, Run]) -> None:
+    """A table of the metric by the number of labels of the query, from the runs that have embeddings."""
     results = [result for row in rows if not row.reference for result in row.results if result.folder]
     with st.spinner("Looking at every query …"):
-        runs = [known[result.id] for result in results if result.id in known]
-        quality = {run.id: found for run in runs if (found := _numbers(run, metric))}
+        runs = [by_id[result.id] for result in results if result.id in by_id]
+        quality = {run.id: scores for run in runs if (scores := _numbers(run, metric))}
     table = count_table(rows, quality)
     if not table.rows:
         return
@@ -76,8 +76,8 @@ def _by_number(rows: Sequence[Row], metric: str, known: Mapping[str, Run]) -> No
         Line([marked(comparison.swatch(row), escape(comparison.label(row))), *_cells(values, digits)])
         for row, values in zip(table.rows, table.values, strict=True)
     ]
-    what = "difference to the baseline in points" if table.difference else "percent"
-    note = f"by the number of labels of the query, {what}, mean over seeds"
+    unit = "difference to the baseline in points" if table.difference else "percent"
+    note = f"by the number of labels of the query, {unit}, mean over seeds"
     st.html(page(html_table(METRICS[metric], heads, lines, range(1, len(heads)), note)))
 
 
@@ -88,10 +88,10 @@ def _cells(values: Floats, digits: str) -> list[str]:
 def _numbers(run: Run, metric: str) -> dict[int, float] | None:
     """A metric of a run by the number of labels of the query."""
     try:
-        found = cache.label_numbers(run)
+        numbers = cache.label_numbers(run)
     except (MaclError, OSError, ValueError):  # embeddings are gone, or the run
         return None
-    return {number: values[metric] for number, values in found.items()}
+    return {number: values[metric] for number, values in numbers.items()}
 
 
 def _rare(table: LabelTable) -> str:
@@ -106,33 +106,33 @@ def _rare(table: LabelTable) -> str:
     return f"Highest on the rare third: {comparison.label(table.rows[best])}, {value}."
 
 
-def _quality(result: Result, known: Mapping[str, Run]) -> Quality | None:
-    """Labels of a result: noted in a benchmark, else computed from the embeddings."""
+def _quality(result: Result, by_id: Mapping[str, Run]) -> Quality | None:
+    """Quality of a result on each label: as noted in a benchmark, else computed from the embeddings."""
     noted: Quality | None = result.scores.get("label_ap")
-    if noted or result.id not in known:
+    if noted or result.id not in by_id:
         return noted
     try:
-        return cache.label_quality(known[result.id])
+        return cache.label_quality(by_id[result.id])
     except (MaclError, OSError, ValueError):  # embeddings are gone, or the run
         return None
 
 
 def _counts(
-    results: Sequence[Result], quality: Mapping[str, Quality], known: Mapping[str, Run]
+    results: Sequence[Result], quality: Mapping[str, Quality], by_id: Mapping[str, Run]
 ) -> tuple[dict[str, float], str]:
-    """Images per label, and what they are."""
+    """Images per label, and which images were counted, in words."""
     for result in results:
         if counts := result.scores.get("label_counts"):
             return dict(counts), "training images"
     for result in results:
-        if result.id not in quality or result.id not in known:
+        if result.id not in quality or result.id not in by_id:
             continue
         config = result.config
-        with suppress(MaclError):  # the images may be gone; how often each label was asked for is known
+        with suppress(MaclError):  # the images may be gone; the labels of the queries are still there
             if image_cache.is_prepared(config.images):
                 data = image_cache.prepared(config.images, config.seed)
-                held = data.labels[data.splits["train"]].sum(axis=0).tolist()
-                return dict(zip(data.classes, held, strict=True)), "training images"
-        held = cache.embeddings(known[result.id])[1].sum(axis=0).tolist()
-        return dict(zip(quality[result.id], held, strict=True)), "test images"
+                totals = data.labels[data.splits["train"]].sum(axis=0).tolist()
+                return dict(zip(data.classes, totals, strict=True)), "training images"
+        totals = cache.embeddings(by_id[result.id])[1].sum(axis=0).tolist()
+        return dict(zip(quality[result.id], totals, strict=True)), "test images"
     return {}, "images"

@@ -1,4 +1,4 @@
-"""The queries that two runs answer most differently, each with its way to the retrieval page."""
+"""The queries that two runs answer most differently, each with a link to the retrieval page."""
 
 from collections.abc import Sequence
 from html import escape
@@ -20,7 +20,7 @@ from core.report import Row
 from core.report.queries import disagreement
 from core.runs import Run
 
-SHOWN = 6  # of each side
+SHOWN = 6  # queries of each run
 
 
 def show(found: Sequence[Sequence[Row]], view: View) -> None:
@@ -43,7 +43,9 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
         st.info("No other run has the same test images: one of the same data and seed is needed.")
         return
     note_unknown(second=others)
-    base = next((text for text in others[::-1] if view.baseline and _is(by_label[text], ranked)), others[0])
+    base = next(
+        (text for text in others[::-1] if view.baseline and _of_base(by_label[text], ranked)), others[0]
+    )
     second = by_label[
         right.selectbox("Second run", others, index=others.index(base), key="second", bind="query-params")
     ]
@@ -53,7 +55,7 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
         st.error(f"The files of these runs cannot be read: {error}")
 
 
-def _is(run: Run, ranked: Sequence[Row]) -> bool:
+def _of_base(run: Run, ranked: Sequence[Row]) -> bool:
     """Whether the run belongs to the baseline."""
     return any(row.baseline and result.id == run.id for row in ranked for result in row.results)
 
@@ -65,11 +67,11 @@ def _difference(first: Run, second: Run, key: str) -> None:
     titles = [method(cache.config(run)) for run in (first, second)]
     if titles[0] == titles[1]:
         titles = ["The first", "The second"]
-    known = int(np.isfinite(result.difference).sum())
+    count = int(np.isfinite(result.difference).sum())
     st.caption(
-        f"{METRICS[key]} of each of {known} queries: {titles[0]} is better on {result.better}, {titles[1]} "
-        f"on {result.worse}, they are equal on {known - result.better - result.worse}. One pair of runs "
-        "describes; it proves nothing about the losses."
+        f"{METRICS[key]} of each of {count} queries: {titles[0]} is better on {result.better}, {titles[1]} "
+        f"on {result.worse}, they are equal on {count - result.better - result.worse}. This describes "
+        "one pair of runs; it proves nothing about the losses."
     )
     images = pictures(cache.config(first), [cache.config(second)])
     classes, y = class_names(first, images), cache.embeddings(first)[1]
@@ -92,14 +94,14 @@ def _difference(first: Run, second: Run, key: str) -> None:
                     )
 
 
-def _card(name: str, words: str, facts: str, images: Thumbnails | None) -> str:
+def _card(name: str, labels: str, facts: str, images: Thumbnails | None) -> str:
     """Picture, values and labels of one query."""
     uri = images.uri(name) if images else ""
     style = "width:100%;aspect-ratio:1;object-fit:cover;border-radius:4px;display:block"
-    alt = escape(f"{name}: {words}", quote=True)
+    alt = escape(f"{name}: {labels}", quote=True)
     picture = f'<img src="{uri}" alt="{alt}" style="{style}">' if uri else ""
     return (
         f'<div style="font-size:.84rem;line-height:1.35">{picture}'
         f'<div style="font-weight:600;margin-top:.3rem">{escape(facts)}</div>'
-        f'<div style="opacity:.8">{escape(words)}</div></div>'
+        f'<div style="opacity:.8">{escape(labels)}</div></div>'
     )

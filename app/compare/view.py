@@ -1,4 +1,4 @@
-"""How the comparison is laid out: metric, order, groups, baseline, published values; all in the address."""
+"""The layout of the comparison: metric, order, groups, baseline, published values; kept in the address."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ GROUPS = ("data set", "method")
 
 
 def choose(rows: Sequence[Row]) -> View:
-    """Widgets for all of it.
+    """Widgets for all of these.
 
     Args:
         rows: Of `report.summary`.
@@ -45,7 +45,7 @@ def choose(rows: Sequence[Row]) -> View:
             key="metric",
             bind="query-params",
             width=190,
-            help="Of the order, the sentences and the figures.",
+            help="Order, sentences and figures go by it.",
         )
         order = _one_of("Order", ORDERS, "order")
         group = _one_of("A table per", GROUPS, "group")

@@ -1,1 +1,1 @@
-"""What a prepared data set holds: the parts of the data page below the list of data sets."""
+"""What is in a prepared data set: the parts of the data page below the list of data sets."""

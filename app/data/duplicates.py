@@ -33,18 +33,18 @@ Water and fields without structure can be missed."""
 
 
 def show(images: ImageSet, data: Dataset) -> None:
-    """The pairs, or a button that lets another process look for them."""
+    """The pairs found, or a button that starts the search in another process."""
     st.markdown(
         "**Images of the same place.** Where one is trained on and its twin is tested on, the test is easier "
         "than it looks."
     )
-    about = duplicates.status(data.key)
-    if about.state == "running":
+    status = duplicates.status(data.key)
+    if status.state == "running":
         _progress(data.key)
         return
-    if about.state != "done":
-        if about.state == "failed":
-            st.error(f"The search ended early: {plain(about.error)}")
+    if status.state != "done":
+        if status.state == "failed":
+            st.error(f"The search ended early: {plain(status.error)}")
         if st.button(
             "Look for near-duplicates", type="primary",
             help="In the background; the result is kept",
@@ -52,27 +52,27 @@ def show(images: ImageSet, data: Dataset) -> None:
             st.rerun()
         st.caption(_effort(len(data)))
     else:
-        _found(data)
+        _result(data)
     with st.expander("How it is done, and what the threshold means"):
         st.markdown(HOW)
 
 
 @st.fragment(run_every=EVERY)
 def _progress(key: str) -> None:
-    about = duplicates.status(key)
-    if about.state != "running":
+    status = duplicates.status(key)
+    if status.state != "running":
         st.rerun()
-    share = min(about.done / about.total, 1.0) if about.total else 0.0
-    count = f" {about.done:,} of {about.total:,}" if about.total else ""
+    share = min(status.done / status.total, 1.0) if status.total else 0.0
+    count = f" {status.done:,} of {status.total:,}" if status.total else ""
     bar, button = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(share, f"{about.what or 'Starting'} …{count}")
+    bar.progress(share, f"{status.what or 'Starting'} …{count}")
     stopping = duplicates.is_stopping(key)
     if button.button("Stopping …" if stopping else "Stop", disabled=stopping) and start(duplicates.stop, key):
         st.rerun()
 
 
 def _effort(count: int) -> str:
-    """How long the search takes, and how much memory."""
+    """How long the search takes, and how much memory it needs."""
     seconds, size = duplicates.effort(count)
     takes = (
         "some seconds" if seconds < 10
@@ -84,10 +84,10 @@ def _effort(count: int) -> str:
     return f"Every image with every other: {takes} and {memory} of memory for {count:,} images."
 
 
-def _found(data: Dataset) -> None:
-    known = image_cache.duplicates(data.key)
-    held = duplicates.split_of(data.splits)
-    if not known:
+def _result(data: Dataset) -> None:
+    all_pairs = image_cache.duplicates(data.key)
+    splits = duplicates.split_of(data.splits)
+    if not all_pairs:
         st.success(f"No two of the {len(data):,} images show the same place.")
         return
     note_unknown(similarity=Between(KEPT, 0.95), pairs=SCOPES)
@@ -100,12 +100,12 @@ def _found(data: Dataset) -> None:
         scope = st.segmented_control(
             "Pairs", SCOPES, default=SCOPES[0], required=True, key="pairs", bind="query-params"
         )
-        pairs = [pair for pair in known if pair.similarity >= least]
+        pairs = [pair for pair in all_pairs if pair.similarity >= least]
         st.download_button(
-            "All pairs as CSV", _csv(data, pairs, held), f"{data.name}-duplicates.csv", "text/csv",
+            "All pairs as CSV", _csv(data, pairs, splits), f"{data.name}-duplicates.csv", "text/csv",
             on_click="ignore",
         )  # fmt: skip
-    crossing = [pair for pair in pairs if held[pair.a] != held[pair.b]]
+    crossing = [pair for pair in pairs if splits[pair.a] != splits[pair.b]]
     leaked, tested = duplicates.leaked(pairs, data.splits), len(data.splits["test"])
     with left:
         st.markdown(
@@ -122,29 +122,29 @@ def _found(data: Dataset) -> None:
             f"Page of {pages}", 1, pages, 1, key="pairs_page", persist_state="session", width=160
         )
         first = PAGE * (int(page) - 1)
-    st.html(_side_by_side(data, shown[first : first + PAGE], held))
+    st.html(_side_by_side(data, shown[first : first + PAGE], splits))
 
 
 def _table(data: Dataset, pairs: list[Pair]) -> str:
-    found = duplicates.across(pairs, data.splits)
+    counts = duplicates.across(pairs, data.splits)
     title = {split: name for split, (name, _) in SPLITS.items()}
     lines = [
         tables.Line(
             [f"{title[a]} and {title[b]}" if a != b else f"both {title[a]}", f"{count:,}"], grey=a == b
         )
-        for (a, b), count in sorted(found.items(), key=lambda item: item[0][0] == item[0][1])
+        for (a, b), count in sorted(counts.items(), key=lambda item: item[0][0] == item[0][1])
     ]
     return tables.page(tables.table("", ["The two images are in", "Pairs"], lines, (1,)))
 
 
-def _side_by_side(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str:
-    """Two thumbnails of each pair with what is known of it, as HTML."""
+def _side_by_side(data: Dataset, pairs: list[Pair], splits: dict[int, str]) -> str:
+    """The two images of each pair and how they compare, as HTML."""
     figures = []
     for pair in pairs:
         images = "".join(
             f'<div><img src="{thumbnails.encode(np.asarray(data.images[row]))}" '
             f'alt="{escape(data.names[row])}"><br>{escape(_short(data.names[row]))}'
-            f'<br><span class="note">{escape(SPLITS[held[row]][0])}</span></div>'
+            f'<br><span class="note">{escape(SPLITS[splits[row]][0])}</span></div>'
             for row in (pair.a, pair.b)
         )
         facts = [
@@ -163,15 +163,15 @@ def _side_by_side(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str
 
 
 def _short(name: str) -> str:
-    """Without the folders, which the split and the label say already."""
+    """The name without its folders, which only repeat split and label."""
     return name.rsplit("/", 1)[-1]
 
 
-def _csv(data: Dataset, pairs: list[Pair], held: dict[int, str]) -> str:
+def _csv(data: Dataset, pairs: list[Pair], splits: dict[int, str]) -> str:
     rows: list[Sequence[object]] = [
         ("image_a", "split_a", "image_b", "split_b", "similarity", "overlap", "turn")
     ]
     for pair in pairs:
-        names = [(data.names[row], held[row]) for row in (pair.a, pair.b)]
+        names = [(data.names[row], splits[row]) for row in (pair.a, pair.b)]
         rows.append((*names[0], *names[1], pair.similarity, pair.overlap, TURNS[pair.turn]))
     return to_csv(rows)

@@ -38,11 +38,11 @@ def show(images: ImageSet, data: Dataset, seed: int) -> None:
         count = st.selectbox("Shown", SHOWN, key="shown", bind="query-params")
     rows = matching(data, chosen, exactly, titles[split or EVERYWHERE])
     if not rows.size:
-        st.info("No image holds just these labels in this split: drop one, or let others be there too.")
+        st.info("No image holds just these labels in this split: drop one, or allow others too.")
         return
     picked = sample(rows, count, seed)
-    some = "" if len(picked) == len(rows) else f"; {len(picked)} of them, other ones for another seed"
-    st.caption(f"{len(rows):,} image{'s' if len(rows) > 1 else ''}{some}")
+    note = "" if len(picked) == len(rows) else f"; {len(picked)} of them, others for another seed"
+    st.caption(f"{len(rows):,} image{'s' if len(rows) > 1 else ''}{note}")
     _grid(data, picked)
     st.markdown("**Augmentation, as trained**")
     _augmented(images, data, seed, picked)
@@ -50,59 +50,59 @@ def show(images: ImageSet, data: Dataset, seed: int) -> None:
 
 def matching(data: Dataset, chosen: list[str], exactly: bool, split: str) -> np.ndarray:
     """Rows (n,) that hold all chosen labels, and no others if `exactly`, in a split or everywhere."""
-    wanted = np.isin(data.classes, chosen)  # (L,)
-    held = data.labels.astype(bool)
-    fits = held[:, wanted].all(axis=1)
+    columns = np.isin(data.classes, chosen)  # (L,)
+    y = data.labels.astype(bool)
+    fits = y[:, columns].all(axis=1)
     if exactly and chosen:
-        fits &= ~held[:, ~wanted].any(axis=1)
+        fits &= ~y[:, ~columns].any(axis=1)
     rows = np.flatnonzero(fits)
     return rows if split == EVERYWHERE else np.intersect1d(rows, data.splits[split])
 
 
 def sample(rows: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` of the rows, ascending, other ones for another seed."""
+    """At most `count` of the rows, ascending; the seed decides which."""
     if len(rows) <= count:
         return rows
     return np.sort(np.random.default_rng(seed).choice(rows, count, replace=False))
 
 
 def _grid(data: Dataset, rows: np.ndarray) -> None:
-    held = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
+    captions = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
     with st.container(key="examples"):  # a grid of style.css
-        for row, text in zip(rows, held, strict=True):
+        for row, text in zip(rows, captions, strict=True):
             st.image(np.asarray(data.images[row]), text, width="stretch", alt=f"{data.names[row]}: {text}")
 
 
 def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> None:
-    """One of the images as evaluated and as augmented in training; drawn by another process."""
+    """One image as it is evaluated and as training augments it; another process draws these."""
     chosen = st.selectbox(
         "Image", [data.names[row] for row in rows], key="augmented", persist_state="session", width=260
     )
     row = data.names.index(chosen)
-    where = (data.key, images.size, seed, row)
-    about = preview.status(*where)
-    if about.state == "none":
+    request = (data.key, images.size, seed, row)
+    status = preview.status(*request)
+    if status.state == "none":
         if not start(preview.start, images, data.key, seed, row):
             return
-        about = preview.status(*where)
-    if about.state == "done":
-        held = ", ".join(np.array(data.classes)[data.labels[row] > 0])
-        path = str(preview.path(*where))
-        st.image(path, width="stretch", alt=f"{data.names[row]} ({held}) and 7 augmented versions of it")
+        status = preview.status(*request)
+    if status.state == "done":
+        names = ", ".join(np.array(data.classes)[data.labels[row] > 0])
+        path = str(preview.path(*request))
+        st.image(path, width="stretch", alt=f"{data.names[row]} ({names}) and 7 augmented versions of it")
         st.caption(
             "Left: as evaluated. The others: crops, flips, turns and colours as training draws them (the "
             "paper's Figures 4 to 6)."
         )
-    elif about.state == "failed":
-        st.warning(f"The augmented versions could not be drawn: {plain(about.error)}")
+    elif status.state == "failed":
+        st.warning(f"The augmented versions could not be drawn: {plain(status.error)}")
         if st.button("Draw again") and start(preview.start, images, data.key, seed, row):
             st.rerun()
     else:
-        _drawing(where)
+        _drawing(request)
 
 
 @st.fragment(run_every=EVERY)
-def _drawing(where: tuple[str, int, int, int]) -> None:
-    if preview.status(*where).state != "running":
+def _drawing(request: tuple[str, int, int, int]) -> None:
+    if preview.status(*request).state != "running":
         st.rerun()
     st.caption("Drawing the augmented versions …")

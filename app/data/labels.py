@@ -27,7 +27,7 @@ def show(data: Dataset, seed: int) -> None:
     st.html(_chance(data, seed))
     st.caption(
         "What a random order of the gallery scores on these labels, in closed form: the more labels the "
-        "images share, the higher. A metric says little before it is far above this."
+        "images share, the higher. A score says little until it is far above this."
     )
 
 

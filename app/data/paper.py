@@ -52,10 +52,10 @@ def _first(images: ImageSet, data: Dataset, published: Published | None) -> str:
     ]
     lines = [tables.Line(here)]
     if published:
-        known = [f"{published.images:,}", f"{published.side} × {published.side}", published.resolution]
+        cells = [f"{published.images:,}", f"{published.side} × {published.side}", published.resolution]
         lines.append(
             tables.Line(
-                ["paper", str(len(published.counts)), *known, published.source, str(published.year)],
+                ["paper", str(len(published.counts)), *cells, published.source, str(published.year)],
                 grey=True,
             )
         )
@@ -98,6 +98,6 @@ def _csv(data: Dataset, published: Published | None) -> str:
 
 
 def _sides(images: ImageSet) -> str:
-    found = sides(images.name, images.root)
-    named = [f"{width} × {height}" for width, height in found[:2]] + (["others"] if len(found) > 2 else [])
+    sizes = sides(images.name, images.root)
+    named = [f"{width} × {height}" for width, height in sizes[:2]] + (["others"] if len(sizes) > 2 else [])
     return " or ".join(named)

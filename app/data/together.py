@@ -28,7 +28,7 @@ def show(data: Dataset) -> None:
         st.markdown("**Labels that appear together**")
         left, right = st.columns([3, 2])
         with left:
-            shown = st.segmented_control(
+            quantity = st.segmented_control(
                 "A cell says", titles, default=next(iter(titles)), required=True, key="together",
                 bind="query-params",
                 help="Lift: how often two labels meet, by chance being 1. 0: never; 2: twice as often.",
@@ -42,8 +42,8 @@ def show(data: Dataset) -> None:
             )  # fmt: skip
         dark = st.context.theme.type == "dark"
         arranged = ORDERS[order or ""](data.labels)
-        figure = figures.cooccurrence(data.labels, data.classes, titles[shown or ""], dark, arranged)
-        steady_chart(figure, "data_together", f"Labels that appear together: {shown}, {order}")
+        figure = figures.cooccurrence(data.labels, data.classes, titles[quantity or ""], dark, arranged)
+        steady_chart(figure, "data_together", f"Labels that appear together: {quantity}, {order}")
     with narrow:
         st.markdown("**Label combinations**")
         end = st.segmented_control(
@@ -61,24 +61,26 @@ def show(data: Dataset) -> None:
 def combinations(data: Dataset, rarest: bool) -> str:
     """The rarest or most frequent label combinations as HTML, each a link to its images."""
     sets, images = labels.combinations(data.labels)
-    chosen = np.arange(len(sets))[::-1][:COMBINATIONS] if rarest else np.arange(len(sets))[:COMBINATIONS]
+    order = np.arange(len(sets))[::-1][:COMBINATIONS] if rarest else np.arange(len(sets))[:COMBINATIONS]
     lines = []
-    for row in chosen:
-        names = [name for name, held in zip(data.classes, sets[row], strict=True) if held]
+    for row in order:
+        names = [name for name, has in zip(data.classes, sets[row], strict=True) if has]
         same = (data.labels == sets[row]).all(axis=1)
-        where = [str(int(same[data.splits[split]].sum())) for split in figures.SPLITS]
+        per_split = [str(int(same[data.splits[split]].sum())) for split in figures.SPLITS]
         link = f'<a href="?{escape(address(names))}" target="_self">{escape(", ".join(names))}</a>'
-        lines.append(tables.Line([link, f"{images[row]:,}", *where]))
+        lines.append(tables.Line([link, f"{images[row]:,}", *per_split]))
     head = ["Labels", "Images", "Train", "Val", "Test"]
     return tables.page(tables.table("", head, lines, (1, 2, 3, 4)))
 
 
 def address(names: list[str]) -> str:
-    """The query of this page with the images that hold exactly these labels."""
-    kept = [
+    """The page's query string for the images that have exactly these labels."""
+    others = [
         (key, value)
         for key in st.query_params
         for value in st.query_params.get_all(key)
         if key not in ("view", "labels", "exactly")
     ]
-    return urlencode([*kept, ("view", "Images"), *(("labels", name) for name in names), ("exactly", "true")])
+    return urlencode(
+        [*others, ("view", "Images"), *(("labels", name) for name in names), ("exactly", "true")]
+    )

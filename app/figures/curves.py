@@ -57,7 +57,7 @@ def figure(
         curves: What to draw.
         x: One of `X_AXES`.
         y: Key of `Y_AXES`; validation metrics are drawn in percent.
-        smooth: Weight of the past in 0 to 1 (without 1); 0 draws what was measured.
+        smooth: Weight of the past, 0 to below 1; 0 draws what was measured.
         log: Logarithmic y axis.
         height: Of the figure, pixels.
     """
@@ -78,12 +78,12 @@ def figure(
                 | {"type": "scatter", "showlegend": False}
             )
             ys = smoothed(ys, smooth)
-        shown = dict(zip("xy", thinned(xs, ys), strict=True))
+        drawn = dict(zip("xy", thinned(xs, ys), strict=True))
         traces.append(
-            {**shown, "mode": "lines+markers" if marks else "lines", "line": line, "marker": {"size": 5}}
+            {**drawn, "mode": "lines+markers" if marks else "lines", "line": line, "marker": {"size": 5}}
             | {"type": "scatter", "showlegend": True, "name": curve.name}
         )
-    percent, seen = y != "loss", any(len(trace["x"]) for trace in traces)
+    percent, visible = y != "loss", any(len(trace["x"]) for trace in traces)
     empty = "no validation yet: it comes at the end of an epoch" if percent and curves else "no step yet"
     layout = {
         "height": height,
@@ -95,16 +95,16 @@ def figure(
             "title": {"text": _X_TITLES[x], "standoff": 4},
             "rangemode": "tozero",
             "showgrid": False,
-            "visible": seen,
+            "visible": visible,
         },
         "yaxis": {
             "title": {"text": Y_AXES[y] + (", %" if percent else ", nats")},
             "type": "log" if log else "linear",
             "hoverformat": ".2f" if percent else ".4f",
-            "visible": seen,
+            "visible": visible,
         },
         "annotations": []
-        if seen
+        if visible
         else [{"text": empty, "x": 0.5, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}],
     }
     # one call, unchecked: checking every field again each second costs more than all the rest
@@ -112,7 +112,7 @@ def figure(
 
 
 def points(curve: Curve, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-    """Abscissae and values (n,) of the rows that have this value; metrics in percent."""
+    """Values (n,) on both axes, of the rows that have this value; metrics in percent."""
     rows = [row for row in curve.rows if isfinite(row.get(y, nan))]
     ys = np.array([row[y] for row in rows], dtype=float) * (1.0 if y == "loss" else 100.0)
     if x == "time":
@@ -120,20 +120,20 @@ def points(curve: Curve, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
     steps = np.array([row["step"] for row in rows], dtype=float)
     if x == "step" or not len(steps):
         return steps, ys
-    # at the end of an epoch step / epoch is exact, before it is smaller
-    known = (row["step"] / row["epoch"] for row in rows if row.get("epoch"))
-    per_epoch = curve.steps_per_epoch or max(known, default=0) or 1
+    # step / epoch is exact at the end of an epoch, and smaller before it
+    ratios = (row["step"] / row["epoch"] for row in rows if row.get("epoch"))
+    per_epoch = curve.steps_per_epoch or max(ratios, default=0) or 1
     return steps / per_epoch, ys
 
 
 def smoothed(ys: np.ndarray, weight: float) -> np.ndarray:
-    """Exponential moving average (n,) that starts unbiased: value 0 counts no more than any other."""
-    out, total, norm = np.empty_like(ys), 0.0, 0.0
+    """Exponential moving average (n,) that starts unbiased: the first value counts no more than any other."""
+    means, total, norm = np.empty_like(ys), 0.0, 0.0
     for i, value in enumerate(ys):
         total = weight * total + (1 - weight) * value
         norm = weight * norm + (1 - weight)
-        out[i] = total / norm
-    return out
+        means[i] = total / norm
+    return means
 
 
 def thinned(xs: np.ndarray, ys: np.ndarray, limit: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:

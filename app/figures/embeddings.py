@@ -1,4 +1,4 @@
-"""The numbers of embedding spaces through training."""
+"""The numbers that describe embedding spaces, over the epochs of training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,11 +38,11 @@ def by_epoch(lines: Sequence[Line]) -> go.Figure:
         subplot_titles=[title for title, _ in TITLES.values()],
         horizontal_spacing=0.07,
     )
-    seen: dict[str, int] = {}
+    drawn: dict[str, int] = {}
     for line in lines:
-        dash = DASHES[seen.get(line.loss, 0) % len(DASHES)]
+        dash = DASHES[drawn.get(line.loss, 0) % len(DASHES)]
         color = loss_color(line.loss, line.params)
-        seen[line.loss] = seen.get(line.loss, 0) + 1
+        drawn[line.loss] = drawn.get(line.loss, 0) + 1
         for column, key in enumerate(TITLES, start=1):
             figure.add_scatter(
                 x=list(line.epochs), y=[getattr(number, key) for number in line.numbers],

@@ -30,7 +30,7 @@ def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool, counted
         table: From `core.report.labels.label_table`, at least one method.
         label: Name of a row.
         dark: Drawn on a dark page.
-        counted: Whose number stands beside each label, such as training images.
+        counted: What the number beside each label counts, such as training images.
     """
     names = [label(row) for row in table.rows]
     groups = np.column_stack([table.groups[key] for key in GROUPS])  # (M, 3)
@@ -46,8 +46,8 @@ def heat_map(table: LabelTable, label: Callable[[Row], str], dark: bool, counted
         rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.015,
         column_widths=[len(table.classes), 1.4 * len(GROUPS)],
     )  # fmt: skip
-    held = [f"{name} ({count:g})" for name, count in zip(table.classes, table.counts, strict=True)]
-    parts: tuple[tuple[list[str], Any], ...] = ((held, table.values), (list(GROUPS.values()), groups))
+    labels = [f"{name} ({count:g})" for name, count in zip(table.classes, table.counts, strict=True)]
+    parts: tuple[tuple[list[str], Any], ...] = ((labels, table.values), (list(GROUPS.values()), groups))
     for column, (heads, values) in enumerate(parts, start=1):
         figure.add_heatmap(
             z=values, x=heads, y=names, zmin=span[0], zmax=span[1], xgap=1, ygap=1,

@@ -1,4 +1,4 @@
-"""The labels of a data set: how often, how many per image, and which together."""
+"""The labels of a data set: how frequent they are, how many an image has, and which appear together."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from core import labels
 
-SPLITS = {  # title and colour; apart in lightness, so that they read without colour
+SPLITS = {  # title and colour; different in lightness too, so that they read without colour
     "train": ("training", "#1f6f8b"),
     "val": ("validation", "#e0a84a"),
     "test": ("test", "#7cc0d6"),
@@ -35,9 +35,9 @@ def counts(y: np.ndarray, splits: Mapping[str, np.ndarray], classes: Sequence[st
     share = 100 * labels.counts(y)[order] / len(y)
     figure = go.Figure()
     for split, (title, color) in SPLITS.items():
-        held = labels.counts(y[splits[split]])[order]
+        images = labels.counts(y[splits[split]])[order]
         figure.add_bar(
-            x=names, y=held, name=title, marker_color=color, customdata=share,
+            x=names, y=images, name=title, marker_color=color, customdata=share,
             hovertemplate=f"%{{x}}, {title}: %{{y}} images<br>%{{customdata:.1f}} % of all images hold it"
             "<extra></extra>",
         )  # fmt: skip
@@ -56,11 +56,11 @@ def set_sizes(y: np.ndarray) -> go.Figure:
     Args:
         y: (N, L), every row with at least one label.
     """
-    held = np.bincount(y.astype(bool).sum(axis=1))  # (most + 1,)
-    sizes = np.arange(1, len(held))
+    images = np.bincount(y.astype(bool).sum(axis=1))  # (most + 1,)
+    sizes = np.arange(1, len(images))
     figure = go.Figure(
         go.Bar(
-            x=sizes, y=held[1:], marker_color=SPLITS["train"][1],
+            x=sizes, y=images[1:], marker_color=SPLITS["train"][1],
             hovertemplate="%{x} labels: %{y} images<extra></extra>",
         )
     )  # fmt: skip
@@ -70,7 +70,7 @@ def set_sizes(y: np.ndarray) -> go.Figure:
     return figure
 
 
-KINDS = {  # what a cell of the co-occurrence says; format of its number, and what hovering says
+KINDS = {  # what a cell of the co-occurrence shows, the format of its number, and its hover text
     "count": ("number of images", ".0f", "%{y} and %{x}: %{z} images"),
     "conditional": ("P(row | column), %", ".0f", "of the images with %{x}, %{z:.1f} % hold %{y}"),
     "lift": ("lift", ".1f", "%{y} and %{x} meet %{customdata:.2f} times as often as by chance"),
@@ -88,32 +88,32 @@ def cooccurrence(
         y: (N, L).
         classes: L names.
         kind: Of KINDS: the number of images with both labels; the share of the images with the column's label
-            that hold the row's label too, in percent; or how often they meet, by chance being 1.
+            that hold the row's label too, in percent; or how many times as often as by chance they meet.
         dark: Drawn on a dark page.
         order: Labels from left to right, (L,).
     """
     names = [classes[label] for label in order]
-    both = _cells(y, kind)[np.ix_(order, order)]  # (L, L)
-    apart = both[~np.eye(len(both), dtype=bool)]
+    cells = _cells(y, kind)[np.ix_(order, order)]  # (L, L)
+    off_diagonal = cells[~np.eye(len(cells), dtype=bool)]
     low, high, ink = _RAMP[dark]
     title, digits, hover = KINDS[kind]
     unit = {"count": "images with both", "lift": "lift, times"}.get(kind, title)
     bar: dict[str, object] = {"thickness": 8, "len": 0.6, "outlinewidth": 0}
     bar |= {"title": {"text": unit, "side": "right"}}
     if kind == "lift":
-        np.fill_diagonal(both, np.nan)  # with itself: how rare the label is, not what it meets
-        shown = np.clip(np.log2(np.maximum(both, 2.0**-99)), -LIFT_RANGE, LIFT_RANGE)
+        np.fill_diagonal(cells, np.nan)  # the diagonal would only say how rare each label is
+        z = np.clip(np.log2(np.maximum(cells, 2.0**-99)), -LIFT_RANGE, LIFT_RANGE)
         zmin, zmax = -LIFT_RANGE, LIFT_RANGE
         scale = list(zip((0, 0.5, 1), _LIFT[dark], strict=True))
         bar |= {"tickvals": [-3, -1, 0, 1, 3], "ticktext": ["⅛", "½", "1", "2", "8"]}
     else:
-        shown, zmin = both, 0
-        zmax = 100 if kind == "conditional" else max(1, apart.max(initial=0))
+        z, zmin = cells, 0
+        zmax = 100 if kind == "conditional" else max(1, off_diagonal.max(initial=0))
         scale = [(0, low), (1, high)]
-    text = [["" if np.isnan(cell) else format(cell, digits) for cell in row] for row in both]
+    text = [["" if np.isnan(cell) else format(cell, digits) for cell in row] for row in cells]
     figure = go.Figure(
         go.Heatmap(
-            z=shown, customdata=both, x=names, y=names, zmin=zmin, zmax=zmax, colorscale=scale,
+            z=z, customdata=cells, x=names, y=names, zmin=zmin, zmax=zmax, colorscale=scale,
             xgap=1, ygap=1, text=text,
             texttemplate="%{text}" if len(names) < TEXT_LIMIT else None,
             textfont={"size": 10, "color": ink}, colorbar=bar, name=title, hoverongaps=False,

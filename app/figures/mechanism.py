@@ -10,7 +10,7 @@ from app.figures.curves import DASHES
 
 Floats = NDArray[np.float64]
 
-PATTERNS = ("", "/", ".")  # of bars beside each other, for those who do not see their colours apart
+PATTERNS = ("", "/", ".")  # of bars side by side, for those who cannot tell their colours apart
 
 
 def label_shares(
@@ -56,9 +56,9 @@ def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figu
     """
     figure = go.Figure()
     for name, color, s in similarities:
-        known = np.isfinite(s)
+        finite = np.isfinite(s)
         figure.add_scattergl(
-            x=J[known], y=s[known], mode="markers", name=name, legendgroup=name, showlegend=False,
+            x=J[finite], y=s[finite], mode="markers", name=name, legendgroup=name, showlegend=False,
             marker={"color": color, "size": 4, "opacity": 0.25}, hoverinfo="skip",
         )  # fmt: skip
     for n, (name, color, s) in enumerate(similarities):
@@ -80,8 +80,8 @@ def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figu
 
 def by_overlap(J: Floats, s: Floats) -> tuple[Floats, Floats]:
     """Distinct overlaps, and the mean similarity of the pairs at each."""
-    known = np.isfinite(s)
-    levels, which = np.unique(np.round(J[known], 6), return_inverse=True)
+    finite = np.isfinite(s)
+    levels, which = np.unique(np.round(J[finite], 6), return_inverse=True)
     if not len(levels):
         return levels, levels
-    return levels, np.bincount(which, s[known]) / np.bincount(which)
+    return levels, np.bincount(which, s[finite]) / np.bincount(which)

@@ -27,10 +27,10 @@ def by_rank(runs: Sequence[ByRank], height: int = 300) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=2, subplot_titles=["Precision among the first", "Mean Jaccard among the first"]
     )
-    seen: Counter[str] = Counter()
+    drawn: Counter[str] = Counter()
     for run in runs:
-        line = {"color": run.color, "width": 2, "dash": DASHES[seen[run.loss or run.color] % len(DASHES)]}
-        seen[run.loss or run.color] += 1
+        line = {"color": run.color, "width": 2, "dash": DASHES[drawn[run.loss or run.color] % len(DASHES)]}
+        drawn[run.loss or run.color] += 1
         for column, values in enumerate((run.precisions, run.jaccards), start=1):
             figure.add_scatter(
                 x=list(range(1, len(values) + 1)),

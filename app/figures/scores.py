@@ -39,8 +39,8 @@ def dots(
         vertical_spacing=_apart(lines, 90 + 26 * max(3, len(order))),
     )
     for index, rows in enumerate(blocks):
-        place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
-        figure.update_xaxes(range=_range(rows, key), **place)  # lines alone would not widen it
+        panel: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        figure.update_xaxes(range=_range(rows, key), **panel)  # lines alone would not widen it
         for row in rows:
             if key not in row.values:
                 continue
@@ -50,11 +50,11 @@ def dots(
                 side = "top right" if row.loss == "chance" else "top left"
                 figure.add_vline(
                     mean, line={"color": shade, "width": 1.5, "dash": "dot"}, annotation_text=row.loss,
-                    annotation_position=side, annotation_font_size=11, exclude_empty_subplots=False, **place,
+                    annotation_position=side, annotation_font_size=11, exclude_empty_subplots=False, **panel,
                 )  # fmt: skip
                 continue
-            _method(figure, row, key, label(row), color(row), place)
-        _lack(figure, rows, key, place)
+            _method(figure, row, key, label(row), color(row), panel)
+        _lack(figure, rows, key, panel)
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], automargin=True, ticks="")
     figure.update_yaxes(range=[-0.6, len(order) - 0.3])
     figure.update_xaxes(showgrid=True, zeroline=False)
@@ -85,12 +85,12 @@ def all_metrics(
     for line, rows in enumerate(blocks, start=1):
         methods = [row for row in rows if not row.reference]
         for column, key in enumerate(METRICS, start=1):
-            place: dict[str, Any] = {"row": line, "col": column}
-            figure.update_xaxes(range=_range(methods, key), nticks=4, **place)
+            panel: dict[str, Any] = {"row": line, "col": column}
+            figure.update_xaxes(range=_range(methods, key), nticks=4, **panel)
             for row in methods:
                 if key in row.values:
-                    _method(figure, row, key, label(row), color(row), place, size=8)
-            _lack(figure, rows, key, place)
+                    _method(figure, row, key, label(row), color(row), panel, size=8)
+            _lack(figure, rows, key, panel)
         axis = figure.get_subplot(line, 1).yaxis
         figure.add_annotation(
             text=f"<b>{titles[line - 1]}</b>", x=0, xref="paper", y=axis.domain[1], yref="paper",
@@ -130,24 +130,24 @@ def time(
         horizontal_spacing=0.06,
         vertical_spacing=_apart(lines, 360),
     )
-    seen: set[str] = set()
+    named: set[str] = set()
     for index, rows in enumerate(blocks):
-        place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        panel: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
         for row in rows:
-            took = [r.scores["training_s"] for r in row.results if r.scores.get("training_s")]
-            if row.reference or key not in row.values or not took:
+            seconds = [r.scores["training_s"] for r in row.results if r.scores.get("training_s")]
+            if row.reference or key not in row.values or not seconds:
                 continue
             name, (mean, spread) = label(row), row.values[key]
             mark = symbol(row.loss, row.results[0].config.params)
             devices = "; ".join(sorted({str(r.scores.get("device", "")) for r in row.results}))
             figure.add_scatter(
-                x=[sum(took) / len(took)], y=[mean], mode="markers", name=name, legendgroup=name,
-                showlegend=name not in seen, marker={"color": color(row), "size": 11, "symbol": mark},
+                x=[sum(seconds) / len(seconds)], y=[mean], mode="markers", name=name, legendgroup=name,
+                showlegend=name not in named, marker={"color": color(row), "size": 11, "symbol": mark},
                 error_y=None if spread is None else {"array": [spread], "color": color(row), "thickness": 1},
-                hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **place,
+                hovertemplate=f"{name}: %{{y:.2f}} %, %{{x:.3g}} s<br>{devices}<extra></extra>", **panel,
             )  # fmt: skip
-            seen.add(name)
-        _lack(figure, rows, key, place)
+            named.add(name)
+        _lack(figure, rows, key, panel)
     figure.update_xaxes(type="log", showgrid=True, minor={"showgrid": False})
     figure.update_xaxes(title_text="training time, s")
     figure.update_yaxes(title_text=f"{METRICS[key]}, %", zeroline=False)
@@ -156,26 +156,26 @@ def time(
     return figure
 
 
-def _lack(figure: go.Figure, rows: Sequence[Row], key: str, place: dict[str, Any]) -> None:
-    """A word in a panel that is empty because its runs were scored without the metric."""
+def _lack(figure: go.Figure, rows: Sequence[Row], key: str, panel: dict[str, Any]) -> None:
+    """A note in a panel that is empty because its runs were scored without the metric."""
     methods = [cell(row, key).lack for row in rows if not row.reference]
     if methods and all(methods) and NOT_COMPUTED in methods:
-        at = {"x": 0.5, "xref": "x domain", "y": 0.5, "yref": "y domain"}
-        figure.add_annotation(text=NOT_COMPUTED, showarrow=False, **at, **place)
+        middle = {"x": 0.5, "xref": "x domain", "y": 0.5, "yref": "y domain"}
+        figure.add_annotation(text=NOT_COMPUTED, showarrow=False, **middle, **panel)
 
 
 def _apart(lines: int, height: int) -> float:
-    """Space between lines of panels of this many pixels: as much as title and axis need."""
+    """Space between rows of panels that are this many pixels high: as much as title and axis need."""
     return min(90 / (lines * height), 1 / lines)
 
 
 def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
-    """Names of all methods: in the order of the losses, but that of a single block is kept."""
+    """Names of all methods in the order of the losses; a single block keeps its own order."""
     if len(blocks) == 1:
         return [label(row) for row in blocks[0] if not row.reference]
-    place_of = {key: index for index, key in enumerate(LOSSES)}
+    rank = {key: index for index, key in enumerate(LOSSES)}
     methods = {
-        label(row): (place_of[row.loss], row.method, row.recorded)
+        label(row): (rank[row.loss], row.method, row.recorded)
         for rows in blocks
         for row in rows
         if not row.reference
@@ -184,7 +184,7 @@ def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
 
 
 def _method(
-    figure: go.Figure, row: Row, key: str, name: str, shade: str, place: dict[str, Any], size: int = 11
+    figure: go.Figure, row: Row, key: str, name: str, shade: str, panel: dict[str, Any], size: int = 11
 ) -> None:
     """A method's seeds as small dots, its mean with its standard deviation as a large one."""
     mean, spread = row.values[key]
@@ -193,21 +193,21 @@ def _method(
         x=[100 * r.scores["metrics"][key] for r in runs], y=[name] * len(runs), mode="markers",
         showlegend=False, marker={"color": shade, "size": size * 0.55, "opacity": 0.4},
         customdata=[r.config.seed for r in runs], hovertemplate="seed %{customdata}: %{x:.2f}<extra></extra>",
-        **place,
+        **panel,
     )  # fmt: skip
-    shown = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
+    value = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
     figure.add_scatter(
         x=[mean], y=[name], mode="markers", showlegend=False,
         marker={"color": shade, "size": size, "symbol": symbol(row.loss, row.results[0].config.params)},
         error_x=None if spread is None else {"array": [spread], "color": shade, "thickness": 2, "width": 0},
-        hovertemplate=f"{name}: {shown}<extra></extra>", **place,
+        hovertemplate=f"{name}: {value}<extra></extra>", **panel,
     )  # fmt: skip
 
 
 def _range(rows: Sequence[Row], key: str) -> list[float]:
     """From the lowest to the highest value of a panel, spread and seeds included, with a margin."""
-    found = [row.values[key] for row in rows if key in row.values]
-    ends = [mean + sign * (spread or 0) for mean, spread in found for sign in (-1, 1)]
+    pairs = [row.values[key] for row in rows if key in row.values]
+    ends = [mean + sign * (spread or 0) for mean, spread in pairs for sign in (-1, 1)]
     results = [result for row in rows if not row.reference for result in row.results]
     values = [result.scores["metrics"].get(key) for result in results]
     ends += [100 * value for value in values if value is not None]

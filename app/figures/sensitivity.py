@@ -38,7 +38,7 @@ def surface(
         xs: (X,) values of the first.
         ys: (Y,) values of the second.
         means: (Y, X) percent, nan where nothing is finished.
-        notes: (Y, X) what stands behind each mean.
+        notes: (Y, X) what each mean rests on, in words.
         titles: Of the two parameters and the metric.
         at: Point that is marked, and its height.
     """
@@ -76,7 +76,7 @@ def surface(
             "camera": {"eye": {"x": -1.3, "y": -1.3, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.12}},
             "aspectratio": {"x": 1, "y": 1, "z": 0.75},
         },
-        "xaxis": {"visible": False},  # a figure without a plane has none to draw
+        "xaxis": {"visible": False},  # a surface has no flat axes to draw
         "yaxis": {"visible": False},
     }
     return go.Figure(data=traces, layout=layout, _validate=False)
@@ -233,13 +233,13 @@ def bars(
         groups.setdefault(cell.at[by] if by else "", []).append(cell)
     traces: list[dict[str, Any]] = []
     for n, (name, members) in enumerate(groups.items()):
-        shown = f"{titles[1]} = {text_of(name)}" if by else ""
+        title = f"{titles[1]} = {text_of(name)}" if by else ""
         traces.append(
             {"type": "bar", "x": [text_of(cell.at[axis]) for cell in members]}
-            | {"y": [cell.mean for cell in members], "name": shown, "showlegend": bool(by)}
+            | {"y": [cell.mean for cell in members], "name": title, "showlegend": bool(by)}
             | {
                 "marker": {"color": LINES[(n + 1) % len(LINES)]},
-                "hovertemplate": "%{x}: %{y:.2f}<extra>" + shown + "</extra>",
+                "hovertemplate": "%{x}: %{y:.2f}<extra>" + title + "</extra>",
             }
             | {
                 "text": [f"{cell.mean:.1f}" for cell in members],

@@ -1,1 +1,1 @@
-"""The first page: a quick start, and what has been found so far."""
+"""The first page: a quick start, scores at a glance, recent runs and the data sets."""

@@ -1,4 +1,4 @@
-"""One metric of several methods as bars in HTML, between chance and oracle; read as a table without eyes."""
+"""One metric of several methods as bars in HTML, between chance and oracle; screen readers get a table."""
 
 from collections.abc import Sequence
 from html import escape
@@ -34,13 +34,13 @@ def bars(rows: Sequence[Row], key: str) -> str:
     )
 
 
-def _line(row: Row, shown: Cell) -> str:
-    if shown.lack == NO_QUERY:
+def _line(row: Row, score: Cell) -> str:
+    if score.lack == NO_QUERY:
         return ""
     grey = ' class="grey"' if row.reference else ""
-    best = " best" if shown.rank == 1 else ""
-    bar = f'<div class="bar" style="width:{shown.mean or 0:.1f}%;background:{swatch(row)}"></div>'
-    value = shown.value if shown.mean is None else f"{shown.mean:.1f} %"
+    best = " best" if score.rank == 1 else ""
+    bar = f'<div class="bar" style="width:{score.mean or 0:.1f}%;background:{swatch(row)}"></div>'
+    value = score.value if score.mean is None else f"{score.mean:.1f} %"
     return (
         f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
         f'<td class="value{best}">{value}</td></tr>'

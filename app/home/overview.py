@@ -36,7 +36,7 @@ def scenes() -> None:
 
 
 def glance() -> None:
-    """What the recorded losses score, as bars between chance and what is possible; nothing without them."""
+    """Scores of the recorded losses, as bars between chance and oracle; nothing where none is recorded."""
     results = [result for result in cache.results()[0] if result.recorded]
     if not results:
         return
@@ -55,16 +55,16 @@ def glance() -> None:
 
 
 def recent_runs() -> None:
-    """The newest own runs with their state, each leading to its curves; the recorded ones in a line."""
-    found = cache.all_runs()
-    own = [run for run in found if not run.recorded]
+    """The newest own runs with their state, each a link to its curves; the recorded ones only counted."""
+    all_runs = cache.all_runs()
+    own = [run for run in all_runs if not run.recorded]
     if not own:
         st.info("No run yet. Press the button above, or choose losses and data yourself.")
         st.page_link("../pages/train.py", label="Open the Train page")
     for run in own[:RECENT]:
         word = live.state(run)
-        line = f"recent_{run.id}"  # style.css lets a long name take a second line
-        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=line):
+        row_key = f"recent_{run.id}"  # style.css lets a long name take a second line
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", wrap=False, key=row_key):
             config = cache.config(run)
             mark = swatch(config.loss, config.params)
             st.html(f'<span style="display:block;width:18px;height:4px;background:{mark}"></span>', width=18)
@@ -73,7 +73,7 @@ def recent_runs() -> None:
             st.caption(_outcome(run, word), width="content")
     if len(own) > RECENT:
         st.page_link("../pages/train.py", label=f"All {len(own)} runs")
-    recorded = len(found) - len(own)
+    recorded = len(all_runs) - len(own)
     if own:
         st.caption(f"Percent: {METRICS[GLANCE]} on the test split.")
     if recorded:
@@ -81,7 +81,7 @@ def recent_runs() -> None:
 
 
 def datasets() -> None:
-    """The data sets and where each was found; only paths are looked at, nothing is read."""
+    """The data sets and where each was found, judged by paths alone; no file is read."""
     used: dict[str, set[str]] = {}
     for run in cache.all_runs():
         config = cache.config(run)
@@ -93,8 +93,8 @@ def datasets() -> None:
         places = sorted(used.get(name, ()))
         if os.path.exists(default_root(name)):
             places.insert(0, str(default_root(name)))
-        where = " · ".join(places) or "not found"
-        lines.append(tables.Line([escape(dataset_title(name)), escape(where)]))
+        text = " · ".join(places) or "not found"
+        lines.append(tables.Line([escape(dataset_title(name)), escape(text)]))
     st.html(tables.page(tables.table("", ["Data set", "On this machine"], lines, ())))
     st.page_link("../pages/data.py", label="What is in them, and how to get them")
 

@@ -24,51 +24,51 @@ MEANING = (
 
 
 def configs() -> list[RunConfig]:
-    """What the button starts."""
+    """The runs that the button starts."""
     return [RunConfig.build("instant", dataset="demo", loss=loss, seed=0) for loss in LOSSES]
 
 
 def quick_start() -> None:
-    """The button; and once it was pressed, what has come of it. The runs are in the permalink."""
+    """The button and, once it was pressed, the progress of its runs, which the permalink names."""
     states = live.states()
-    known = {run.id: run for run in cache.all_runs()}
+    by_id = {run.id: run for run in cache.all_runs()}
     wanted = permalink.news(QUICK, QUICK) or st.session_state.get(QUICK, [])
-    permalink.note_gone([name for name in wanted if name not in known])
-    st.session_state[QUICK] = [name for name in wanted if name in known]
+    permalink.note_gone([name for name in wanted if name not in by_id])
+    st.session_state[QUICK] = [name for name in wanted if name in by_id]
     permalink.say(QUICK, QUICK, st.session_state[QUICK])
-    runs = [known[name] for name in st.session_state[QUICK]]
-    going = any(live.state(run) in live.ACTIVE for run in runs)
+    runs = [by_id[name] for name in st.session_state[QUICK]]
+    active = any(live.state(run) in live.ACTIVE for run in runs)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Train MACL and MulSupCon on the demo set",
             type="primary",
             on_click=_start,
-            disabled=going,
+            disabled=active,
             help="Two instant runs: about 15 s the first time, to prepare the images; seconds afterwards",
         )
-        same = [] if runs else finished()
-        if same:
+        previous = [] if runs else finished()
+        if previous:
             st.page_link(
                 "../pages/retrieval.py",
                 label="or look at what they found before",
-                query_params={"runs": [run.id for run in same]},
+                query_params={"runs": [run.id for run in previous]},
             )
     if error := st.session_state.pop("quick_error", ""):
         st.error(error)
     if runs:
         with st.container():
             _steps(runs)
-        live.watch(runs, "home", states, controls=False, every=0.5)  # the way on is to appear at once
+        live.watch(runs, "home", states, controls=False, every=0.5)  # the links are to appear at once
 
 
 def finished() -> list[Run]:
-    """Finished runs, own or recorded, of what the button would start; empty unless there is one of each."""
-    found = cache.finished_runs()
-    same = [
-        next((run for run in found if cache.config(run).identity == wanted.identity), None)
+    """Finished runs, own or recorded, of the button's configurations; empty unless there is one of each."""
+    finished_runs = cache.finished_runs()
+    matches = [
+        next((run for run in finished_runs if cache.config(run).identity == wanted.identity), None)
         for wanted in configs()
     ]
-    return [run for run in same if run is not None] if all(same) else []
+    return [run for run in matches if run is not None] if all(matches) else []
 
 
 def _start() -> None:
@@ -79,7 +79,7 @@ def _start() -> None:
 
 
 def _steps(runs: list[Run]) -> None:
-    """Where the two runs are; when both have finished: their scores and the way on."""
+    """What failed, if anything; once both runs have finished, their scores and links to their results."""
     for run in runs:
         if live.state(run) == "failed":
             st.error(f"**{run_label(run)}** failed: {run.error}")
@@ -95,7 +95,7 @@ def _steps(runs: list[Run]) -> None:
             st.page_link("../pages/train.py", label="Open them on the Train page", query_params=ids)
         for run, column in zip(runs, st.columns(len(runs)), strict=True):
             try:
-                score = cache.scores(run)
+                scores = cache.scores(run)
             except MaclError as error:
                 column.error(str(error))
                 continue
@@ -103,7 +103,7 @@ def _steps(runs: list[Run]) -> None:
                 st.markdown(f"**{run_label(run)}**")
                 cells = st.columns(len(SHOWN))
                 for cell, key in zip(cells, SHOWN, strict=True):
-                    cell.metric(METRICS[key], percent(score["metrics"].get(key)))
-                    known = key in score["metrics"]
-                    cell.caption(f"chance {percent(score['chance'].get(key))}" if known else NOT_COMPUTED)
+                    cell.metric(METRICS[key], percent(scores["metrics"].get(key)))
+                    computed = key in scores["metrics"]
+                    cell.caption(f"chance {percent(scores['chance'].get(key))}" if computed else NOT_COMPUTED)
         st.caption(MEANING)

@@ -35,19 +35,19 @@ def show() -> None:
     """Settings on the left, what they do on the right."""
     root = launch.run_root()
     lab.warm(root)
-    places = sources()
+    datasets = sources()
     side, results = st.columns([3, 10], gap="medium")
     with side:
-        name = _dataset(list(places))
+        name = _dataset(list(datasets))
         key, params = settings.stack()
         with st.popover("Seed and query", width="stretch"):
             seed = int(
                 st.number_input("Seed", 0, int(SEEDS_OF_LAB.high), 0, key="lab_seed", bind="query-params")
             )
-            query_place = st.container()
+            query_slot = st.container()
     try:
-        config = configured(name, places[name], key, params, seed)
-        base = configured(name, places[name], *baseline(), seed)
+        config = configured(name, datasets[name], key, params, seed)
+        base = configured(name, datasets[name], *baseline(), seed)
     except MaclError as error:
         results.error(str(error))
         return
@@ -56,50 +56,54 @@ def show() -> None:
     if images is None:
         return
     now, before = ask_for([config, base])
-    asked = {now.id: now, before.id: before}
+    wanted = {now.id: now, before.id: before}
     repeated: list[tuple[Run, Run]] = []
-    words = _words(asked.values())
+    words = _words(wanted.values())
     if all(word == "finished" for word in words.values()):
         lab.tried(now)
         # the same two settings on other seeds: another split, initialisation and order for both
         seeds = [{"seed": seed + n} for n in range(1, SEEDS)]
         runs = ask_for([one.model_copy(update=change) for change in seeds for one in (config, base)])
         repeated = list(zip(runs[::2], runs[1::2], strict=True))
-        asked |= {run.id: run for run in runs}
-        words = _words(asked.values())
-    cancel_others(asked)
+        wanted |= {run.id: run for run in runs}
+        words = _words(wanted.values())
+    cancel_others(wanted)
     with results:
         result.metrics(now, before, repeated, words)
-        result.rows(now, before, words, images, query_place)
+        result.rows(now, before, words, images, query_slot)
         maps.show(now, before, config, images)
         result.strip(config)
     with side:
-        _watch(now, before, list(asked.values()), words)
+        _watch(now, before, list(wanted.values()), words)
 
 
 def sources() -> dict[str, dict[str, Any]]:
-    """Data sets by key: those of runs, then what is prepared, then what is there.
+    """Data sets by key: those of finished runs, then prepared ones, then those whose files are here.
 
-    Each with the fields of a configuration that say where it is, and whether a finished run has left out
+    Each with the fields of a configuration that say where it is and, from a run, whether it has left out
     images that cannot be read.
     """
-    found: dict[str, dict[str, Any]] = {}
+    datasets: dict[str, dict[str, Any]] = {}
     for run in cache.finished_runs():
         config = cache.config(run)
-        if config.dataset not in found and not run.recorded and _there(config.dataset, config.data_root):
-            found[config.dataset] = {"data_root": config.data_root, "skip_broken": config.skip_broken}
+        if (
+            config.dataset not in datasets
+            and not run.recorded
+            and _prepared(config.dataset, config.data_root)
+        ):
+            datasets[config.dataset] = {"data_root": config.data_root, "skip_broken": config.skip_broken}
     for name in DATASETS:
-        if name != "folder" and name not in found and _there(name, shared.place(name)):
-            found[name] = {"data_root": shared.place(name)}
+        if name != "folder" and name not in datasets and _prepared(name, shared.place(name)):
+            datasets[name] = {"data_root": shared.place(name)}
     for name in sorted(DATASETS, key=lambda name: bool(DATASETS[name].home)):  # the page prepares these
-        if name not in ("folder", *found) and (shared.place(name) or default_root(name).exists()):
-            found[name] = {"data_root": shared.place(name)}
-    return found
+        if name not in ("folder", *datasets) and (shared.place(name) or default_root(name).exists()):
+            datasets[name] = {"data_root": shared.place(name)}
+    return datasets
 
 
-def _there(name: str, place: str | None) -> bool:
+def _prepared(name: str, root: str | None) -> bool:
     try:
-        return image_cache.is_prepared(ImageSet(name, place, SIZE))
+        return image_cache.is_prepared(ImageSet(name, root, SIZE))
     except MaclError:
         return False
 
@@ -114,7 +118,7 @@ def _dataset(names: list[str]) -> str:
 def configured(
     name: str, place: Mapping[str, Any], key: str, params: Mapping[str, Value], seed: int
 ) -> RunConfig:
-    """What the lab trains: the instant preset, in a hurry, so without embeddings on the way."""
+    """The configuration that the lab trains: the instant preset, without embeddings on the way for speed."""
     return RunConfig.build(
         "instant", dataset=name, **place, loss=key, params=dict(params), seed=seed, embed_every=0
     )
@@ -130,7 +134,7 @@ def ask_for(configs: Sequence[RunConfig]) -> list[Run]:
 
 
 def cancel_others(asked: Mapping[str, Run]) -> None:
-    """End what this session has asked for before and nobody waits for any more."""
+    """Cancel the runs that this session asked for earlier and nobody waits for any more."""
     root = launch.run_root()
     for name in set(st.session_state.get(ASKED, [])) - set(asked):
         run = Run(lab.folder(root) / name)
@@ -139,60 +143,60 @@ def cancel_others(asked: Mapping[str, Run]) -> None:
     st.session_state[ASKED] = list(asked)
 
 
-def _words(asked: Iterable[Run]) -> dict[str, str]:
-    """States by run, looked at once, so that all parts of the page agree.
+def _words(runs: Iterable[Run]) -> dict[str, str]:
+    """State of each run by its id, read once so that all parts of the page agree.
 
-    As the folders say: the cache would remember a run that has made room for others.
+    Read from the folders: the cache would still know a run that was deleted to make room for others.
     """
-    return {run.id: run.state for run in asked}
+    return {run.id: run.state for run in runs}
 
 
-def _watch(now: Run, before: Run, asked: Sequence[Run], words: Mapping[str, str]) -> None:
-    """Progress and loss curves; the page is drawn anew when a training has ended."""
+def _watch(now: Run, before: Run, runs: Sequence[Run], words: Mapping[str, str]) -> None:
+    """Progress and loss curves; the page is redrawn when a training has ended."""
     busy = any(word in ACTIVE for word in words.values())
     hurry = any(words[run.id] in ACTIVE for run in (now, before))
     every = (TICK if hurry else SLOW_TICK) if busy else None
-    st.fragment(run_every=every)(_tick)(now, before, list(asked), words)
+    st.fragment(run_every=every)(_tick)(now, before, list(runs), words)
 
 
-def _tick(now: Run, before: Run, asked: Sequence[Run], seen: Mapping[str, str]) -> None:
-    if any(cache.gone(run) for run in asked):
+def _tick(now: Run, before: Run, runs: Sequence[Run], drawn_words: Mapping[str, str]) -> None:
+    if any(cache.gone(run) for run in runs):
         st.rerun()  # the whole page asks for them anew
-    words = [run.state for run in asked]
-    ended = {run.id for run, word in zip(asked, words, strict=True) if word not in ACTIVE}
-    new = {name for name in ended if seen[name] in ACTIVE}
-    # repetitions are shown when all of them are there: a page that jumps at every seed is no help
-    if new & {now.id, before.id} or (new and len(ended) == len(asked)):
+    words = [run.state for run in runs]
+    ended = {run.id for run, word in zip(runs, words, strict=True) if word not in ACTIVE}
+    new = {name for name in ended if drawn_words[name] in ACTIVE}
+    # repetitions are shown once all of them are there: a page that jumps at every seed helps nobody
+    if new & {now.id, before.id} or (new and len(ended) == len(runs)):
         st.rerun()
-    running = next((run for run, word in zip(asked, words, strict=True) if word == "running"), None)
+    running = next((run for run, word in zip(runs, words, strict=True) if word == "running"), None)
     if now.state == "finished":
-        rest = len(asked) - len(ended)
+        rest = len(runs) - len(ended)
         seconds = cache.scores(now)["training_s"]
         took = "trained" if seconds is None else f"trained in {seconds:.1f} s"
         text = took + (f" · repeating on more seeds, {rest} left" if rest else "")
-        st.progress(1.0 if not rest else 1 - rest / max(1, len(asked)), text)
+        st.progress(1.0 if not rest else 1 - rest / max(1, len(runs)), text)
     elif running is None:
         st.progress(0.0, _waits(now))
     else:
         st.progress(*live.progress(running, "running", None))
-    shown = [before] if now.path == before.path else [before, now]
+    pair = [before] if now.path == before.path else [before, now]
     lines = [
         curves.Curve(
             ("baseline" if run is before else "now"), config.loss, cache.history(run), 0, n, config.params
         )
-        for n, (run, config) in enumerate((run, cache.config(run)) for run in shown)
+        for n, (run, config) in enumerate((run, cache.config(run)) for run in pair)
     ]
-    drawn = curves.figure(lines, height=230)
-    steady_chart(drawn, "lab_curve", f"Loss over steps: {', '.join(result.named(run) for run in shown)}")
-    if live.unlike(shown):
+    figure = curves.figure(lines, height=230)
+    steady_chart(figure, "lab_curve", f"Loss over steps: {', '.join(result.named(run) for run in pair)}")
+    if live.unlike(pair):
         st.caption("Other formulas or parameters have other scales: a lower curve is not a better one.")
 
 
 def _waits(run: Run) -> str:
     if run.state == "failed":
         return "failed"
-    found = launch.workers(run.path.parent).values()
-    if not any(about["ready"] for about in found):
+    workers = launch.workers(run.path.parent).values()
+    if not any(worker["ready"] for worker in workers):
         if why := launch.trouble(run.path.parent):
             return f"the worker cannot start: {why}"
         return "the worker is starting …"

@@ -21,28 +21,26 @@ from core.runs import PRESETS, settings
 from core.runs.settings import shown
 
 OWN = "Your own grid"
-MOST_AT_ONCE = 600  # folders that a page creates without a person waiting for long
+MOST_AT_ONCE = 600  # run folders that a page creates without a long wait
 
 
 def form(among: Known) -> None:
-    """Widgets of a sweep, what it would cost, and its start."""
+    """Widgets for a sweep, how long it would take, and the button that queues it."""
     titles = {study.title: key for key, study in STUDIES.items()}
-    places = sources()
-    note_unknown(sw_what=[*titles, OWN], sw_dataset=[dataset_title(name) for name in places])
-    what, where, how, seeds_place = st.columns([4, 3, 3, 2], vertical_alignment="bottom")
-    title = what.selectbox("What", [*titles, OWN], key="sw_what", bind="query-params")
-    sets = {dataset_title(name): name for name in places}
-    name = sets[where.selectbox("Data set", sets, key="sw_dataset", bind="query-params")]
+    datasets = sources()
+    note_unknown(sw_what=[*titles, OWN], sw_dataset=[dataset_title(name) for name in datasets])
+    top = st.columns([4, 3, 3, 2], vertical_alignment="bottom")
+    title = top[0].selectbox("What", [*titles, OWN], key="sw_what", bind="query-params")
+    sets = {dataset_title(name): name for name in datasets}
+    name = sets[top[1].selectbox("Data set", sets, key="sw_dataset", bind="query-params")]
     study = titles.get(title)
     fixed_preset = STUDIES[study].preset if study else ""
     options = (
         [fixed_preset, *(key for key in PRESETS if key != fixed_preset)] if fixed_preset else list(PRESETS)
     )
-    preset = how.selectbox("Preset", options, key=f"sw_preset_{fixed_preset}", persist_state="session")
-    seeds = seeds_place.text_input(
-        "Seeds", "0", key="sw_seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4"
-    )
-    fields: dict[str, Any] = {"dataset": name, **places[name]}
+    preset = top[2].selectbox("Preset", options, key=f"sw_preset_{fixed_preset}", persist_state="session")
+    seeds = top[3].text_input("Seeds", "0", key="sw_seeds", bind="query-params", help="0 or 0, 1, 2 or 0-4")
+    fields: dict[str, Any] = {"dataset": name, **datasets[name]}
     try:
         numbers = list(parse_seeds(seeds, MAX_SEEDS))
         if study:
@@ -54,18 +52,18 @@ def form(among: Known) -> None:
         return
     if planned.note:
         st.caption(planned.note)
-    seen = duration.preview(planned, among)
-    missing = seen.total - seen.there
+    cost = duration.preview(planned, among)
+    missing = cost.total - cost.there
     basis = (
         "as finished runs like these took here"
-        if seen.measured
+        if cost.measured
         else "a guess: no run like these has finished"
     )
     if missing:
-        time = duration.words(seen.seconds)
-        text = f"**{seen.total} runs**, {seen.there} of them there; the others about **{time}** ({basis})."
+        time = duration.words(cost.seconds)
+        text = f"**{cost.total} runs**, {cost.there} of them there; the others about **{time}** ({basis})."
     else:
-        text = f"**{seen.total} runs**, all of them there already."
+        text = f"**{cost.total} runs**, all of them there already."
     left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
     with middle.popover("The same on the command line", width="stretch"):
@@ -108,7 +106,7 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
 
 
 def _shared(study: str) -> dict[str, Value]:
-    """Settings of a person that all runs of a study share."""
+    """Settings from a person that all runs of a study share."""
     with st.popover("More settings"):
         text = st.text_input(
             "The same in all runs", key="sw_same", persist_state="session",
@@ -133,37 +131,37 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
         persist_state="session",
         placeholder="denominator=own, epochs=10",
     )
-    known = {setting.name: setting for setting in settings.axes(loss)}
+    by_name = {setting.name: setting for setting in settings.axes(loss)}
     axes: dict[str, tuple[Value, ...]] = {}
     usual = {0: ("alpha", "0:3:7"), 1: ("beta", "0, 0.1, 0.25, 0.5, 1, 1.5, 2")}
     for n, line in enumerate(st.columns(2)):
         with line:
             left, right = st.columns([2, 3], vertical_alignment="bottom")
-            wanted, values = usual[n] if usual[n][0] in known else ("", "")
-            options = ["–", *known]
+            preferred, values = usual[n] if usual[n][0] in by_name else ("", "")
+            options = ["–", *by_name]
             name = left.selectbox(
                 f"Axis {n + 1}",
                 options,
-                index=options.index(wanted) if wanted else 0,
+                index=options.index(preferred) if preferred else 0,
                 key=f"sw_axis_{n}_{loss}",
                 persist_state="session",
             )
             if name == "–":
                 continue
-            start = values if name == wanted else ", ".join(map(shown, known[name].few))
-            given = right.text_input(
+            start = values if name == preferred else ", ".join(map(shown, by_name[name].few))
+            typed = right.text_input(
                 "Values",
                 start,
                 key=f"sw_values_{n}_{name}",
                 persist_state="session",
                 help="0, 0.5, 1 or 0:3:7 (seven values from 0 to 3)",
             )
-            axes[name] = parse_axis(f"{name}={given}", loss)[1]
+            axes[name] = parse_axis(f"{name}={typed}", loss)[1]
     if not axes:
         raise MaclError("choose at least one axis")
     shared = {"loss": loss, **fields, **_pairs(text, loss)}
-    about = [" × ".join(axes), "losses" if "loss" in axes else chosen, dataset_title(fields["dataset"])]
-    title = " · ".join(about)
+    parts = [" × ".join(axes), "losses" if "loss" in axes else chosen, dataset_title(fields["dataset"])]
+    title = " · ".join(parts)
     return sweeps.grid(title, preset, shared, {**axes, "seed": seeds})
 
 

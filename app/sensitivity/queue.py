@@ -1,4 +1,4 @@
-"""The queue: what runs, what waits and when it is likely to begin; pause, and go on."""
+"""The queue: which runs are active, which wait and when they are likely to begin; pause and go on."""
 
 import time
 
@@ -49,14 +49,14 @@ def _lines(among: Known, before: int) -> None:
     else:
         right.button(
             "Pause", on_click=launch.pause, args=(root,), width="stretch", key="queue_off",
-            help="What runs goes on to its end; nothing else begins, also after a restart",
+            help="Active runs go on to their end; nothing else begins, not even after a restart",
         )  # fmt: skip
     for run in running:
         st.progress(*live.progress(run, "running", None))
     with st.expander(f"Waiting: {len(order)}", key="queue_open"):
-        for place, (run, start) in enumerate(order[:SHOWN], 1):
+        for position, (run, start) in enumerate(order[:SHOWN], 1):
             when = "next" if start < 1 else f"in about {duration.words(start)}, at {_clock(start)}"
-            st.caption(f"{place}. {run_label(run)} · {when}")
+            st.caption(f"{position}. {run_label(run)} · {when}")
         if len(order) > SHOWN:
             st.caption(f"and {len(order) - SHOWN} more")
 

@@ -1,4 +1,4 @@
-"""What a setting does: seven metrics against the baseline, the query's images; everything tried before."""
+"""What a setting does: seven metrics against the baseline, the query's images, everything tried before."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ SHORT = {key: title.split("@")[0].split()[-1] for key, title in METRICS.items()}
 
 
 def named(run: Run) -> str:
-    """The method with what was changed."""
+    """The method, with the parameters that were changed."""
     return method(cache.config(run))
 
 
@@ -49,32 +49,32 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
             "Keep as a run", on_click=_keep, args=(now,), disabled=words[now.id] != "finished",
             help="Copy it to the other runs: Compare, Retrieval and Mechanism know it then",
         )  # fmt: skip
-    if kept := st.session_state.pop("lab_kept", ""):
-        st.page_link("../pages/retrieval.py", label=f"Kept as {kept}", query_params={"runs": kept})
-    if lost := st.session_state.pop("lab_lost", ""):
-        st.warning(plain(lost))
-    asked = [(now, before), *repeated]
-    _failures([run for pair in asked for run in pair], words)
+    if kept_id := st.session_state.pop("lab_kept", ""):
+        st.page_link("../pages/retrieval.py", label=f"Kept as {kept_id}", query_params={"runs": kept_id})
+    if error := st.session_state.pop("lab_lost", ""):
+        st.warning(plain(error))
+    all_pairs = [(now, before), *repeated]
+    _failures([run for pair in all_pairs for run in pair], words)
     if words[now.id] != "finished":
         for cell, title in zip(st.columns(len(METRICS)), SHORT.values(), strict=True):
             cell.metric(title, "…", delta=" ", delta_color="off", delta_arrow="off")
             cell.caption("training …  \n\u00a0" if words[now.id] != "failed" else "failed  \n\u00a0")
         return
-    pairs = [pair for pair in asked if all(words[run.id] == "finished" for run in pair)]
-    failed = sum(any(words[run.id] == "failed" for run in pair) for pair in asked)
+    pairs = [pair for pair in all_pairs if all(words[run.id] == "finished" for run in pair)]
+    failed = sum(any(words[run.id] == "failed" for run in pair) for pair in all_pairs)
     waiting = f"{failed} of {SEEDS} seeds failed" if failed else "more seeds …"
     for cell, (metric, title) in zip(st.columns(len(METRICS)), SHORT.items(), strict=True):
         values, changes = _known(pairs, metric)
         complete = len(pairs) == SEEDS
         agree = complete and len(changes) == SEEDS and (min(changes) > 0 or max(changes) < 0)
-        here = _change(now, before, metric) if words[before.id] == "finished" else None
+        change = _change(now, before, metric) if words[before.id] == "finished" else None
         with cell:
             st.metric(
                 title,
                 percent(_value(now, metric), unit=""),
-                delta=" " if same or here is None else f"{here:+.1f}",
+                delta=" " if same or change is None else f"{change:+.1f}",
                 delta_color="normal" if agree else "off",
-                delta_arrow="off" if same or here is None else "auto",
+                delta_arrow="off" if same or change is None else "auto",
                 help=f"{METRICS[metric]}, percent. The change is coloured once {SEEDS} seeds agree on it.",
             )
             spread = _spread(values if same else changes, same) if complete else waiting
@@ -86,7 +86,7 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
 def _known(pairs: Sequence[tuple[Run, Run]], metric: str) -> tuple[list[float], list[float]]:
     """Values of the settings and their changes against the baseline, percent, on the seeds that have them.
 
-    On a small test split no image may be able to query: there a metric has no value.
+    On a small test split there may be no image that can query: then a metric has no value.
     """
     values = [_value(run, metric) for run, _ in pairs]
     changes = [_change(run, base, metric) for run, base in pairs]
@@ -102,7 +102,7 @@ def _change(run: Run, base: Run, metric: str) -> float | None:
 
 
 def _spread(numbers: Sequence[float], absolute: bool) -> str:
-    """Mean and standard deviation of the seeds that have a value; few seeds are said to be few."""
+    """Mean and standard deviation of the seeds that have a value, and how many of the seeds these are."""
     if not numbers:
         return "no image can query"
     seeds = f"{len(numbers)} seeds" if len(numbers) > 1 else "1 seed"
@@ -116,9 +116,9 @@ def _value(run: Run, metric: str, part: str = "metrics") -> float | None:
     return value
 
 
-def _failures(asked: Sequence[Run], words: Mapping[str, str]) -> None:
-    """Why trainings have failed, and another try for all of them."""
-    failed = list({run.id: run for run in asked if words[run.id] == "failed"}.values())
+def _failures(runs: Sequence[Run], words: Mapping[str, str]) -> None:
+    """Why trainings have failed, and a button to try them all again."""
+    failed = list({run.id: run for run in runs if words[run.id] == "failed"}.values())
     if failed:
         st.error("  \n".join(f"{named(run)}, seed {cache.config(run).seed}: {run.error}" for run in failed))
         st.button("Try again", on_click=_again, args=(failed,))
@@ -146,28 +146,28 @@ def rows(
 ) -> None:
     """The query's nearest images under the baseline and under the settings."""
     reference = next((run for run in (now, before) if words[run.id] == "finished"), None)
-    shown = [before] if now.path == before.path else [before, now]
+    runs = [before] if now.path == before.path else [before, now]
     if reference is None:
-        shown_rows = [_waiting(run, words[run.id]) for run in shown]
-        gallery.show(gallery.query("", []), shown_rows, images.uri, TOP, ask, key="lab_gallery")
+        answers = [_waiting(run, words[run.id]) for run in runs]
+        gallery.show(gallery.query("", []), answers, images.uri, TOP, ask, key="lab_gallery")
         return
     names, (_, y) = cache.test_names(reference), cache.embeddings(reference)
     classes = gallery.class_names(reference, images)
-    asked = permalink.news(QUERY, QUERY)
-    wanted = asked[-1] if asked else st.session_state.get(QUERY, "")
-    if asked and wanted not in names:
+    linked = permalink.news(QUERY, QUERY)
+    wanted = linked[-1] if linked else st.session_state.get(QUERY, "")
+    if linked and wanted not in names:
         permalink.note(f"{plain(wanted)} is not among the test images of this seed; another query is shown.")
     st.session_state[QUERY] = wanted if wanted in names else names[int(y.sum(1).argmax())]
     with place:
         st.selectbox("Query", names, key=QUERY, filter_mode="contains", persist_state="session")
     query: str = st.session_state[QUERY]
     permalink.say(QUERY, QUERY, [query])
-    shown_rows = [
+    answers = [
         _row(run, before, query, classes) if words[run.id] == "finished" else _waiting(run, words[run.id])
-        for run in shown
+        for run in runs
     ]
-    shown_query = gallery.query(query, gallery.label_names(y[names.index(query)], classes))
-    gallery.show(shown_query, shown_rows, images.uri, TOP, ask, key="lab_gallery")
+    query_image = gallery.query(query, gallery.label_names(y[names.index(query)], classes))
+    gallery.show(query_image, answers, images.uri, TOP, ask, key="lab_gallery")
 
 
 def _row(run: Run, before: Run, query: str, classes: Sequence[str]) -> Row:
@@ -197,8 +197,8 @@ def strip(config: RunConfig) -> None:
             other = cache.config(run)
         except MaclError:
             continue
-        here = (other.dataset, other.place, other.seed) == (config.dataset, config.place, config.seed)
-        if here and lab.of(other, launch.run_root(), files) == run:  # else of the images as they were
+        same_images = (other.dataset, other.place, other.seed) == (config.dataset, config.place, config.seed)
+        if same_images and lab.of(other, launch.run_root(), files) == run:  # else its images have changed
             past.append((run, other))
     if not past:
         return

@@ -17,8 +17,8 @@ USUAL: tuple[str, dict[str, Value]] = ("macl", {})
 
 def baseline() -> tuple[str, dict[str, Value]]:
     """Loss and parameters of the pinned baseline, else of the permalink, else MACL as printed."""
-    if asked := permalink.news(BASE, BASE):
-        st.session_state[BASE] = _unpacked(asked[-1])
+    if linked := permalink.news(BASE, BASE):
+        st.session_state[BASE] = _unpacked(linked[-1])
     key, params = st.session_state.get(BASE, USUAL)
     permalink.say(BASE, BASE, [] if (key, params) == USUAL else [_packed(key, params)])
     return key, dict(params)
@@ -36,7 +36,7 @@ def _packed(key: str, params: Mapping[str, Value]) -> str:
 
 
 def _unpacked(text: str) -> tuple[str, dict[str, Value]]:
-    """What an address says; the usual baseline, and a note, if it is nothing sensible."""
+    """The baseline that an address names; the usual one, with a note, if it names none that is valid."""
     try:
         key, params = json.loads(text)
         check_params(key, params)

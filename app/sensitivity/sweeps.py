@@ -28,34 +28,34 @@ def show() -> None:
     root = launch.run_root()
     # those that came with the product were not trained here: neither their time nor their scores count
     among = [(run, cache.config(run)) for run in cache.all_runs() if not run.recorded]
-    kept = {sweep.id: sweep for sweep in sweeps.load(root)}
-    with st.expander("A new sweep", expanded=not kept, key="sw_form_open"):
+    saved = {sweep.id: sweep for sweep in sweeps.load(root)}
+    with st.expander("A new sweep", expanded=not saved, key="sw_form_open"):
         plan.form(among)
     if message := st.session_state.pop("sw_message", ""):
         st.error(message)
     queue.show(among)
-    if not kept:
+    if not saved:
         st.info("No sweep yet. Take a ready-made one of the paper above, or a grid of your own.")
         return
-    chosen, which = _choose(kept)
+    chosen, metric = _choose(saved)
     pairs = sweeps.found(chosen, among)
     _state_line(chosen, pairs)
-    views.show(chosen, pairs, which)
+    views.show(chosen, pairs, metric)
 
 
-def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
+def _choose(saved: dict[str, Sweep]) -> tuple[Sweep, str]:
     state, titles = st.session_state, {title: key for key, title in METRICS.items()}
-    asked = permalink.news("sweep", SWEEP)
-    wanted = asked[-1] if asked else state.get(SWEEP, "")
-    if wanted and wanted not in kept:
+    linked = permalink.news("sweep", SWEEP)
+    wanted = linked[-1] if linked else state.get(SWEEP, "")
+    if wanted and wanted not in saved:
         permalink.note(f"The sweep {plain(wanted)} is not here (any more); another one is shown.")
-    state[SWEEP] = wanted if wanted in kept else next(iter(kept))
+    state[SWEEP] = wanted if wanted in saved else next(iter(saved))
     permalink.note_unknown(sw_metric=list(titles))
     left, right, last = st.columns([5, 3, 1], vertical_alignment="bottom")
-    labels = unique([f"{sweep.title} · {_when(key)}" for key, sweep in kept.items()], list(kept))
-    names = dict(zip(kept, labels, strict=True))
+    labels = unique([f"{sweep.title} · {_when(key)}" for key, sweep in saved.items()], list(saved))
+    names = dict(zip(saved, labels, strict=True))
     name = left.selectbox(
-        "Sweep", list(kept), key=SWEEP, format_func=names.__getitem__, persist_state="session"
+        "Sweep", list(saved), key=SWEEP, format_func=names.__getitem__, persist_state="session"
     )
     permalink.say("sweep", SWEEP, [name])
     metric = right.selectbox(
@@ -66,10 +66,10 @@ def _choose(kept: dict[str, Sweep]) -> tuple[Sweep, str]:
         bind="query-params",
     )
     last.button(
-        "Forget", on_click=_forget, args=(kept[name],), width="stretch", key="sw_forget",
+        "Forget", on_click=_forget, args=(saved[name],), width="stretch", key="sw_forget",
         help="Take this sweep off the list; its runs stay",
     )  # fmt: skip
-    return kept[name], titles[metric]
+    return saved[name], titles[metric]
 
 
 def _forget(sweep: Sweep) -> None:
@@ -82,10 +82,10 @@ def _when(name: str) -> str:
 
 
 def _state_line(sweep: Sweep, pairs: list[tuple[Point, Run | None]]) -> None:
-    """How far it is; the page is drawn anew when more has finished."""
-    counted = _count(pairs)
-    st.fragment(run_every=EVERY if counted["queued"] + counted["running"] else None)(_progress)(
-        sweep, pairs, counted
+    """How far the sweep is; the page is redrawn when more of it has finished."""
+    counts = _count(pairs)
+    st.fragment(run_every=EVERY if counts["queued"] + counts["running"] else None)(_progress)(
+        sweep, pairs, counts
     )
 
 
@@ -94,30 +94,30 @@ def _count(pairs: list[tuple[Point, Run | None]]) -> Counter[str]:
 
 
 def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Counter[str]) -> None:
-    now = _count(pairs)
-    if now != before:
+    counts = _count(pairs)
+    if counts != before:
         st.rerun()
     total = len(pairs)
-    words = [f"{now['finished']} of {total} runs finished"]
-    words += [
-        f"{now[word]} {word}"
+    parts = [f"{counts['finished']} of {total} runs finished"]
+    parts += [
+        f"{counts[word]} {word}"
         for word in ("running", "queued", "failed", "stopped", "interrupted")
-        if now[word]
+        if counts[word]
     ]
-    if now["missing"]:
-        words.append(f"{now['missing']} not there")
-    if now["finished"] == total:
-        st.caption(words[0])
+    if counts["missing"]:
+        parts.append(f"{counts['missing']} not there")
+    if counts["finished"] == total:
+        st.caption(parts[0])
         return
     left, right = st.columns([5, 2], vertical_alignment="center")
-    left.progress(now["finished"] / max(1, total), " · ".join(words))
+    left.progress(counts["finished"] / max(1, total), " · ".join(parts))
     with right.container(horizontal=True, horizontal_alignment="right"):
-        again = now["missing"] + sum(now[word] for word in sweeps.ENDED)
+        again = counts["missing"] + sum(counts[word] for word in sweeps.ENDED)
         if again:
             st.button(f"Continue {again}", on_click=_again, args=(sweep,), key="sw_continue")
-        if now["queued"] or now["running"]:
+        if counts["queued"] or counts["running"]:
             st.button("Stop the rest", on_click=_stop, args=(pairs,), key="sw_stop")
-    if now["failed"]:
+    if counts["failed"]:
         failed = next(run for _, run in pairs if run is not None and cache.state(run) == "failed")
         st.caption(f"Failed: {failed.error}")
 

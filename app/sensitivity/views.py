@@ -29,28 +29,28 @@ SYMBOLS = {"alpha": "α", "beta": "β", "tau": "τ", "lr": "learning rate"} | NA
 
 
 def title_of(name: str) -> str:
-    """An axis for people."""
+    """Title of an axis on the page."""
     return SYMBOLS.get(name, name.replace("_", " "))
 
 
 def text_of(value: Value) -> str:
-    """A value of an axis for people."""
+    """Text of a value of an axis on the page."""
     if isinstance(value, str) and value in LOSSES:
         return LOSSES[value].title
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -> None:
-    """The figure that fits the axes, its points, CSV.
+    """The figure that fits the axes, a table of its points, and CSV.
 
     Args:
-        sweep: Which.
+        sweep: The chosen one.
         pairs: Its points with their runs.
         metric: Key of the metric.
     """
-    if lost := [config_label(point.config) for point, run in pairs if run is None]:
-        more = f", and {len(lost) - NAMED} more" if len(lost) > NAMED else ""
-        st.warning(plain(f"Not here (any more): {', '.join(lost[:NAMED])}{more}. Continue trains them."))
+    if missing := [config_label(point.config) for point, run in pairs if run is None]:
+        more = f", and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        st.warning(plain(f"Not here (any more): {', '.join(missing[:NAMED])}{more}. Continue trains them."))
     done, scores, damaged = [], {}, []
     for point, run in pairs:
         if run is not None and cache.state(run) == "finished":
@@ -64,40 +64,40 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
     if not done:
         st.info("Its first run has not finished yet.")
         return
-    every = cells(done, scores, metric)
-    if not every:
+    all_cells = cells(done, scores, metric)
+    if not all_cells:
         why = "no test image can query"
-        if any(metric not in known for known in scores.values()):
+        if any(metric not in run_scores for run_scores in scores.values()):
             why = "it was not computed when these runs were scored"
         st.info(f"{METRICS[metric]} has no value here: {why}. Choose another metric.")
         return
-    found, shown = _cut(sweep, every)
-    numeric = [name for name in shown if _numeric(sweep.axes[name])]
-    if len(shown) == 2 and len(numeric) == 2:
-        _read(sweep, found, (shown[0], shown[1]), metric)
+    shown_cells, axes = _cut(sweep, all_cells)
+    numeric = [name for name in axes if _numeric(sweep.axes[name])]
+    if len(axes) == 2 and len(numeric) == 2:
+        _read(sweep, shown_cells, (axes[0], axes[1]), metric)
     elif len(numeric) == 1 and len(sweep.axes[numeric[0]]) > 3:
         axis = numeric[0]
-        by = next((name for name in shown if name != axis), None)
+        by = next((name for name in axes if name != axis), None)
         colors: dict[object, str] = {key: loss_color(key) for key in LOSSES}
-        drawn = figures.curve(found, axis, by, (title_of(axis), METRICS[metric]), colors, text_of)
-        steady_chart(drawn, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
-    elif shown:
-        axis = next((name for name in shown if name not in numeric), shown[0])
-        by = next((name for name in shown if name != axis), None)
+        figure = figures.curve(shown_cells, axis, by, (title_of(axis), METRICS[metric]), colors, text_of)
+        steady_chart(figure, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
+    elif axes:
+        axis = next((name for name in axes if name not in numeric), axes[0])
+        by = next((name for name in axes if name != axis), None)
         titles = (title_of(axis), title_of(by or axis), METRICS[metric])
-        drawn = figures.bars(found, axis, by, titles, text_of)
-        steady_chart(drawn, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in shown)}")
-    _points(sweep, found, every, metric)
+        figure = figures.bars(shown_cells, axis, by, titles, text_of)
+        steady_chart(figure, "sw_bars", f"{METRICS[metric]} by {', '.join(title_of(name) for name in axes)}")
+    _points(sweep, shown_cells, all_cells, metric)
 
 
 def _numeric(values: Sequence[Value]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def _cut(sweep: Sweep, found: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
-    """Two axes at most: the others stand still at a value that the person chooses."""
-    shown, kept = sweep.shown, list(found)
-    for name in shown[2:]:
+def _cut(sweep: Sweep, cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
+    """Cells over two axes at most; every other axis is held at a value that a person chooses."""
+    axes, remaining = sweep.shown, list(cells)
+    for name in axes[2:]:
         value = st.selectbox(
             title_of(name),
             sweep.axes[name],
@@ -106,42 +106,42 @@ def _cut(sweep: Sweep, found: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
             width=200,
             persist_state="session",
         )
-        kept = [cell for cell in kept if cell.at[name] == value]
-    return kept, shown[:2]
+        remaining = [cell for cell in remaining if cell.at[name] == value]
+    return remaining, axes[:2]
 
 
 @st.fragment
-def _read(sweep: Sweep, found: Sequence[Cell], axes: tuple[str, str], metric: str) -> None:
-    """Surface and contour; the sliders read between their points, beside the maps for the same values."""
+def _read(sweep: Sweep, shown_cells: Sequence[Cell], axes: tuple[str, str], metric: str) -> None:
+    """Surface and contour, sliders that read between their points, and the maps for the same values."""
     started = time.perf_counter()
-    if any(cache.gone(run) for cell in found for run in cell.runs):
+    if any(cache.gone(run) for cell in shown_cells for run in cell.runs):
         st.rerun()  # the whole page, which names them
     x_name, y_name = axes
     xs, ys = (sorted(float(value) for value in sweep.axes[name]) for name in axes)
-    means, _ = matrix(found, x_name, y_name, xs, ys)
-    spreads = {(cell.at[x_name], cell.at[y_name]): figures.spread(cell) for cell in found}
+    means, _ = matrix(shown_cells, x_name, y_name, xs, ys)
+    spreads = {(cell.at[x_name], cell.at[y_name]): figures.spread(cell) for cell in shown_cells}
     notes = [[spreads.get((x, y), "") for x in xs] for y in ys]
-    left, right, told = st.columns([3, 3, 5], gap="medium", vertical_alignment="center")
+    left, right, text_column = st.columns([3, 3, 5], gap="medium", vertical_alignment="center")
     x = _slider(left, x_name, xs)
     y = _slider(right, y_name, ys)
     height = between(xs, ys, means, x, y)
     column, row = nearest(xs, ys, x, y)
-    here = next((c for c in found if (c.at[x_name], c.at[y_name]) == (xs[column], ys[row])), None)
-    with told:
-        _told(height, metric, here, axes, (x, y) == (xs[column], ys[row]))
+    cell = next((c for c in shown_cells if (c.at[x_name], c.at[y_name]) == (xs[column], ys[row])), None)
+    with text_column:
+        _reading(height, metric, cell, axes, (x, y) == (xs[column], ys[row]))
     titles = (title_of(x_name), title_of(y_name), METRICS[metric])
     solid, flat = st.columns(2)
     with solid:
-        drawn = figures.surface(xs, ys, means, notes, titles, (x, y, height))
-        steady_chart(drawn, "sw_surface", f"{METRICS[metric]} over {titles[0]} and {titles[1]} as a surface")
+        figure = figures.surface(xs, ys, means, notes, titles, (x, y, height))
+        steady_chart(figure, "sw_surface", f"{METRICS[metric]} over {titles[0]} and {titles[1]} as a surface")
     with flat:
-        drawn = figures.contour(xs, ys, means, notes, titles, (x, y, height))
-        steady_chart(drawn, "sw_contour", f"{METRICS[metric]} over {titles[0]} and {titles[1]} from above")
-    _maps(found, {x_name: x, y_name: y})
+        figure = figures.contour(xs, ys, means, notes, titles, (x, y, height))
+        steady_chart(figure, "sw_contour", f"{METRICS[metric]} over {titles[0]} and {titles[1]} from above")
+    _maps(shown_cells, {x_name: x, y_name: y})
     st.session_state["sw_ms"] = 1000 * (time.perf_counter() - started)
 
 
-def _slider(place: Any, name: str, values: Sequence[float]) -> float:
+def _slider(column: Any, name: str, values: Sequence[float]) -> float:
     low, high = values[0], values[-1]
     step = round((high - low) / 60, 6) or 0.01
     key = f"sw_at_{name}"
@@ -149,32 +149,32 @@ def _slider(place: Any, name: str, values: Sequence[float]) -> float:
         del st.session_state[key]
     start = values[len(values) // 2]
     return float(
-        place.slider(title_of(name), low, high, start, step, key=key, format="%.3g", persist_state="session")
+        column.slider(title_of(name), low, high, start, step, key=key, format="%.3g", persist_state="session")
     )
 
 
-def _told(height: float, metric: str, here: Cell | None, axes: tuple[str, str], trained: bool) -> None:
-    """What the surface says at the sliders, and the trained runs next to them."""
+def _reading(height: float, metric: str, cell: Cell | None, axes: tuple[str, str], trained: bool) -> None:
+    """Value of the surface at the sliders, and the nearest trained runs."""
     if height != height:
         st.markdown(f"{METRICS[metric]}: not known here, a neighbour has not finished.")
     else:
         how = "trained" if trained else "read between trained points"
         st.markdown(f"{METRICS[metric]} **{height:.2f} %** · {how}")
-    if here is None:
+    if cell is None:
         return
-    place = ", ".join(f"{title_of(name)} {text_of(here.at[name])}" for name in axes)
-    ids = [run.id for run in here.runs]
+    point = ", ".join(f"{title_of(name)} {text_of(cell.at[name])}" for name in axes)
+    ids = [run.id for run in cell.runs]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"nearest trained: {place}: {here.mean:.2f} % ({figures.spread(here)})", width="content")
+        st.caption(f"nearest trained: {point}: {cell.mean:.2f} % ({figures.spread(cell)})", width="content")
         st.page_link("../pages/retrieval.py", label="its images", query_params={"runs": ids[:1]})
         st.page_link("../pages/train.py", label="its runs", query_params={"runs": ids})
 
 
-def _maps(found: Sequence[Cell], at: Mapping[str, float]) -> None:
+def _maps(shown_cells: Sequence[Cell], at: Mapping[str, float]) -> None:
     """T and w for the values of the sliders, where these are parameters of the loss."""
-    if not found:
+    if not shown_cells:
         return
-    config = cache.config(found[0].runs[0])  # of the slice that is shown
+    config = cache.config(shown_cells[0].runs[0])  # of the slice that is shown
     known = {p.name for p in LOSSES[config.loss].parameters}
     if not set(at) & known:
         return
@@ -183,15 +183,15 @@ def _maps(found: Sequence[Cell], at: Mapping[str, float]) -> None:
         moved = config.model_copy(update={"params": params})
         images = pictures(config)
         if images is not None:
-            maps.draw_maps(maps.batch_of(found[0].runs[0], config, images), moved, "sw_maps")
+            maps.draw_maps(maps.batch_of(shown_cells[0].runs[0], config, images), moved, "sw_maps")
     except MaclError as error:
         st.caption(f"No maps: {error}")
 
 
-def _points(sweep: Sweep, found: Sequence[Cell], every: Sequence[Cell], metric: str) -> None:
-    """The points that are shown with their runs, to go to; all metrics of every point as CSV."""
+def _points(sweep: Sweep, shown_cells: Sequence[Cell], all_cells: Sequence[Cell], metric: str) -> None:
+    """The points shown, with links to their runs; all metrics of every point as CSV."""
     names = [name for name in sweep.axes if name != "seed"]
-    ordered = sorted(found, key=lambda cell: -cell.mean)
+    ordered = sorted(shown_cells, key=lambda cell: -cell.mean)
     with st.expander(f"Points, best first ({len(ordered)})", key="sw_points_open"):
         frame = pd.DataFrame(
             [
@@ -219,7 +219,7 @@ def _points(sweep: Sweep, found: Sequence[Cell], every: Sequence[Cell], metric: 
             else:
                 st.caption("Tick points to see what they retrieve.", width="content")
             st.download_button(
-                "CSV", lambda: csv(sweep, every), "sweep.csv", "text/csv", on_click="ignore",
+                "CSV", lambda: csv(sweep, all_cells), "sweep.csv", "text/csv", on_click="ignore",
                 help="Every run with its settings and all metrics, unrounded",
             )  # fmt: skip
 

@@ -6,7 +6,7 @@ from core.losses import LOSSES
 from core.runs import RunConfig, settings
 from core.runs.settings import flag, preset_value, shown
 
-ALWAYS = ("dataset", "loss", "seed")  # what a reader looks for
+ALWAYS = ("dataset", "loss", "seed")  # written out even where they are the preset's: a reader looks for them
 
 
 def command(config: RunConfig) -> str:

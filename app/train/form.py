@@ -1,4 +1,4 @@
-"""The form of the train page: data, losses, seeds, preset and their settings become run configurations."""
+"""The form of the train page: data, losses, seeds, preset and settings become run configurations."""
 
 import itertools
 import os
@@ -17,15 +17,15 @@ from core.queue import launch
 from core.runs import PRESETS, RunConfig, settings
 from core.runs.settings import Setting
 
-# What decides most is seen at once; the other parameters of a loss are one click away.
+# The parameters that matter most are shown at once, the others of a loss one click away.
 FIRST = ("tau", "alpha", "beta", "use_w", "use_T", "denominator", "temperature", "position")
 FOLDED = {"macl": ("tau",), "wg_macl": ("tau",)}
 MAX_SEEDS = 50
-CHOSEN = "train_runs"  # whose curves the page shows
+CHOSEN = "train_runs"  # runs whose curves the page shows
 
 
 def form() -> None:
-    """Everything that a run is started with; starts one for every loss and seed."""
+    """All settings of a run, and the button that starts one for every loss and seed."""
     permalink.note_unknown(
         dataset=shared.titles(), loss=[spec.title for spec in LOSSES.values()], preset=list(PRESETS)
     )
@@ -102,42 +102,42 @@ def fill(config: RunConfig) -> None:
 
 
 def _missing(name: str, root: str | None) -> str:
-    """Why the data set cannot be read, as far as a look at its path tells; empty if it can."""
-    where = root or default_root(name)
-    if os.path.exists(where):  # Path.exists raises where a folder above cannot be read
+    """Why the data set cannot be read, judged by its path alone; empty if it can."""
+    path = root or default_root(name)
+    if os.path.exists(path):  # Path.exists raises where a folder above cannot be read
         return ""
-    return f"{dataset_title(name)} is not at {where}."
+    return f"{dataset_title(name)} is not at {path}."
 
 
 def _parameters(loss: str) -> dict[str, Any]:
-    """Widgets for the parameters of a loss: the important ones, then the rest on demand."""
+    """Values of a loss's parameters, from widgets: the important ones, then the rest on demand."""
     spec, known = LOSSES[loss], settings.of_loss(loss)
-    first = [p for p in spec.parameters if p.name in FIRST and p.name not in FOLDED.get(loss, ())]
-    rest = [p for p in spec.parameters if p not in first]
+    shown = [p for p in spec.parameters if p.name in FIRST and p.name not in FOLDED.get(loss, ())]
+    rest = [p for p in spec.parameters if p not in shown]
     with st.expander(f"{spec.title}: parameters", key=f"{loss}.open"):
         st.caption(f"{spec.summary} {spec.source}.")
-        values = {p.name: _widget(loss, known[p.name], p.default) for p in first}
+        values = {p.name: _widget(loss, known[p.name], p.default) for p in shown}
         if rest:
             unfolded = st.toggle("All parameters", key=f"{loss}.all", persist_state="session")
             with st.container():
                 for p in rest:
-                    kept = st.session_state.get(f"{loss}.{p.name}", p.default)
-                    values[p.name] = _widget(loss, known[p.name], p.default) if unfolded else kept
+                    current = st.session_state.get(f"{loss}.{p.name}", p.default)
+                    values[p.name] = _widget(loss, known[p.name], p.default) if unfolded else current
     return values
 
 
 def _widget(owner: str, setting: Setting, start: Any) -> Any:
-    """A widget for one setting of a preset or a loss, which begins with the owner's value."""
-    label, key, about = setting.title, f"{owner}.{setting.name}", setting.help
+    """A widget for one setting of a preset or a loss, which starts at the owner's value."""
+    label, key, help_text = setting.title, f"{owner}.{setting.name}", setting.help
     if key not in st.session_state:
         st.session_state[key] = start
     persist: Literal["session"] = "session"
     if setting.kind == "bool":
-        return st.toggle(label, key=key, help=about, persist_state=persist)
+        return st.toggle(label, key=key, help=help_text, persist_state=persist)
     if setting.kind == "choice":
-        return st.selectbox(label, setting.choices, key=key, help=about, persist_state=persist)
+        return st.selectbox(label, setting.choices, key=key, help=help_text, persist_state=persist)
     if setting.kind in ("path", "text"):
-        return setting.read(st.text_input(label, key=key, help=about, persist_state=persist).strip())
+        return setting.read(st.text_input(label, key=key, help=help_text, persist_state=persist).strip())
     whole = setting.kind == "int"
     low, high = (
         None if bound is None else int(bound) if whole else float(bound)
@@ -150,7 +150,7 @@ def _widget(owner: str, setting: Setting, start: Any) -> Any:
         key=key,
         step=1 if whole else _step(start),
         format=None if whole else "%g",
-        help=f"{about}: {setting.reach}" if owner in PRESETS else about,
+        help=f"{help_text}: {setting.reach}" if owner in PRESETS else help_text,
         persist_state=persist,
     )
 

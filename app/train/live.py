@@ -1,4 +1,4 @@
-"""What runs are doing right now: progress and curves that refresh by themselves while something runs."""
+"""What the runs are doing now: progress and curves, which refresh by themselves while something runs."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from core.runs import Run
 MOST_SMOOTH = 0.95
 ACTIVE = ("queued", "running", "stopping")
 EVERY = 1.0  # seconds between refreshes while something runs
-WAITING = 6  # of the runs that wait, so many are shown; each is drawn anew with every refresh
+WAITING = 6  # queued runs listed at most: each of them is redrawn at every refresh
 QUALITY = "val_map_medium"
 MEANING = (
     "Quality on the validation images after each epoch, in percent: 100 where the images whose labels agree "
@@ -26,7 +26,7 @@ MEANING = (
 )
 UNLIKE = (
     "These losses differ in formula, parameters, batch size or data, and so in scale: a lower curve is not a "
-    "better one. Compare the course of each; to compare quality choose a validation metric, mAP Medium say."
+    "better one. Compare their courses; to compare quality, choose a validation metric such as mAP Medium."
 )
 IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or another tab has started
 
@@ -34,14 +34,14 @@ IDLE_EVERY = 5.0  # seconds between looks for runs that the command line or anot
 def watch(
     chosen: list[Run], key: str, words: dict[str, str], *, controls: bool = True, every: float = EVERY
 ) -> None:
-    """Progress of what runs, curves of the chosen runs; the whole page is drawn anew when a state changes.
+    """Progress of the active runs, curves of the chosen ones; the page is redrawn when a state changes.
 
     Args:
         chosen: Runs whose curves are drawn.
         key: Of the page.
-        words: From `states`, before anything was drawn: a run that ends while the page is being drawn leaves
-            buttons of its old state, and must not be taken for drawn.
-        controls: Let the person choose what is drawn over what; else it is the quality on validation.
+        words: What `states` gave before anything was drawn: when a run ends while the page is being drawn,
+            its buttons show the old state, and the page has to be redrawn.
+        controls: Whether a person chooses the axes; otherwise validation quality is drawn over steps.
         every: Seconds between refreshes while something runs.
     """
     if controls:
@@ -67,60 +67,60 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
     words = states()
     if words != st.session_state.get(f"{key}_states"):
         st.rerun()
-    known = {run.id: run for run in cache.all_runs()}
-    busy = [run for run in known.values() if words[run.id] in ACTIVE]
-    order = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
-    with st.container():  # of its own, so that the figure stays in its place when a bar goes
+    by_id = {run.id: run for run in cache.all_runs()}
+    busy = [run for run in by_id.values() if words[run.id] in ACTIVE]
+    order = {run.id: n for n, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
+    with st.container():  # of its own, so that the figure keeps its place when a progress bar goes
         queue = sorted(busy, key=lambda run: (order.get(run.id, -1), run.id))
-        shown = sum(words[run.id] != "queued" for run in queue) + WAITING
-        for run in queue[:shown]:
+        limit = sum(words[run.id] != "queued" for run in queue) + WAITING
+        for run in queue[:limit]:
             share, text = progress(run, words[run.id], order.get(run.id))
             st.progress(share, f"{run_label(run)}  \n{text}")
-        if len(queue) > shown:
-            st.caption(f"and {len(queue) - shown:,} more in the queue")
+        if len(queue) > limit:
+            st.caption(f"and {len(queue) - limit:,} more in the queue")
     if ids:
-        _curves([known[name] for name in ids if name in known], key, controls)
+        _curves([by_id[name] for name in ids if name in by_id], key, controls)
 
 
 def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
-    """Share done in 0 to 1 and one line: phase, speed, time left, or the place in the queue."""
+    """Share done, 0 to 1, and one line of text: phase, speed and time left, or the place in the queue."""
     if word == "queued":
         return 0.0, waiting(place)
-    about = run.progress()
-    if not about:
+    status = run.progress()
+    if not status:
         return 0.0, "starting …" if word == "running" else "stopping …"
-    done, total = int(about["done"]), max(1, int(about["total"]))
-    parts = [f"{about['what']} {done:,} of {total:,}"]
+    done, total = int(status["done"]), max(1, int(status["total"]))
+    parts = [f"{status['what']} {done:,} of {total:,}"]
     rows = cache.history(run)
-    if about["what"] == "training" and rows and rows[-1].keys() >= {"epoch", "images_per_s"}:
+    if status["what"] == "training" and rows and rows[-1].keys() >= {"epoch", "images_per_s"}:
         parts[0] = f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs}, step {done:,} of {total:,}"
         parts.append(f"{rows[-1]['images_per_s']:,.0f} images/s")
-    if about["eta_s"] is not None and done < total:
-        parts.append(f"{duration.words(about['eta_s'])} left")
+    if status["eta_s"] is not None and done < total:
+        parts.append(f"{duration.words(status['eta_s'])} left")
     if word == "stopping":
         parts.insert(0, "stopping …")
     return min(1.0, done / total), " · ".join(parts)
 
 
 def waiting(place: int | None) -> str:
-    """Place in the queue, and whether somebody is there to take it."""
+    """Place in the queue, and whether a worker is there to take the run."""
     if launch.paused(launch.run_root()):
         return "queued; the queue is paused"
-    found = launch.workers(launch.run_root()).values()
-    if not any(about["ready"] for about in found) and (why := launch.trouble(launch.run_root())):
+    workers = launch.workers(launch.run_root()).values()
+    if not any(worker["ready"] for worker in workers) and (why := launch.trouble(launch.run_root())):
         return f"queued; no worker can start: {why}"
-    if not found:
+    if not workers:
         return "queued; no worker is alive: open the Train page to start one"
-    if not any(about["ready"] for about in found):
+    if not any(worker["ready"] for worker in workers):
         return "queued; the worker is starting"
     return "queued, next" if not place else f"queued, {place} before it"
 
 
 def _curves(runs: list[Run], key: str, controls: bool) -> None:
     x, y, smooth, log = _controls() if controls else ("step", QUALITY, 0.0, False)
-    drawn = curves.figure(as_curves(runs), x=x, y=y, smooth=smooth, log=log, height=360 + 14 * len(runs))
+    figure = curves.figure(as_curves(runs), x=x, y=y, smooth=smooth, log=log, height=360 + 14 * len(runs))
     names = ", ".join(run_label(run) for run in runs)
-    steady_chart(drawn, f"{key}_curves", f"{curves.Y_AXES[y]} over {x} of {names}")
+    steady_chart(figure, f"{key}_curves", f"{curves.Y_AXES[y]} over {x} of {names}")
     if not controls:
         st.caption(MEANING)
     elif y == "loss" and unlike(runs):
@@ -128,7 +128,7 @@ def _curves(runs: list[Run], key: str, controls: bool) -> None:
 
 
 def unlike(runs: Sequence[Run]) -> bool:
-    """Whether the values of their losses have scales of their own: other formulas, settings or data."""
+    """Whether the losses of these runs differ in scale, because formulas, settings or data differ."""
     scales = []
     for run in runs:
         config = cache.config(run)
@@ -137,7 +137,7 @@ def unlike(runs: Sequence[Run]) -> bool:
 
 
 def _controls() -> tuple[str, str, float, bool]:
-    """What is drawn over what, and how."""
+    """Widgets for the axes, the smoothing and the scale of the curves."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         y = st.selectbox(
             "Curve",
@@ -158,12 +158,12 @@ def _controls() -> tuple[str, str, float, bool]:
 
 
 def as_curves(runs: list[Run]) -> list[curves.Curve]:
-    """The runs as the figure takes them; runs of one loss get dashes in the order of the list."""
+    """The curves of these runs; runs of the same loss get different dashes, in the order of the list."""
     seen: Counter[str] = Counter()
-    out = []
+    lines = []
     for run, label in zip(runs, short_labels(runs), strict=True):
         config = cache.config(run)
-        out.append(
+        lines.append(
             curves.Curve(
                 label,
                 config.loss,
@@ -174,4 +174,4 @@ def as_curves(runs: list[Run]) -> list[curves.Curve]:
             )
         )
         seen[config.loss] += 1
-    return out
+    return lines

@@ -1,4 +1,4 @@
-"""The list of runs on the train page: choose some, see what became of them, and act on them."""
+"""The list of runs on the train page: choose runs, see how they ended, and act on them."""
 
 from collections.abc import Callable
 
@@ -26,51 +26,51 @@ MOST_CHOSEN = 8  # by default; a person may tick more
 
 
 def chosen() -> list[Run]:
-    """The runs of a link, else those chosen before, else what is active, else the newest.
+    """The runs of a link, else those chosen before, else the active ones, else the newest.
 
-    What is not here any more is left out, with a note.
+    Runs that are not here any more are left out, with a note.
     """
-    found = cache.all_runs()
-    known = {run.id: run for run in found}
-    if asked := permalink.news("runs", CHOSEN):
-        wanted = asked
+    all_runs = cache.all_runs()
+    by_id = {run.id: run for run in all_runs}
+    if linked := permalink.news("runs", CHOSEN):
+        wanted = linked
     elif CHOSEN in st.session_state:
         wanted = st.session_state[CHOSEN]
     else:
-        active = [run.id for run in found if live.state(run) in live.ACTIVE]
-        own = [run.id for run in found if not run.recorded]
+        active = [run.id for run in all_runs if live.state(run) in live.ACTIVE]
+        own = [run.id for run in all_runs if not run.recorded]
         running = [name for name in active if live.state(Run(launch.run_root() / name)) != "queued"]
         wanted = (running or active)[:MOST_CHOSEN] or own[:1] or default_runs(cache.finished_runs())
-    permalink.note_gone([name for name in wanted if name not in known])
-    choose([name for name in wanted if name in known])
-    return [known[name] for name in st.session_state[CHOSEN]]
+    permalink.note_gone([name for name in wanted if name not in by_id])
+    choose([name for name in wanted if name in by_id])
+    return [by_id[name] for name in st.session_state[CHOSEN]]
 
 
 def paused() -> None:
-    """That nothing begins although runs wait, and the way on."""
+    """Say that the queue is paused while runs wait in it, with a button to go on."""
     root = launch.run_root()
     if launch.paused(root) and launch.queue(root):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown("The queue is paused: what waits does not begin.", width="content")
+            st.markdown("The queue is paused: runs that wait do not begin.", width="content")
             st.button("Go on", key="unpause", on_click=launch.unpause, args=(root,))
 
 
 def choose(ids: list[str]) -> None:
-    """Choose these runs, in the page and, the first ones of very many, in its permalink."""
+    """Choose these runs on the page and in its permalink, which names only the first of very many."""
     st.session_state[CHOSEN] = ids
     permalink.say("runs", CHOSEN, ids[: permalink.MOST_RUNS])
 
 
 def table(selected: list[Run]) -> None:
     """All runs, newest first; a ticked line is a chosen run."""
-    found = cache.all_runs()
-    ids = [run.id for run in found]
-    queue = {run.id: place for place, run in enumerate(launch.queue(launch.run_root()), 1)}
-    frame = pd.DataFrame([_row(run, queue.get(run.id)) for run in found])
+    all_runs = cache.all_runs()
+    ids = [run.id for run in all_runs]
+    queue = {run.id: position for position, run in enumerate(launch.queue(launch.run_root()), 1)}
+    frame = pd.DataFrame([_row(run, queue.get(run.id)) for run in all_runs])
     rows = [ids.index(run.id) for run in selected]
-    # the lines move when a run is added or deleted; the ticks must follow the runs
+    # lines move when a run is added or deleted; the ticks must follow their runs
     st.session_state[TABLE] = {"selection": {"rows": rows, "columns": [], "cells": []}}
-    configs = [cache.config(run) for run in found]
+    configs = [cache.config(run) for run in all_runs]
     colors = [loss_color(config.loss, config.params) for config in configs]
     st.dataframe(
         frame.style.apply(lambda _: [f"color: {color}" for color in colors], subset=[" "]),
@@ -79,7 +79,7 @@ def table(selected: list[Run]) -> None:
         selection_mode="multi-row",
         hide_index=True,
         placeholder="–",
-        height=300 if len(found) > 8 else "auto",
+        height=300 if len(all_runs) > 8 else "auto",
         column_config={
             " ": st.column_config.TextColumn(
                 "Line", width=48, help="Colour of its method; dashed: a variant"
@@ -95,7 +95,7 @@ def table(selected: list[Run]) -> None:
     )
 
 
-def _row(run: Run, place: int | None) -> dict[str, object]:
+def _row(run: Run, position: int | None) -> dict[str, object]:
     config = cache.config(run)
     word = live.state(run)
     try:
@@ -103,7 +103,7 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
     except MaclError:
         scores, word = {}, f"{word}, damaged"
     seconds = scores.get("training_s")
-    if not scores and (history := cache.history(run)):  # of finished runs no curve is read for this
+    if not scores and (history := cache.history(run)):  # finished runs need no curve read for this
         seconds = history[-1].get("seconds")
     medium = scores.get("metrics", {}).get("map_medium")
     if scores and "map_medium" not in scores["metrics"]:
@@ -111,7 +111,7 @@ def _row(run: Run, place: int | None) -> dict[str, object]:
     return {
         " ": VARIANT if is_variant(config.loss, config.params) else SWATCH,
         "Run": run.title or method(config),
-        "State": f"queued, no. {place}" if word == "queued" and place else word,
+        "State": f"queued, no. {position}" if word == "queued" and position else word,
         "Data": dataset_title(config.dataset),
         "Preset": config.preset,
         "Seed": config.seed,
@@ -139,7 +139,7 @@ def _ticked(ids: list[str]) -> None:
 
 
 def actions(selected: list[Run]) -> None:
-    """What can be done with the chosen runs, and the way back after a deletion."""
+    """Buttons for what can be done with the chosen runs, and to undo a deletion."""
     words = {run.id: live.state(run) for run in selected}
     own = [run for run in selected if not run.recorded]
     with st.container(horizontal=True, gap="small"):
@@ -175,27 +175,27 @@ def actions(selected: list[Run]) -> None:
 
 
 def _train_on(run: Run | None, words: dict[str, str]) -> None:
-    """More epochs for a run, and the way back to the results that it has."""
+    """Train a run for more epochs, or go back to the results it already has."""
     fits = run is not None and words[run.id] not in live.ACTIVE
     with st.popover("Train on", disabled=not fits):
         if run is None or not fits:
             return
-        config, kept = cache.config(run), runs.results_of(run)
+        config, kept_epochs = cache.config(run), runs.results_of(run)
         st.number_input(
             "Epochs in all",
             config.epochs + 1,
             key=f"epochs.{run.id}",
             value=2 * config.epochs,
-            help="The run goes on from its last step; its results stay until the new ones are there",
+            help="The run goes on from its last step; its results stay until there are new ones",
         )
         st.button("Train on", key="train_on", type="primary", on_click=_each, args=(_more_epochs, [run]))
-        if kept is not None:
+        if kept_epochs is not None:
             st.button(
-                f"Keep the {kept} epochs",
+                f"Keep the {kept_epochs} epochs",
                 key="take_back",
                 on_click=_each,
                 args=(runs.take_back, [run]),
-                help="Finished again, with the results that it has",
+                help="The run counts as finished again, with the results it has",
             )
 
 
@@ -205,7 +205,7 @@ def _more_epochs(run: Run) -> None:
 
 
 def _resumable(run: Run, word: str) -> bool:
-    """Whether it can go on, or begin after all."""
+    """Whether the run can go on, or begin after all."""
     return word in ("stopped", "failed", "interrupted") or run.lost
 
 
@@ -247,10 +247,10 @@ def _delete(fitting: list[Run]) -> None:
 
 
 def _restore(deleted: list[Run]) -> None:
-    back: list[str] = []
-    _each(lambda run: back.append(runs.restore(run).id), deleted)
+    restored: list[str] = []
+    _each(lambda run: restored.append(runs.restore(run).id), deleted)
     st.session_state["deleted"] = []
-    choose(st.session_state[CHOSEN] + back)
+    choose(st.session_state[CHOSEN] + restored)
 
 
 def _trash() -> None:
@@ -285,7 +285,7 @@ def _count(number: int) -> str:
 
 
 def drawn(selected: list[Run]) -> list[Run]:
-    """Those of the chosen runs whose curves and logs are on the page: hundreds of curves tell nothing."""
+    """The chosen runs whose curves and logs are on the page: hundreds of curves cannot be read."""
     if len(selected) > permalink.MOST_RUNS:
         st.caption(
             f"The curves, the logs and the link are of the first {permalink.MOST_RUNS} of "
@@ -295,7 +295,7 @@ def drawn(selected: list[Run]) -> list[Run]:
 
 
 def outcomes(selected: list[Run]) -> None:
-    """What happened to chosen runs that did not finish, and what to do about it."""
+    """What happened to the chosen runs that did not finish, and what to do about it."""
     for run in selected:
         word, label = live.state(run), run_label(run)
         if word not in ("failed", "interrupted", "stopped"):
@@ -304,33 +304,33 @@ def outcomes(selected: list[Run]) -> None:
         step = f" after step {int(rows[-1]['step']):,}" if rows else " before its first step"
         saved = (run.path / "resume.safetensors").exists()
         go_on = "goes on from its last checkpoint" if saved else "starts it again"
-        kept = runs.results_of(run)
-        back = f"  \nThe results of its {kept} epochs are kept: Train on leads back to them." if kept else ""
+        epochs = runs.results_of(run)
+        hint = f"  \nThe results of its {epochs} epochs are kept: Train on leads back." if epochs else ""
         if word == "failed":
             st.error(
                 f"**{label}** failed: {run.error}  \n"
-                f"Mend the cause and press Resume, or duplicate it with changes.{back}"
+                f"Remove the cause and press Resume, or duplicate it with changes.{hint}"
             )
         elif word == "interrupted":
             st.warning(
                 f"**{label}** was interrupted{step}: its process died (killed, out of memory, or the machine "
-                f"went down). Resume {go_on}.{back}"
+                f"went down). Resume {go_on}.{hint}"
             )
         elif word == "stopped":
-            st.info(f"**{label}** has stopped{step}. Resume {go_on}.{back}")
+            st.info(f"**{label}** has stopped{step}. Resume {go_on}.{hint}")
 
 
 def details(selected: list[Run]) -> None:
-    """Log and saved configuration of the chosen runs, read once somebody wants to see them."""
+    """Log and saved configuration of the chosen runs, read only when their expander is opened."""
     if not selected:
         return
     labels = short_labels(selected)
-    with st.expander("Log", key="log_open", on_change="rerun") as place:
-        for tab, run in zip(st.tabs(labels), selected, strict=True) if place.open else ():
+    with st.expander("Log", key="log_open", on_change="rerun") as expander:
+        for tab, run in zip(st.tabs(labels), selected, strict=True) if expander.open else ():
             lines = run.log.splitlines()
-            tab.code("\n".join(lines[-LOG_LINES:]) or "nothing said yet", language=None, height=240)
-    with st.expander("Saved configuration", key="config_open", on_change="rerun") as place:
-        for tab, run in zip(st.tabs(labels), selected, strict=True) if place.open else ():
+            tab.code("\n".join(lines[-LOG_LINES:]) or "The log is empty so far.", language=None, height=240)
+    with st.expander("Saved configuration", key="config_open", on_change="rerun") as expander:
+        for tab, run in zip(st.tabs(labels), selected, strict=True) if expander.open else ():
             tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
             if changes := runs.changes(run):
                 tab.caption(
