@@ -160,7 +160,8 @@ def ensure() -> None:
 
 def doing() -> dict[str, Any]:
     """What the embedder is at: `ready`, `what`, `done`, `total`; empty without one."""
-    return process().alive()
+    note = process().alive()  # one that has just begun has not said yet that it is not ready
+    return {"ready": False, "what": "", "done": 0, "total": 0, **note} if note else {}
 
 
 def home() -> Path:

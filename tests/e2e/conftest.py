@@ -175,6 +175,17 @@ def field(page: Page, label: str) -> Locator:
     return page.locator(f'input[aria-label="{label}"]')
 
 
+def pick(page: Page, label: str, option: str) -> None:
+    """An entry of a list, by typing its name first, as a person in a hurry does.
+
+    Then all entries that are left are in sight: the pointer on one that is half hidden makes the list move
+    under it, and a click as quick as a test's ends on what was beside it.
+    """
+    entry = page.get_by_role("option", name=option, exact=True)
+    field(page, label).fill(option)
+    entry.click()
+
+
 @pytest.fixture
 def long_run(server: Server, tiny: Path) -> Iterator[Run]:
     run = submit(server, tiny)

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from core import runs
 from core.metrics import METRICS
-from tests.e2e.conftest import PATIENCE_MS, Server, field
+from tests.e2e.conftest import PATIENCE_MS, Server, pick
 
 OWN = "compare?datasets=Your+own+images"  # without the runs that came with the product
 
@@ -62,8 +62,7 @@ def test_a_filter_is_in_the_address_and_in_a_second_browser(
 ) -> None:
     page.goto(f"{server.url}/{OWN}")
     seen(page)
-    page.get_by_label("Losses").click()
-    page.get_by_role("option", name="MulSupCon", exact=True).click()
+    pick(page, "Losses", "MulSupCon")
     page.wait_for_url(re.compile("losses=MulSupCon"))
     expect(page.locator("table").first.locator("tbody tr")).to_have_count(3)  # not while it is replaced
     shown = seen(page)
@@ -100,8 +99,7 @@ def test_a_baseline_is_kept_over_a_reload_and_a_narrow_page_does_not_scroll_side
     page.set_viewport_size({"width": 480, "height": 900})
     page.goto(f"{server.url}/{OWN}")
     seen(page)
-    field(page, "Compare with").click()
-    page.get_by_role("option", name="MulSupCon", exact=True).click()
+    pick(page, "Compare with", "MulSupCon")
     page.wait_for_url(re.compile("baseline=MulSupCon"))
     page.reload()
     expect(page.locator("table .against").first).to_be_attached()

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from core import runs
 from core.runs import Run
-from tests.e2e.conftest import PATIENCE_MS, Server
+from tests.e2e.conftest import PATIENCE_MS, Server, pick
 
 expect.set_options(timeout=PATIENCE_MS)
 HEAR = "(said) => { globalThis.maclScatter = said; dispatchEvent(new Event('macl-scatter')); }"
@@ -90,8 +90,7 @@ def test_hover_shows_what_belongs_to_the_drawing(server: Server, page: Page, two
     point_at_an_image(page)
     expect(page.locator(".tip img")).to_be_visible()
     late = page.evaluate("globalThis.maclScatter")
-    page.get_by_role("combobox", name="Colour").click()
-    page.get_by_role("option", name="Average precision as query").click()
+    pick(page, "Colour", "Average precision as query")
     expect(page.locator(".legend b")).to_contain_text("as query")
     page.mouse.move(0, 0)
     point_at_an_image(page)  # the same one: its AP was not known before

@@ -5,7 +5,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from core.runs import Run, list_runs
-from tests.e2e.conftest import PATIENCE_MS, Server, field, last_step, wait
+from tests.e2e.conftest import PATIENCE_MS, Server, field, last_step, pick, wait
 from tests.e2e.test_retrieval import expect_rows
 
 EPOCHS = 120  # some seconds of training: long enough for a reload in its middle
@@ -14,8 +14,7 @@ STEPS = EPOCHS * (1475 // 128)
 
 def test_from_the_archive_to_the_images(server: Server, page: Page, archives: Path) -> None:
     page.goto(f"{server.url}/train?loss=MulSupCon")
-    page.get_by_role("combobox", name="Data set").click()
-    page.get_by_role("option", name="DLRSD").click()
+    pick(page, "Data set", "DLRSD")
     folder = field(page, "Its folder or archive")
     folder.fill(str(archives / "DLRSD.zip"))
     folder.press("Enter")

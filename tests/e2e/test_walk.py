@@ -3,15 +3,14 @@
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import PATIENCE_MS, Server, field, wait
+from tests.e2e.conftest import PATIENCE_MS, Server, field, pick, wait
 
 # Every value that a person can see in a widget, by its label, and the open tabs.
 SEEN = """() => {
@@ -88,15 +87,8 @@ def open_page(page: Page, name: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     """An entry of a list."""
     page.evaluate(COUNT_RUNS)
-    offered = page.get_by_role("option", name=option, exact=True)
-    # Not a test of the choice: on a busy machine one is lost now and then, and nobody knows yet why.
-    while True:
-        if not offered.count():
-            field(page, label).click()
-        offered.click()
-        with suppress(TimeoutError):
-            page.wait_for_function("() => window.ended > 0", timeout=PATIENCE_MS / 4)
-            break
+    pick(page, label, option)
+    page.wait_for_function("() => window.ended > 0")
     quiet(page)
     # a list for several stays open; to close it before the page has taken the choice undoes it
     if page.get_by_role("listbox").count():

@@ -386,6 +386,23 @@ def test_a_page_waits_shortly_and_only_for_a_warm_embedder(
     assert ask.answered_within([question], 60)
 
 
+def test_an_embedder_that_has_just_begun_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that waits for one looks at this very moment, too."""
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path))
+    assert ask.doing() == {}
+    ask.home().mkdir()
+    running = Running(ask.process().path)
+    assert running.begin()
+    try:
+        about = ask.doing()
+        assert (about["ready"], about["what"], about["done"], about["total"]) == (False, "", 0, 0)
+    finally:
+        running.release()
+    assert ask.doing() == {}
+
+
 def test_many_tabs_may_write_the_same_file(tmp_path: Path) -> None:
     wrong = []
 
