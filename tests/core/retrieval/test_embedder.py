@@ -392,7 +392,7 @@ def test_an_embedder_that_has_just_begun_is_not_ready(
     """A page that waits for one looks at this very moment, too."""
     monkeypatch.setenv("MACL_CACHE", str(tmp_path))
     assert ask.doing() == {}
-    ask.home().mkdir()
+    ask.home().mkdir(exist_ok=True)
     running = Running(ask.process().path)
     assert running.begin()
     try:
