@@ -140,10 +140,10 @@ def chosen_lines(tuned: Tuned, joined: list[dict[str, Any]]) -> Iterator[str]:
             edge = " (at the edge of the search)" if chosen in (min(values), max(values)) else ""
             yield f"{dataset}: {method} with {result['parameter']}={chosen:g}{edge}"
             for source in joined:
-                there = (source.get("tuned") or {}).get(dataset, {}).get(method, result)["chosen"]
-                if there != chosen:
+                theirs = (source.get("tuned") or {}).get(dataset, {}).get(method, result)["chosen"]
+                if theirs != chosen:
                     yield (
-                        f"{dataset}: {method} with {result['parameter']}={there:g} in the joined part: "
+                        f"{dataset}: {method} with {result['parameter']}={theirs:g} in the joined part: "
                         "its rows are a method of their own in the summary"
                     )
 
@@ -180,8 +180,8 @@ def parse_roots(datasets: str, given: list[str]) -> dict[str, str | None]:
 
 def parse_fields(given: list[str]) -> dict[str, Value]:
     """`epochs=5` texts as fields that have no option of their own here."""
-    known = [setting.name for setting in settings.fields() if setting.name not in OWN_OPTIONS]
+    names = [setting.name for setting in settings.fields() if setting.name not in OWN_OPTIONS]
     for text in given:
-        if "=" not in text or text.partition("=")[0].strip() not in known:
-            raise MaclError(f"--set: need FIELD=VALUE with one of {', '.join(known)}, got {text!r}")
+        if "=" not in text or text.partition("=")[0].strip() not in names:
+            raise MaclError(f"--set: need FIELD=VALUE with one of {', '.join(names)}, got {text!r}")
     return dict(parse_one(text, "") for text in given)

@@ -63,7 +63,7 @@ def table(
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
     if recorded:
-        finished += [result for found in benchmark.recorded() for result in found.results]
+        finished += [result for one in benchmark.recorded() for result in one.results]
     for own in benchmark.own(root_of(run_root)):
         try:
             finished += benchmark.read(own).results
@@ -71,8 +71,8 @@ def table(
             err.print(f"left out: {escape(str(error))}")
     rows = report.summary(finished, dataset=dataset, preset=preset)
     if not rows and finished:
-        present = dict.fromkeys(f"{found.config.dataset} {found.config.preset}" for found in finished)
-        raise MaclError(f"no finished run of this data set and preset: there are {', '.join(present)}")
+        combinations = dict.fromkeys(f"{result.config.dataset} {result.config.preset}" for result in finished)
+        raise MaclError(f"no finished run of this data set and preset: there are {', '.join(combinations)}")
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
     if baseline:

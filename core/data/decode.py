@@ -99,14 +99,14 @@ def _stretch(values: np.ndarray, no_data: float = np.nan) -> np.ndarray:
     seen = np.isfinite(values) & ~np.isclose(values, no_data, rtol=1e-5, atol=0)
     if not seen.any():
         raise ValueError("no finite pixel value")
-    known = values[seen]
+    seen_values = values[seen]
     # without interpolation, so that small images and those that differ in their tails only lose nothing
     low, high = (
-        np.percentile(known, TAILS[0], method="lower"),
-        np.percentile(known, TAILS[1], method="higher"),
+        np.percentile(seen_values, TAILS[0], method="lower"),
+        np.percentile(seen_values, TAILS[1], method="higher"),
     )
     if low == high:
-        low, high = known.min(), known.max()
+        low, high = seen_values.min(), seen_values.max()
     scaled = (np.where(seen, values, low).clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
     stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
     return stretched

@@ -53,14 +53,14 @@ def fetch_archive(
         MaclError: If no stable address is known, the server refuses, the connection stays lost, the disk is
             full, or the checksum differs.
     """
-    known = info.download
-    if known is None and not (url and sha256):
+    published = info.download
+    if published is None and not (url and sha256):
         raise MaclError(f"{info.title} has no stable address with a checksum: get it from {info.where}")
-    address = url or (known.url if known else "")
+    address = url or (published.url if published else "")
     algorithm, digest = (
-        ("sha256", sha256) if sha256 else (known.algorithm, known.digest) if known else ("", "")
+        ("sha256", sha256) if sha256 else (published.algorithm, published.digest) if published else ("", "")
     )
-    filename = known.filename if known else Path(address.split("?")[0]).name or f"{info.name}.zip"
+    filename = published.filename if published else Path(address.split("?")[0]).name or f"{info.name}.zip"
     target = destination / filename
     what = f"Downloading {filename}"
     try:

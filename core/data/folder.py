@@ -47,8 +47,8 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
     if not images:
         raise MaclError(f"no image found: need files ending in {', '.join(sorted(IMAGES))}")
     if len(tables) != 1:
-        found = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
-        raise MaclError(f"need exactly one .csv with the labels in the folder, {found}")
+        fault = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
+        raise MaclError(f"need exactly one .csv with the labels in the folder, {fault}")
     rows, delimiter = _rows(tables[0])
     index = _index(images)
     header, rows = _header(rows, index)

@@ -246,8 +246,8 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
 
 def _drop_unused(prepared: Path, origin: str) -> None:
     """Delete arrays of this origin not opened for weeks, and those without one, from an earlier version."""
-    for kept in prepared.glob("*/kept.json"):
+    for record in prepared.glob("*/kept.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            same = json.loads(kept.read_text()).get("origin", origin) == origin
-            if same and time.time() - kept.stat().st_mtime > UNUSED:
-                discard(kept.parent)
+            same = json.loads(record.read_text()).get("origin", origin) == origin
+            if same and time.time() - record.stat().st_mtime > UNUSED:
+                discard(record.parent)

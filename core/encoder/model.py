@@ -115,8 +115,8 @@ def _timm(name: str) -> Backbone:
     import timm  # 2 s: only where it is needed
 
     if not timm.is_model(name):
-        known = [*TORCHVISION, *timm.list_models()]
-        near = difflib.get_close_matches(name, known, 3) or [LITE0, *TORCHVISION]
+        backbones = [*TORCHVISION, *timm.list_models()]
+        near = difflib.get_close_matches(name, backbones, 3) or [LITE0, *TORCHVISION]
         raise MaclError(f"unknown backbone {name!r}: choose {', '.join(near)} or another model of timm")
     config = timm.get_pretrained_cfg(name)
     # Let transformers made for one size take others.

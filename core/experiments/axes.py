@@ -34,10 +34,10 @@ def parse_one(text: str, loss: str) -> tuple[str, Value]:
 
 def parse_params(loss: str, texts: Collection[str]) -> dict[str, Value]:
     """`alpha=1.5` texts as parameters of a loss; MaclError for anything else."""
-    known = settings.of_loss(loss)
+    parameters = settings.of_loss(loss)
     for text in texts:
-        if "=" not in text or text.partition("=")[0].strip() not in known:
-            names = ", ".join(known) or "none"
+        if "=" not in text or text.partition("=")[0].strip() not in parameters:
+            names = ", ".join(parameters) or "none"
             raise MaclError(f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}")
     return dict(parse_one(text, loss) for text in texts)
 

@@ -88,8 +88,8 @@ class LossSpec:
             TypeError: If a parameter is unknown or of another kind.
             ValueError: If a value is out of range.
         """
-        known = {p.name for p in self.parameters}
+        names = {p.name for p in self.parameters}
         for name in params:
-            if name not in known:
-                raise TypeError(f"{self.key}: need one of {', '.join(sorted(known))}, got {name!r}")
+            if name not in names:
+                raise TypeError(f"{self.key}: need one of {', '.join(sorted(names))}, got {name!r}")
         return {p.name: p.check(params.get(p.name, p.default)) for p in self.parameters}

@@ -29,28 +29,27 @@ def per_label(z: object, y: object, queries: object | None = None, gallery: obje
     labels = check_labels(as_array(y), rows=len(unit))
     task = make_task(len(unit), "paper", queries, gallery)
     scores = cosine_scores(unit, task)
-    has_label, queries_label = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
-    positives = has_label.sum(0) - (
-        queries_label & (task.self_column >= 0)[:, None]
-    )  # (Q, L), if the query has the label
-    counted = queries_label & (positives > 0)
+    gallery_has, query_has = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
+    # (Q, L), meaningful where the query has the label
+    positives = gallery_has.sum(0) - (query_has & (task.self_column >= 0)[:, None])
+    counted = query_has & (positives > 0)
     if len(task.gallery) == 0:
         return np.full(labels.shape[1], np.nan)
-    packed = np.packbits(has_label, axis=1, bitorder="little")  # (G, ⌈L/8⌉): one look-up for eight labels
+    packed = np.packbits(gallery_has, axis=1, bitorder="little")  # (G, ⌈L/8⌉): one look-up for eight labels
     sums: dict[int, Floats] = {}
 
     def work(block: slice, values: Floats) -> None:
         own = task.self_column[block]
         ranks = order(values, own)  # (b, G)
-        sum_of = np.zeros(labels.shape[1])
+        precision_of = np.zeros(labels.shape[1])
         for byte in range(packed.shape[1]):
             ranked = packed[:, byte][ranks]  # (b, G)
             ranked[own >= 0, -1] = 0
             for label in range(8 * byte, min(8 * byte + 8, labels.shape[1])):
                 rows = np.flatnonzero(counted[block, label])
                 if rows.size:
-                    sum_of[label] = _precision(ranked[rows] & np.uint8(1 << label % 8)).sum()
-        sums[block.start] = sum_of
+                    precision_of[label] = _precision(ranked[rows] & np.uint8(1 << label % 8)).sum()
+        sums[block.start] = precision_of
 
     each_block(task, scores, work)
     total = np.sum(

@@ -96,8 +96,8 @@ def oracle(
 
 def means(values: dict[str, Floats]) -> dict[str, float]:
     """Mean over the queries that are not left out; nan if none remain."""
-    kept = {key: row[~np.isnan(row)] for key, row in values.items()}
-    return {key: float(row.mean()) if row.size else float("nan") for key, row in kept.items()}
+    counted = {key: row[~np.isnan(row)] for key, row in values.items()}
+    return {key: float(row.mean()) if row.size else float("nan") for key, row in counted.items()}
 
 
 def score(
@@ -126,9 +126,9 @@ def score(
         own = task.self_column[block]
         inside = np.flatnonzero(own >= 0)
         codes = relevance.codes(relevance.query_set[block])  # (b, S)
-        held = relevance.level[codes].take(relevance.gallery_set, axis=1)  # (b, G)
-        held[inside, own[inside]] = 0  # the query itself is relevant to nothing
-        level, first = ranked(values, own, held, CUT)  # (b, G), (b, k), best first
+        levels = relevance.level[codes].take(relevance.gallery_set, axis=1)  # (b, G)
+        levels[inside, own[inside]] = 0  # the query itself is relevant to nothing
+        level, first = ranked(values, own, levels, CUT)  # (b, G), (b, k), best first
         for i, key in enumerate(LEVELS, start=1):
             similar = key == "map_sim"
             hits = level[:, :MAP_CUT] >= i if similar else level >= i

@@ -182,8 +182,8 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
     groups: dict[Verdict, list[str]] = {"better": [], "worse": [], "same": [], "unknown": []}
     for name, comparison in found:
         groups[comparison.verdict].append(name)
-    known = [comparison for _, comparison in found if comparison.verdict != "unknown"]
-    if not known:
+    conclusive = [comparison for _, comparison in found if comparison.verdict != "unknown"]
+    if not conclusive:
         most = max((len(comparison.seeds) for _, comparison in found), default=0)
         lacking = [comparison for _, comparison in found if comparison.uncounted]
         if lacking and not most:
@@ -196,7 +196,7 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
             f"common. At least {ENOUGH} are needed to see how much a difference varies; 10 are a good number."
             + _advice(lacking)
         )
-    counts = sorted({len(comparison.seeds) for comparison in known})
+    counts = sorted({len(comparison.seeds) for comparison in conclusive})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     parts = []
     for verdict in ("better", "worse"):

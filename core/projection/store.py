@@ -174,9 +174,9 @@ def drop(name: str) -> None:
     """Remove a request, and inputs that no other one needs."""
     answered(_request(name))
     needed = set()
-    for _, _, about in requests(_folder() / "requests"):
-        if _are_steps(about.get("steps")):
-            needed |= {str(step[part]) for step in about["steps"] for part in ("z", "origin")}
+    for _, _, content in requests(_folder() / "requests"):
+        if _are_steps(content.get("steps")):
+            needed |= {str(step[part]) for step in content["steps"] for part in ("z", "origin")}
     for path in (_folder() / "inputs").glob("*.npy"):
         with suppress(OSError):
             aged = abs(time.time() - path.stat().st_mtime)

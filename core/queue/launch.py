@@ -202,8 +202,8 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
         OSError: If the run root cannot be made.
     """
     root = (root or run_root()).resolve()
-    for about in workers(root).values():
-        takes = about["takes"]
+    for living in workers(root).values():
+        takes = living["takes"]
         if isinstance(takes, list) and device in takes:
             return
     root.mkdir(parents=True, exist_ok=True)

@@ -51,9 +51,9 @@ class Worker:
 
         names = [self.asked]
         try:
-            found, auto = device.resolve(self.asked), device.resolve("auto")
+            resolved, auto = device.resolve(self.asked), device.resolve("auto")
             own, names, self.takes, self.others = roles(
-                self.asked, str(found), device.alike(found), auto.type == found.type
+                self.asked, str(resolved), device.alike(resolved), auto.type == resolved.type
             )
         except MaclError:
             own = (

@@ -142,9 +142,9 @@ def _difference(pair: Pair, key: str) -> float:
 
 def _ratio(pairs: Sequence[Pair]) -> float:
     """n_test / n_train, mean over the seeds; 20 to 70, as in the paper, if the sizes are unknown."""
-    known = [
+    ratios = [
         ours.scores["images"] / ours.scores["train_images"]
         for ours, _ in pairs
         if ours.scores.get("images") and ours.scores.get("train_images")
     ]
-    return sum(known) / len(known) if known else 2 / 7
+    return sum(ratios) / len(ratios) if ratios else 2 / 7

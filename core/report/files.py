@@ -198,7 +198,9 @@ def _published(row: Row) -> list[str]:
 
 def _family(block: list[Row]) -> str:
     """The number of comparisons that Holm corrects for, in words: those of the rows of the table."""
-    counts = sorted({found.family for row in block for found in row.against.values() if found.family})
+    counts = sorted(
+        {comparison.family for row in block for comparison in row.against.values() if comparison.family}
+    )
     if not counts:
         return ""
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))

@@ -47,11 +47,11 @@ def label_table(
         counts: Images per label, for their order and for head, middle and tail.
     """
     classes = sorted(counts, key=lambda name: (-counts[name], name))
-    shown, values, difference = _compared(rows, quality, classes)
+    methods, values, difference = _compared(rows, quality, classes)
     image_counts = np.array([counts[name] for name in classes], dtype=np.float64)
     parts = [by_rarity(row, image_counts) for row in values]
     groups = {name: np.array([part[name] for part in parts]) for name in ("head", "middle", "tail")}
-    return LabelTable(tuple(classes), image_counts, shown, values, groups, difference)
+    return LabelTable(tuple(classes), image_counts, methods, values, groups, difference)
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,21 @@ def count_table(rows: Sequence[Row], quality: Mapping[str, Mapping[int, float]])
         quality: By id of a result, a metric by number of labels, as a fraction.
     """
     numbers = sorted({number for metric_by_number in quality.values() for number in metric_by_number})
-    shown, values, difference = _compared(rows, quality, numbers)
-    return CountTable(tuple(numbers), shown, values, difference)
+    methods, values, difference = _compared(rows, quality, numbers)
+    return CountTable(tuple(numbers), methods, values, difference)
 
 
 def _compared(
     rows: Sequence[Row], quality: Mapping[str, Mapping[Key, float | None]], keys: Sequence[Key]
 ) -> tuple[tuple[Row, ...], Floats, bool]:
     """Methods (M), their means over seeds (M, K), and whether these are differences from the baseline."""
-    known = [row for row in rows if not row.reference and any(result.id in quality for result in row.results)]
-    base = next((row for row in known if row.baseline), None)
-    shown = tuple(row for row in known if row is not base) if base else tuple(known)
-    values = np.full((len(shown), len(keys)), np.nan)
-    for i, row in enumerate(shown):
+    with_quality = [
+        row for row in rows if not row.reference and any(result.id in quality for result in row.results)
+    ]
+    base = next((row for row in with_quality if row.baseline), None)
+    methods = tuple(row for row in with_quality if row is not base) if base else tuple(with_quality)
+    values = np.full((len(methods), len(keys)), np.nan)
+    for i, row in enumerate(methods):
         mine = _by_seed(row, quality, keys)
         if base is not None:
             theirs = _by_seed(base, quality, keys)
@@ -99,7 +101,7 @@ def _compared(
             mine = {seed: mine[seed] - theirs[seed] for seed in mine.keys() & theirs.keys() & same}
         if mine:
             values[i] = _mean(np.stack([mine[seed] for seed in sorted(mine)]))
-    return shown, values, base is not None
+    return methods, values, base is not None
 
 
 def _by_seed(
@@ -116,6 +118,6 @@ def _by_seed(
 
 def _mean(values: Floats) -> Floats:
     """Mean over the seeds, nan left out, (S, K) -> (K,); nan where nothing else is there."""
-    kept = ~np.isnan(values)
-    total = np.where(kept, values, 0.0).sum(0)
-    return np.asarray(np.where(kept.any(0), total / np.maximum(kept.sum(0), 1), np.nan))
+    counted = ~np.isnan(values)
+    total = np.where(counted, values, 0.0).sum(0)
+    return np.asarray(np.where(counted.any(0), total / np.maximum(counted.sum(0), 1), np.nan))

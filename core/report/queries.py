@@ -42,8 +42,8 @@ def disagreement(first: ArrayLike, second: ArrayLike, k: int) -> Disagreement:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"need two rows of equal length, got {a.shape} and {b.shape}")
     difference = 100 * (a - b)
-    known = np.where(np.isnan(difference), 0.0, difference)
-    order = np.argsort(-known, kind="stable")
-    back = np.argsort(known, kind="stable")
-    better, worse = int((known > 0).sum()), int((known < 0).sum())
-    return Disagreement(difference, order[: min(k, better)], back[: min(k, worse)], better, worse)
+    comparable = np.where(np.isnan(difference), 0.0, difference)
+    order = np.argsort(-comparable, kind="stable")
+    reverse = np.argsort(comparable, kind="stable")
+    better, worse = int((comparable > 0).sum()), int((comparable < 0).sum())
+    return Disagreement(difference, order[: min(k, better)], reverse[: min(k, worse)], better, worse)

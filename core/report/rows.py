@@ -246,10 +246,12 @@ def _values(results: Iterable[Result], part: str) -> dict[str, Value]:
 def _rank(block: list[Row]) -> None:
     """Mark best and second of each metric by the value shown in the table; equal values share a mark."""
     for key in METRICS:
-        shown = sorted({round(row.values[key][0], 2) for row in block if key in row.values}, reverse=True)
+        printed_values = sorted(
+            {round(row.values[key][0], 2) for row in block if key in row.values}, reverse=True
+        )
         for row in block:
-            if key in row.values and round(row.values[key][0], 2) in shown[:2] and len(block) > 1:
-                row.rank[key] = shown.index(round(row.values[key][0], 2)) + 1
+            if key in row.values and round(row.values[key][0], 2) in printed_values[:2] and len(block) > 1:
+                row.rank[key] = printed_values.index(round(row.values[key][0], 2)) + 1
 
 
 def _short(value: object) -> str:

@@ -107,11 +107,12 @@ class Embedder:
         except Ended:
             return True  # the next process answers it
         except Exception as error:  # whatever it is, the next question may still be answered
-            known = isinstance(error, MaclError)
+            is_mistake = isinstance(error, MaclError)
             write(
-                answer_file.with_suffix(".txt"), str(error) if known else f"{type(error).__name__}: {error}"
+                answer_file.with_suffix(".txt"),
+                str(error) if is_mistake else f"{type(error).__name__}: {error}",
             )
-            if not known:
+            if not is_mistake:
                 traceback.print_exception(error)
         answered(path)
         if question.kind == "splits":  # only these answers are large

@@ -129,8 +129,8 @@ def search_for(
     order, cosines = rank(query, gallery, max(1, len(gallery) - (exclude is not None)), exclude)  # (n,)
     query_labels = np.zeros(labels.shape[1], bool) if own is None else np.asarray(own).astype(bool)  # (L,)
     similarity = jaccard(query_labels[None], labels)[0, order]  # (n,)
-    known, k = own is not None, min(k, len(order))
-    if not known:
+    has_labels, k = own is not None, min(k, len(order))
+    if not has_labels:
         similarity = np.full(len(order), np.nan)
     neighbours = tuple(
         Neighbour(
@@ -141,7 +141,7 @@ def search_for(
         )
         for n, i in enumerate(order[:k])
     )
-    if not neighbours or not known:
+    if not neighbours or not has_labels:
         return Answer(neighbours, float("nan"), float("nan"), float("nan"))
     hits = similarity[None, :MAP_CUT] > 0
     ap = float(average_precision(hits)[0]) if (similarity > 0).any() else float("nan")

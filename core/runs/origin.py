@@ -186,8 +186,8 @@ def _size(config: RunConfig) -> str:
 def _written(run: Run) -> dict[str, str]:
     """The digests in data.json; empty if an earlier version wrote none, or they cannot be read."""
     try:
-        known = json.loads((run.path / "data.json").read_bytes())
-        return known if {*CHANGED} <= known.keys() else {}
+        stored = json.loads((run.path / "data.json").read_bytes())
+        return stored if {*CHANGED} <= stored.keys() else {}
     except (OSError, ValueError, AttributeError):
         return {}
 

@@ -267,13 +267,13 @@ def finish(training: Training) -> None:
     run, log, config, data = training.run, training.log, training.config, training.data
     learner, course = training.learner, training.course
     epochs = course.step // learner.per_epoch
-    kept = course.best_epoch or epochs
+    kept_epoch = course.best_epoch or epochs
     checkpoint.write(run, learner, course)  # before loading the best weights: more epochs go on from here
     if epochs < config.epochs:
         why = f"none was better on validation for {config.patience} epochs"
         log.say(f"stopped early after epoch {epochs} of {config.epochs}: {why}")
     if course.best_epoch:
-        learner.load(checkpoint.read_best(run, kept))
+        learner.load(checkpoint.read_best(run, kept_epoch))
         log.say(f"keeping epoch {course.best_epoch}, the best on validation")
     elif config.keep == "best":
         log.say("keeping the last epoch: the validation split is too small to tell which is best")
@@ -284,14 +284,14 @@ def finish(training: Training) -> None:
         "metrics": without_nan(metrics.evaluate(z, y)),
         "chance": without_nan(metrics.chance(y)),
         "oracle": without_nan(metrics.oracle(y)),
-        "epoch": kept,
+        "epoch": kept_epoch,
         "epochs": epochs,
         "images": len(rows),
         "training_s": round(course.seconds, 3),
         "device": devices.describe(learner.device, config.precision),
     }
     # in this order, once everything is computed: a run given more epochs keeps its old files until now
-    checkpoint.write_model(run, learner, checkpoint.MODEL, kept)
+    checkpoint.write_model(run, learner, checkpoint.MODEL, kept_epoch)
     write_atomic(run.path / "embeddings.safetensors", save(tensors))
     write_atomic(run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
     run.unmark(TRAINS_ON, checkpoint.BEST, "stop")

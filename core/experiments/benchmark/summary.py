@@ -162,12 +162,12 @@ def _add_runs(
     rows: Rows, runs: Iterable[Run], last: dict[str, Any], roots: Mapping[str, str | None]
 ) -> list[str]:
     """Add finished runs; returns one line for each that is unreadable or inconsistent."""
-    known = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
+    computed = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
     splits: dict[tuple[str, str | None, int], dict[str, Any]] = {}  # of data set, place and seed
     wrong = []
     for run in runs:
-        if run.id in known:
-            rows.add(known[run.id], last["splits"][known[run.id]["split"]])
+        if run.id in computed:
+            rows.add(computed[run.id], last["splits"][computed[run.id]["split"]])
             continue
         try:
             config = run.config  # an archive may have been moved since it was trained

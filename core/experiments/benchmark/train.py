@@ -116,9 +116,9 @@ def _tune(plan: Plan, dataset: str, work: "Work", outcome: Outcome) -> list[Meth
 def _validation(run: Run) -> float:
     """The search's criterion, for the weights the run kept; nan if the validation split gives no value."""
     values = [line.get(CHOOSE_BY) for line in run.history()]
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    if run.config.keep == "best" and known:
-        return max(known)
+    numbers = [value for value in values if value is not None and not math.isnan(value)]
+    if run.config.keep == "best" and numbers:
+        return max(numbers)
     return math.nan if not values or values[-1] is None else values[-1]
 
 
