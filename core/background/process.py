@@ -195,7 +195,7 @@ class Running:
     def begin(self) -> bool:
         """Take the lock and count the death of the process before it; False if another one lives.
 
-        The run that one was working on (`run`) stays in the note until somebody has taken it up.
+        The run which that process had in hand (`run`) stays in the note until somebody has taken it up.
 
         Raises:
             OSError: If the folder cannot be written.

@@ -103,9 +103,8 @@ def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
     Raises:
         MaclError: If the exporter does not know an operation of the backbone.
     """
-    example = torch.rand(
-        2, 3, config.image_size, config.image_size
-    )  # with 1 image, B would become a constant
+    # 2 images: with 1, B would become a constant
+    example = torch.rand(2, 3, config.image_size, config.image_size)
     try:
         # by torch.export: the TorchScript exporter is deprecated and knows no bicubic resize (ViTs)
         program = torch.onnx.export(

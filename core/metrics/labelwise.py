@@ -52,9 +52,8 @@ def per_label(z: object, y: object, queries: object | None = None, gallery: obje
         sums[block.start] = precision_of
 
     each_block(task, scores, work)
-    total = np.sum(
-        [sums[start] for start in sorted(sums)], axis=0
-    )  # summed in order: the same on any number of threads
+    # summed in order: the same on any number of threads
+    total = np.sum([sums[start] for start in sorted(sums)], axis=0)
     queries_of = counted.sum(0)
     return np.where(queries_of > 0, total / np.maximum(queries_of, 1), np.nan)
 

@@ -170,9 +170,8 @@ def average_precision(hits: NDArray[np.bool_], trapezoid: bool = False) -> Float
     area = np.vecdot(positives, 1.0 / rank)  # (b,) Σ over positives of P@rank
     if trapezoid:
         earlier = np.concatenate([[0.0], 1.0 / rank[:-1]])  # P before rank n: (found − 1)/(n − 1)
-        before = (
-            np.vecdot(positives, earlier) - np.vecdot(hits, earlier) + hits[:, 0]
-        )  # and 1 at the first rank
+        # and 1 at the first rank
+        before = np.vecdot(positives, earlier) - np.vecdot(hits, earlier) + hits[:, 0]
         area = (area + before) / 2
     return np.asarray(area / np.maximum(total, 1))
 

@@ -167,9 +167,7 @@ def device_of(run: Run) -> str:
         device = str(json.loads((run.path / "config.json").read_bytes()).get("device"))
     except (OSError, ValueError, AttributeError, RecursionError):
         return "auto"
-    return (
-        device if DEVICE.fullmatch(device) else "auto"
-    )  # a device that no worker serves would wait for ever
+    return device if DEVICE.fullmatch(device) else "auto"  # no worker would ever serve an unknown one
 
 
 def worker(device: str, root: Path) -> Process:

@@ -56,9 +56,7 @@ class Worker:
                 self.asked, str(resolved), device.alike(resolved), auto.type == resolved.type
             )
         except MaclError:
-            own = (
-                self.asked
-            )  # there is no such device: take its runs all the same, so that they fail and say so
+            own = self.asked  # no such device: its runs are taken all the same, to fail and say so
         if not self.running.also([launch.worker(name, self.root).path for name in names]):
             return  # the worker of that device takes this queue too
         self._say(ready=False)
