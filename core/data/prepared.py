@@ -245,7 +245,7 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
 
 
 def _drop_unused(prepared: Path, origin: str) -> None:
-    """Delete arrays of this origin not opened for weeks, and those without one, from an earlier version."""
+    """Delete arrays not opened for weeks, of this origin or (from an earlier version) of none."""
     for record in prepared.glob("*/kept.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             same = json.loads(record.read_text()).get("origin", origin) == origin

@@ -69,7 +69,7 @@ def _bisect(similarity: Floats) -> Ints:
         return np.arange(len(similarity))
     root = 1 / np.sqrt(np.maximum(similarity.sum(1), 1e-12))
     _, vectors = np.linalg.eigh(similarity * root[:, None] * root)
-    along = np.argsort(vectors[:, -2] * root, kind="stable")  # the vector of the second largest value
+    along = np.argsort(vectors[:, -2] * root, kind="stable")  # of the second largest eigenvalue
     cut = int(np.argmax(np.diff((vectors[:, -2] * root)[along]))) + 1
     cut = min(max(cut, 1), len(along) - 1)
     left, right = along[:cut], along[cut:]

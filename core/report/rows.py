@@ -180,8 +180,8 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
     oracle are means over the distinct seeds of the block, since each seed has its own test split.
 
     Args:
-        results: Finished runs; of several with the same configuration and seed, those with a run folder come
-            first, then the newest.
+        results: Finished runs; of several with the same configuration and seed one counts: the newest with a
+            run folder, else the newest.
         dataset: Only this key.
         preset: Only this preset.
     """
