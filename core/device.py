@@ -13,13 +13,13 @@ PRECISIONS = ("auto", "bf16", "float32")
 
 
 def resolve(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" takes the first there is of cuda, mps, cpu.
+    """The device called `name`; "auto" takes the first available of cuda, mps, cpu.
 
     Args:
         name: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Raises:
-        MaclError: If there is no such device here.
+        MaclError: If this machine has no such device.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -45,7 +45,7 @@ def resolve(name: str = "auto") -> torch.device:
 
 
 def alike(device: torch.device) -> list[str]:
-    """Names of all devices of this kind that are there, by number: ["cuda:0", "cuda:1"], or ["cpu"]."""
+    """Names of all available devices of this kind, by number: ["cuda:0", "cuda:1"], or ["cpu"]."""
     if device.type != "cuda":
         return [device.type]
     return [f"cuda:{index}" for index in range(max(1, torch.cuda.device_count()))]
@@ -66,17 +66,17 @@ def precision_of(device: torch.device, asked: str = "auto") -> str:
     if asked == "float32":
         return "float32"
     if device.type == "cuda":
-        has = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
-        if asked == "bf16" and not has:
+        supported = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+        if asked == "bf16" and not supported:
             raise MaclError(f"the device {device} cannot compute in bf16: choose the precision float32")
-        return "bf16" if has else "float32"
+        return "bf16" if supported else "float32"
     if asked == "bf16":
         return "bf16"
     return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "float32"
 
 
 def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
-    """Context in which the encoder computes; the loss belongs outside (z @ z.T would become bfloat16)."""
+    """Context for the encoder; the loss belongs outside it (z @ z.T would become bfloat16)."""
     enabled = precision_of(device, precision) == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
@@ -84,8 +84,8 @@ def autocast(device: torch.device, precision: str = "auto") -> torch.autocast:
 def memory_format(device: torch.device) -> torch.memory_format:
     """Layout of images and convolutions: channels-last where the device's kernels prefer it.
 
-    On a CPU oneDNN does (with float32 too, and several times for depthwise convolutions), on CUDA the tensor
-    cores do; mps does not.
+    oneDNN on a CPU does (in float32 too; depthwise convolutions are several times faster), so do the tensor
+    cores of CUDA; mps does not.
     """
     onednn = device.type == "cpu" and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     prefers = device.type == "cuda" or onednn
@@ -93,21 +93,21 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def runs_ahead(device: torch.device) -> bool:
-    """Whether the program goes on while the device still computes, and waits where it looks at a value."""
+    """Whether the program goes on while the device computes, and waits only when it reads a value."""
     return device.type != "cpu"
 
 
 def give_back_memory() -> None:
-    """Let other processes have what freed tensors of this one still hold on a GPU."""
+    """Return the GPU memory of freed tensors, so that other processes can have it."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """A copy on the device of a tensor in main memory (on the CPU the tensor itself); CUDA is not waited for.
+    """Copy a tensor from main memory to the device, without waiting for CUDA; on the CPU the tensor itself.
 
-    Only from pinned memory does CUDA copy while the program goes on; from other memory it first waits until
-    everything before is done. On mps a copy that is not waited for may read memory that is used again.
+    CUDA copies in the background only from pinned memory; otherwise it first waits for all earlier work. On
+    mps a copy in the background may read memory that has been reused.
     """
     if device.type == "cuda" and torch.cuda.is_available():
         return tensor.pin_memory().to(device, non_blocking=True)
@@ -116,22 +116,22 @@ def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
 
 def describe(device: torch.device, precision: str = "auto") -> str:
     """For logs: "cpu, 2 threads, AMD EPYC, bf16" or "cuda:0, NVIDIA H200, bf16"."""
-    what = precision_of(device, precision)
+    computes_in = precision_of(device, precision)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
-        return f"cuda:{index}, {torch.cuda.get_device_name(index)}, {what}"
+        return f"cuda:{index}, {torch.cuda.get_device_name(index)}, {computes_in}"
     if device.type == "mps":
-        return f"mps, {platform.machine()}, {what}"
+        return f"mps, {platform.machine()}, {computes_in}"
     threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'s' if threads != 1 else ''}, {_cpu_name()}, {what}"
+    return f"cpu, {threads} thread{'s' if threads != 1 else ''}, {_cpu_name()}, {computes_in}"
 
 
 @cache
 def keep_memory() -> bool:
-    """Let this process keep the memory of freed tensors for the next ones; whether that can be had here.
+    """Let this process reuse the memory of freed tensors; returns whether that is possible here.
 
-    glibc gives large blocks back to the system at once, and gets them again page by page: with tensors that
-    took 10 to 60 % of a CPU step. The process then stays as large as it ever was.
+    glibc returns large blocks to the system at once and gets them back page by page, which took 10 to 60 % of
+    a CPU step. With this the process stays as large as it ever was.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -145,14 +145,14 @@ def keep_memory() -> bool:
 def _cpu_has_bf16() -> bool:
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("amx_bf16") or able.get("avx512_bf16")) and _onednn_has_bf16()
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")) and _onednn_has_bf16()
 
 
 def _onednn_has_bf16() -> bool:
-    """Whether the kernels may use the processor's instructions: ONEDNN_MAX_CPU_ISA=AVX2 forbids it."""
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    """Whether oneDNN may use the processor's bf16 instructions: ONEDNN_MAX_CPU_ISA=AVX2 forbids it."""
+    available = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return bool(available and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 @cache

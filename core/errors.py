@@ -1,4 +1,4 @@
-"""The one exception for what a person can mend: shown as a message, never as a traceback."""
+"""The one exception for what a person can fix: shown as a message, never as a traceback."""
 
 
 class MaclError(Exception):

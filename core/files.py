@@ -14,29 +14,29 @@ from pathlib import Path
 
 from core.errors import MaclError
 
-PROJECT = Path(__file__).resolve().parent.parent  # the checkout, in which everything is started
+PROJECT = Path(__file__).resolve().parent.parent  # the checkout: every process is started in it
 
 # struct flock: the kernels order the fields differently.
 _FLOCK = "qqihh" if sys.platform == "darwin" else "hhqqi0q"
 _SCRATCH = re.compile(
     r"\.(?:.*\.)?(?:(\d+)-)?[0-9a-f]{8,32}(?:\.part)?"
-)  # without a process: of earlier versions
-_ABANDONED = 3600.0  # seconds after which nobody writes a file any more that does not say who does
+)  # earlier versions put no process id into the name
+_ABANDONED = 3600.0  # seconds after which a file without a process id counts as abandoned
 _held: dict[Path, int] = {}  # our own locks: F_GETLK cannot see them, and opening the file would drop them
 
 
 def scratch(path: Path) -> Path:
-    """A temporary name beside `path`, another one at each call; it says which process writes there."""
+    """A temporary name beside `path`, new at each call, with the id of the writing process in it."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
 def clear_scratch(folder: Path) -> None:
-    """Remove what killed processes have left half written in a folder."""
+    """Remove the half-written files that killed processes left in a folder."""
     with suppress(OSError):
         for path in folder.glob(".*"):
-            known = _SCRATCH.fullmatch(path.name)
+            match = _SCRATCH.fullmatch(path.name)
             with suppress(OSError):
-                if known is None or _is_written(path, known[1]):
+                if match is None or _is_written(path, match[1]):
                     continue
                 if path.is_dir():
                     shutil.rmtree(path, ignore_errors=True)
@@ -45,7 +45,7 @@ def clear_scratch(folder: Path) -> None:
 
 
 def _is_written(path: Path, pid: str | None) -> bool:
-    """Whether a process may still write a file of a temporary name."""
+    """Whether a process may still be writing this temporary file."""
     if pid is None:
         return 0 <= time.time() - path.stat().st_mtime < _ABANDONED
     try:
@@ -54,7 +54,7 @@ def _is_written(path: Path, pid: str | None) -> bool:
         return False
     except PermissionError:
         return True  # somebody else's
-    with suppress(OSError):  # one that has ended and that nobody has taken note of; only Linux tells
+    with suppress(OSError):  # a zombie writes nothing; only Linux tells
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return True
 
@@ -62,13 +62,13 @@ def _is_written(path: Path, pid: str | None) -> bool:
 def write_atomic(path: Path, data: bytes | str, *, flush: bool = True) -> None:
     """Write `data` to a temporary name, flush it to the disk, and rename it to `path`.
 
-    Without `flush` it may be lost, or damaged, when the machine goes down; never when the process does.
+    Without `flush` the file may be lost or damaged if the machine goes down, never if only the process does.
     """
     if isinstance(data, str):
         data = data.encode()
     temporary = scratch(path)
     try:
-        with temporary.open("xb") as file:  # readable for whom the umask lets read
+        with temporary.open("xb") as file:  # permissions follow the umask
             file.write(data)
             file.flush()
             if flush:
@@ -104,10 +104,10 @@ def lock(path: Path) -> bool:
             "choose a folder on a local or NFSv4 disk"
         ) from error
     try:
-        current = path.stat().st_ino == os.fstat(handle).st_ino
+        unchanged = path.stat().st_ino == os.fstat(handle).st_ino
     except OSError:
-        current = False
-    if not current:  # whoever held it has ended and taken the file with it: another one may lock a new one
+        unchanged = False
+    if not unchanged:  # the holder has ended and removed the file, and others may lock a new one
         os.close(handle)
         return lock(path)
     _held[path] = handle
@@ -126,7 +126,7 @@ def locked_by(path: Path) -> int | None:
     if path.resolve() in _held:
         return os.getpid()
     try:
-        handle = os.open(path, os.O_RDONLY)  # enough to ask, also for somebody else's run
+        handle = os.open(path, os.O_RDONLY)  # enough to ask, even about another user's run
     except OSError:
         return None
     try:
@@ -136,9 +136,9 @@ def locked_by(path: Path) -> int | None:
 
 
 def holder(handle: int, start: int = 0, length: int = 0) -> int | None:
-    """Process id of another process that has locked bytes of an open file; all of them with length 0."""
+    """Id of another process that has locked these bytes of an open file; length 0 means to its end."""
     darwin, kind = sys.platform == "darwin", fcntl.F_WRLCK
-    ask = (start, length, 0, kind, os.SEEK_SET) if darwin else (kind, os.SEEK_SET, start, length, 0)
-    answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(_FLOCK, *ask)))
+    request = (start, length, 0, kind, os.SEEK_SET) if darwin else (kind, os.SEEK_SET, start, length, 0)
+    answer = struct.unpack(_FLOCK, fcntl.fcntl(handle, fcntl.F_GETLK, struct.pack(_FLOCK, *request)))
     kind, pid = (answer[3], answer[2]) if darwin else (answer[0], answer[4])
     return None if kind == fcntl.F_UNLCK else int(pid)

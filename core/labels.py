@@ -37,15 +37,15 @@ def conditional(y: ArrayLike) -> NDArray[np.float64]:
 
     nan in the column of a label that no image holds.
     """
-    both = cooccurrence(y).astype(np.float64)
-    held = both.diagonal()
-    return np.asarray(np.divide(both, held, out=np.full_like(both, np.nan), where=held > 0))
+    together = cooccurrence(y).astype(np.float64)
+    images = together.diagonal()
+    return np.asarray(np.divide(together, images, out=np.full_like(together, np.nan), where=images > 0))
 
 
 def lift(y: ArrayLike) -> NDArray[np.float64]:
-    """How much oftener two labels meet than if they were independent, N n_ij / (n_i n_j): (N, L) -> (L, L).
+    """How much more often two labels meet than by chance, N n_ij / (n_i n_j): (N, L) -> (L, L).
 
-    1: as often as by chance, 0: never; nan for a label that no image holds.
+    1: as often as if they were independent, 0: never; nan for a label that no image holds.
     """
     share = np.asarray(y).astype(bool).mean(axis=0)[:, None]  # (L, 1)
     unknown = np.full((len(share), len(share)), np.nan)
@@ -53,7 +53,7 @@ def lift(y: ArrayLike) -> NDArray[np.float64]:
 
 
 def clustered(y: ArrayLike) -> Ints:
-    """Labels in an order that puts together what appears together: (N, L) -> (L,).
+    """An order of the labels that puts side by side those that appear together: (N, L) -> (L,).
 
     Average linkage of the Jaccard distance of the sets of images that hold two labels, leaves ordered so that
     neighbours are close (Bar-Joseph et al., 2001).
@@ -87,20 +87,20 @@ def distinct(y: ArrayLike) -> tuple[NDArray[np.uint8], Ints]:
 
 
 def support(y: ArrayLike, sets: ArrayLike) -> Ints:
-    """Images that hold all labels of a set: (N, L), (Q, L) -> (Q,); all of them hold the empty set."""
+    """Images that hold all labels of a set: (N, L), (Q, L) -> (Q,); every image holds the empty set."""
     patterns, inverse = distinct(y)
     images = np.bincount(inverse, minlength=len(patterns))  # (S,)
-    sets, held = _float(sets), _float(patterns).T  # (Q, L), (L, S)
+    sets, patterns_t = _float(sets), _float(patterns).T  # (Q, L), (L, S)
     size = sets.sum(axis=1, keepdims=True)  # (Q, 1)
-    rows = max(1, _BLOCK // max(1, held.shape[1]))
+    rows = max(1, _BLOCK // max(1, patterns_t.shape[1]))
     parts = [
-        (sets[i : i + rows] @ held == size[i : i + rows]) @ images for i in range(0, len(sets), rows)
+        (sets[i : i + rows] @ patterns_t == size[i : i + rows]) @ images for i in range(0, len(sets), rows)
     ]  # each (rows,)
     return np.concatenate([np.zeros(0, np.int64), *parts]).astype(np.int64)
 
 
 def identical(rows: NDArray[np.uint8]) -> Ints:
-    """Number equal rows of bytes alike, in sorted order from 0: (M, K) -> (M,)."""
+    """Give equal rows of bytes equal numbers, counted from 0 in sorted order: (M, K) -> (M,)."""
     padded = np.zeros((len(rows), -(-rows.shape[1] // 8) * 8), np.uint8)
     padded[:, : rows.shape[1]] = rows
     words = padded.view(">u8").astype(
@@ -108,8 +108,8 @@ def identical(rows: NDArray[np.uint8]) -> Ints:
     )  # (M, W): sorting integers is much faster than sorting byte strings
     number = np.zeros(len(rows), np.int64)
     for word in words.T:
-        values, place = np.unique(word, return_inverse=True)
-        number = np.unique(number * len(values) + place, return_inverse=True)[1]
+        values, position = np.unique(word, return_inverse=True)
+        number = np.unique(number * len(values) + position, return_inverse=True)[1]
     return number
 
 

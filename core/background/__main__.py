@@ -1,8 +1,8 @@
 """`python -m core.background PATH HANDLE MODULE ARGUMENTS…`: what `Process.start` starts.
 
-It takes its lock before anything that takes time or may fail is imported, then runs `main(running,
-*arguments)` of the module, which may return more for its note. A module that others wait for elsewhere than
-at the note has a `refuse(why)`, too.
+It takes its lock before it imports anything slow or likely to fail, then runs `main(running, *arguments)` of
+the module, which may return more fields for its note. A module whose callers wait for something other than
+the note also has a `refuse(why)`.
 """
 
 import os
@@ -15,7 +15,7 @@ from core.background.process import Running
 
 
 def main() -> None:
-    """Tell the starter how the start went, then work."""
+    """Tell the caller how the start went, then work."""
     path, handle, module, *arguments = sys.argv[1:]
     running = Running(Path(path), module, arguments)
     try:

@@ -1,7 +1,7 @@
-"""The cache: everything in it can be computed again, and each of its folders has a bound.
+"""The cache: everything in it can be computed again, and each of its folders has a size limit.
 
-What was used longest ago goes first, and never what a living process uses: it holds a lock on one byte of
-`.in-use`, whose place follows from the name.
+What was used longest ago is removed first, but never what a living process uses: that process holds a lock on
+one byte of `.in-use`, whose position follows from the entry's name.
 """
 
 import errno
@@ -18,7 +18,7 @@ from core.errors import MaclError
 from core.files import clear_scratch, holder, locked_by, scratch, write_atomic
 
 MB, GB = 10**6, 10**9
-BOUNDS = {  # bytes on the disk; a folder of requests is emptied by who answers them
+BOUNDS = {  # bytes on disk; a folder of requests is emptied by the process that answers them
     "prepared": 50 * GB,
     "features": 5 * GB,
     "weights": 1 * GB,
@@ -36,7 +36,7 @@ BOUNDS = {  # bytes on the disk; a folder of requests is emptied by who answers 
     "embedder/questions": 50 * MB,
     "embedder/pictures": 500 * MB,
 }
-WAITING = {"inputs", "requests", "questions", "pictures"}  # in use while the process lives that takes them
+WAITING = {"inputs", "requests", "questions", "pictures"}  # in use while the process that takes them lives
 
 _handles: dict[Path, int] = {}  # never closed: that would drop the locks
 _own: set[Path] = set()  # in use by this process, which cannot see its own locks
@@ -44,7 +44,7 @@ _own: set[Path] = set()  # in use by this process, which cannot see its own lock
 
 @dataclass(frozen=True)
 class Entry:
-    """Files of one folder that belong together: their bytes, and when one of them was used last."""
+    """Files of one folder that belong together: their size in bytes, and when one was last used."""
 
     name: str
     files: tuple[Path, ...]
@@ -61,7 +61,7 @@ def cache_root() -> Path:
 
 
 def cannot_write(folder: Path, why: object) -> MaclError:
-    """What to raise where a folder of the cache, or of runs, cannot be written."""
+    """The error for a folder of the cache, or of runs, that cannot be written."""
     why = why.strerror or why if isinstance(why, OSError) else why
     variable = "MACL_CACHE" if folder.is_relative_to(cache_root()) else "MACL_RUN_ROOT"
     return MaclError(f"cannot write to {folder} ({why}): make room or point {variable} to another folder")
@@ -81,9 +81,9 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that takes its place at the end; whoever reads sees all or nothing.
+    """A temporary name beside `path` that replaces it at the end; readers see all or nothing.
 
-    What killed processes have left in its folder is removed, and what is beyond its bound.
+    Also removes what killed processes left in the folder, and what exceeds its limit.
 
     Raises:
         MaclError: If the disk is full or the place cannot be written.
@@ -95,11 +95,11 @@ def writing(path: Path) -> Iterator[Path]:
         yield partial
         if partial.is_file():
             with partial.open("rb") as file:
-                os.fsync(file.fileno())  # or a machine that goes down may leave zeros of the right size
+                os.fsync(file.fileno())  # or a machine that goes down may leave zeros of the right length
         try:
             partial.replace(path)
         except OSError as error:
-            # a folder cannot replace one that is not empty: another process was first with the same content
+            # a folder cannot replace a non-empty one: another process was first with the same content
             if not (path.is_dir() and error.errno in (errno.ENOTEMPTY, errno.EEXIST)):
                 raise
     except OSError as error:
@@ -113,7 +113,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write(path: Path, data: bytes | str) -> None:
-    """Write a small file of the cache, whole or not at all; not flushed: a crash costs a repetition.
+    """Write a small file of the cache, whole or not at all; not flushed: after a crash it is made again.
 
     Raises:
         MaclError: If the disk is full or the place cannot be written.
@@ -126,7 +126,7 @@ def write(path: Path, data: bytes | str) -> None:
 
 
 def use(path: Path) -> None:
-    """Keep an entry of the cache for as long as this process lives; it was used now."""
+    """Mark an entry of the cache as used now, and keep it for as long as this process lives."""
     with suppress(OSError):
         used(path)
         fcntl.lockf(_handle(), fcntl.LOCK_SH | fcntl.LOCK_NB, 1, _byte(path))
@@ -134,13 +134,13 @@ def use(path: Path) -> None:
 
 
 def used(path: Path) -> None:
-    """Note that an entry was used now; no error where it cannot be written."""
+    """Mark an entry as used now; no error if it cannot be written."""
     with suppress(OSError):
         os.utime(path)
 
 
 def tidy() -> None:
-    """Remove what killed processes have left half written, and what is beyond the bounds."""
+    """Remove half-written files of killed processes, and what exceeds the limits."""
     for name in BOUNDS:
         folder = cache_root() / name
         clear_scratch(folder)
@@ -149,14 +149,14 @@ def tidy() -> None:
 
 
 def bound(folder: Path, keep: Path | None = None) -> None:
-    """Remove what was used longest ago, until a folder of the cache is within its bound."""
+    """Remove what was used longest ago, until a folder of the cache is within its limit."""
     root = cache_root()
     most = BOUNDS.get(str(folder.relative_to(root))) if folder.is_relative_to(root) else None
     if most is None:
         return
-    there = entries(folder)
-    size = sum(entry.size for entry in there)
-    for entry in sorted(there, key=lambda entry: entry.used):
+    present = entries(folder)
+    size = sum(entry.size for entry in present)
+    for entry in sorted(present, key=lambda entry: entry.used):
         if size <= most:
             return
         if keep not in entry.files and user(folder, entry) is None:
@@ -165,10 +165,10 @@ def bound(folder: Path, keep: Path | None = None) -> None:
 
 
 def empty(name: str) -> tuple[int, list[str]]:
-    """Remove all of a folder of the cache that is not in use.
+    """Remove everything in a folder of the cache that is not in use.
 
     Returns:
-        The bytes that are free now, and what stays.
+        The bytes freed, and a line for each entry that stays.
     """
     folder = cache_root() / name
     freed, stay = 0, []
@@ -189,21 +189,21 @@ def entries(folder: Path) -> list[Entry]:
         for path in folder.iterdir():
             if not path.name.startswith("."):
                 groups.setdefault(path.name.partition(".")[0], []).append(path)
-    out = []
+    found = []
     for name, paths in groups.items():
         size = used = 0
         for path in paths:
             for file in [path, *path.iterdir()] if path.is_dir() else [path]:
                 with suppress(OSError):  # gone in the meantime
-                    about = file.stat()
-                    used = max(used, about.st_mtime_ns)
-                    size += 0 if file.is_dir() else about.st_size
-        out.append(Entry(name, tuple(paths), size, used))
-    return out
+                    info = file.stat()
+                    used = max(used, info.st_mtime_ns)
+                    size += 0 if file.is_dir() else info.st_size
+        found.append(Entry(name, tuple(paths), size, used))
+    return found
 
 
 def user(folder: Path, entry: Entry) -> int | None:
-    """A living process that uses an entry, or writes it; None if there is none."""
+    """A living process that uses or writes an entry; None if there is none."""
     locks = [path for path in entry.files if path.suffix == ".lock"]
     if folder.name in WAITING:
         locks += folder.parent.glob("*.lock")
@@ -220,10 +220,10 @@ def user(folder: Path, entry: Entry) -> int | None:
 
 
 def discard(path: Path) -> None:
-    """Take a file or a folder off the disk; whoever has it open keeps it."""
+    """Remove a file or a folder from disk; a process that has it open can go on reading."""
     if path.is_dir():
         aside = scratch(path)
-        with suppress(OSError):  # at once: nobody shall find half of it, and another process may be first
+        with suppress(OSError):  # rename first, so that nobody finds half of it; another process may be first
             path.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     else:

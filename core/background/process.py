@@ -1,9 +1,9 @@
-"""One detached process: started, watched, told to end, found dead, started again, given up.
+"""One detached process: started, watched, asked to end, restarted when it dies, at last given up.
 
-Its files lie side by side and bear its name: `.lock` is held while it lives (a record lock, which dies with
-it), `.json` says what it does and how that goes, `.log` is its output, `.stop` asks it to end. It outlives
-page, browser and server. No clock is asked for anything: whoever starts one waits the tenth of a second until
-it holds its lock, or is told why it does not.
+Its files lie side by side and share its name: `.lock` is held while it lives (a record lock, which dies with
+it), `.json` is its note (what it does and how far it is), `.log` is its output, `.stop` asks it to end. It
+outlives page, browser and server. Nothing depends on a clock: whoever starts one waits the tenth of a second
+until it holds its lock, or is told why it does not.
 """
 
 import json
@@ -25,22 +25,22 @@ from core.background.signals import on_stop
 from core.errors import MaclError
 from core.files import PROJECT, lock, locked_by, unlock, write_atomic
 
-MOST_DEATHS = 3  # in a row without progress, then it is given up
-START_SECONDS = 20.0  # longer nobody waits for a busy machine; the process comes all the same
-TELL_SECONDS = 0.25  # between two notes of how it goes
+MOST_DEATHS = 3  # in a row without progress, after which it is given up
+START_SECONDS = 20.0  # the longest wait on a busy machine; the process may still start after it
+TELL_SECONDS = 0.25  # between two progress notes
 MOST_LOG = 1_000_000  # bytes of output, after which the next start begins a new file
-LINE = 300  # letters of a line of the log on a page
+LINE = 300  # characters of a log line shown on a page
 
 
 class Ended(Exception):
-    """Somebody wants the process to end."""
+    """The process was asked to end."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """Where a process is: `none` was ever started, `running`, `done`, or `failed` with its `error`.
+    """State of a process: `none` (never started), `running`, `done`, or `failed` with its `error`.
 
-    `skipped` when it was done without the images that cannot be read, as the person chose.
+    `skipped` if it left out the images that cannot be read, as the person chose.
     """
 
     state: Literal["none", "running", "done", "failed"]
@@ -53,7 +53,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Process:
-    """A process from outside, known by the path that its files have in common."""
+    """A process seen from outside, identified by the path that its files share."""
 
     path: Path
 
@@ -67,7 +67,7 @@ class Process:
         return locked_by(self.file("lock"))
 
     def note(self) -> dict[str, Any]:
-        """What the last one has said of itself, alive or not; empty where that is damaged."""
+        """The note of the last process here, alive or not; empty if it is missing or damaged."""
         try:
             note = json.loads(self.file("json").read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -75,44 +75,44 @@ class Process:
         return note if isinstance(note, dict) else {}
 
     def alive(self) -> dict[str, Any]:
-        """What the living one says of itself; empty without one."""
+        """The note of the living process; empty if none lives."""
         pid, note = self.pid, self.note()
         return note if pid is not None and note.get("pid") == pid else {}
 
     def start(self, module: str, *arguments: object) -> None:
-        """Run `main` of a module in it, unless it lives; returns when it holds its lock.
+        """Start it with `main` of a module, unless it lives; returns when it holds its lock.
 
         Raises:
-            MaclError: If its folder cannot be written, or it died at once: with the last line that it said.
+            MaclError: If its folder cannot be written, or it died at once; with the last line of its output.
         """
         deadline = time.monotonic() + START_SECONDS
         while self.pid is not None:
             if self.alive().get("state", "running") == "running" or time.monotonic() > deadline:
                 return
-            time.sleep(0.01)  # it has just said its last
+            time.sleep(0.01)  # it has written its last note and is about to end
         make_folder(self.path.parent)
         log, words = self.file("log"), [sys.executable, "-m", "core.background", str(self.path)]
         try:
             self.file("stop").unlink(missing_ok=True)
-            if (heard := _size(log)) > MOST_LOG:
+            if (log_start := _size(log)) > MOST_LOG:
                 log.unlink()
-                heard = 0
+                log_start = 0
         except OSError as error:
             raise cannot_write(self.path.parent, error) from error
-        here, there = os.pipe()
-        with os.fdopen(here, "rb", buffering=0) as answer:
-            # In the background of a shell that ends: it belongs to init, so that nobody has a child to reap,
-            # and in a session of its own no Ctrl-C in the terminal reaches it.
-            command = shlex.join([*words, str(there), module, *map(str, arguments)])
+        read_end, write_end = os.pipe()
+        with os.fdopen(read_end, "rb", buffering=0) as answer:
+            # In the background of a shell that ends, so that init adopts it and nobody has a child to reap;
+            # in a session of its own, so that no Ctrl-C in the terminal reaches it.
+            command = shlex.join([*words, str(write_end), module, *map(str, arguments)])
             try:
                 subprocess.run(
                     ["/bin/sh", "-c", f"{command} </dev/null >>{shlex.quote(str(log))} 2>&1 &"],
-                    cwd=PROJECT, start_new_session=True, pass_fds=(there,), check=True,
+                    cwd=PROJECT, start_new_session=True, pass_fds=(write_end,), check=True,
                 )  # fmt: skip
             except (OSError, subprocess.CalledProcessError) as error:
                 raise MaclError(f"no process can be started ({error}): end others, then try again") from error
             finally:
-                os.close(there)
+                os.close(write_end)
             with selectors.DefaultSelector() as selector:
                 selector.register(answer, selectors.EVENT_READ)
                 if not selector.select(START_SECONDS):
@@ -121,15 +121,15 @@ class Process:
         if word.startswith("!"):
             raise cannot_write(self.path.parent, word[1:])
         if not word:
-            why = f"a process died at its start. It said last: {last_line(log, heard) or 'nothing'}"
+            why = f"a process died at its start. It said last: {last_line(log, log_start) or 'nothing'}"
             with suppress(OSError):
                 failed = self.note() | {"state": "failed", "error": why}
                 write_atomic(self.file("json"), json.dumps(failed), flush=False)
             raise MaclError(why)
 
     def status(self) -> Status:
-        """How it goes. One that has died is started again; it gives up by itself after `MOST_DEATHS`."""
-        for _ in range(2):  # twice: it may have ended between the look at the lock and the look at the note
+        """Its state. If it has died it is started again; it gives up by itself after `MOST_DEATHS`."""
+        for _ in range(2):  # twice: it may have ended between reading the lock and reading the note
             pid, note = self.pid, self.note()
             if pid is not None or note.get("state") != "running":
                 break
@@ -157,11 +157,11 @@ class Process:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether it was asked to end and has not yet."""
+        """Whether it was asked to end and has not ended yet."""
         return self.file("stop").exists()
 
     def _again(self, note: dict[str, Any]) -> Status:
-        if self.is_stopping:  # it was told to end, and has
+        if self.is_stopping:  # it was asked to end, and has ended
             with suppress(OSError):
                 write_atomic(self.file("json"), json.dumps(note | {"state": "none"}), flush=False)
                 self.file("stop").unlink(missing_ok=True)
@@ -177,11 +177,11 @@ class Process:
 
 
 class Running:
-    """A process from inside: what it says of itself, and whether it shall end.
+    """A process seen from inside: its note, and whether it should end.
 
     Attributes:
-        names: Under which it is known; a worker serves several.
-        given_up: Why nothing is tried any more; empty while something is.
+        names: The names it is known by; a worker has several.
+        given_up: Why it has been given up; empty if it has not.
     """
 
     def __init__(self, path: Path, module: str = "", arguments: list[str] | None = None) -> None:
@@ -193,9 +193,9 @@ class Running:
         self._written, self._begun, self._ending = 0.0, False, False
 
     def begin(self) -> bool:
-        """Take the lock and count the death of the one before; False if another one lives.
+        """Take the lock and count the death of the process before it; False if another one lives.
 
-        What that had in its hands (`run`) stays in the note until somebody has taken it up.
+        The run which that process had in hand (`run`) stays in the note until somebody has taken it up.
 
         Raises:
             OSError: If the folder cannot be written.
@@ -221,7 +221,7 @@ class Running:
         return True
 
     def also(self, paths: list[Path]) -> bool:
-        """Bear these names, too; False, and none is borne any more, if another process has one of them."""
+        """Take these names too; if another process has one of them, give up all names and return False."""
         for path in paths:
             if Process(path) not in self.names:
                 if not lock(Process(path).file("lock")):
@@ -231,8 +231,8 @@ class Running:
         return True
 
     def run(self, work: Callable[..., dict[str, Any] | None], refuse: Callable[[str], None] | None) -> None:
-        """Do the work and say what came of it; `refuse` tells those who wait for more than the note."""
-        usual = on_stop(self.end, (signal.SIGTERM, signal.SIGHUP))
+        """Do the work and write its result into the note; `refuse` tells callers who do not read the note."""
+        previous = on_stop(self.end, (signal.SIGTERM, signal.SIGHUP))
         result: dict[str, Any] = {"state": "done", "run": None}
         try:
             if self.given_up:
@@ -250,11 +250,11 @@ class Running:
         finally:
             self.about |= {"what": "", "done": 0, "total": 0} | result
             self.release()
-            for number, handler in usual.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
     def serve(self, turn: Callable[[], bool], idle: float, poll: float) -> None:
-        """Take one turn after another, until none has had anything to do for `idle` seconds, or the end."""
+        """Take turns until none has had anything to do for `idle` seconds, or the process is asked to end."""
         last = time.monotonic()
         while not self.ending and time.monotonic() - last < idle:
             if turn():
@@ -263,17 +263,17 @@ class Running:
                 time.sleep(poll)
 
     def say(self, **about: object) -> None:
-        """Change the note; on a full disk the old one stays."""
+        """Update the note; on a full disk the old one stays."""
         self.about |= about
         for name in self.names:
             with suppress(OSError):
                 write_atomic(name.file("json"), json.dumps(self.about), flush=False)
 
     def tell(self, done: int, total: int, what: str) -> None:
-        """Say how it goes, a few times a second at most.
+        """Report progress, a few times a second at most.
 
         Raises:
-            Ended: If it shall end.
+            Ended: If it was asked to end.
         """
         if self.ending:
             raise Ended
@@ -283,22 +283,22 @@ class Running:
             self.say(what=what, done=done, total=total)
 
     def progressed(self) -> None:
-        """It has started, or something has come of it: what was before does not count any more."""
+        """Forget earlier deaths and trouble: it has started well, or has got something done."""
         self.about |= {"deaths": 0, "trouble": ""}
 
     @property
     def ending(self) -> bool:
-        """Whether it was told to end, by a signal or a file, or has nothing left to work for."""
-        gone = self._begun and not self.process.file("json").exists()  # with the folder it worked for
-        return self._ending or gone or any(name.is_stopping for name in self.names)
+        """Whether it was asked to end, by a signal or a file, or its folder has gone."""
+        note_removed = self._begun and not self.process.file("json").exists()  # with its folder
+        return self._ending or note_removed or any(name.is_stopping for name in self.names)
 
     def end(self) -> None:
-        """Let it end soon."""
+        """Ask it to end soon."""
         self._ending = True
         self.at_end()
 
     def release(self) -> None:
-        """Say the last, give the locks back and leave nothing but the note behind."""
+        """Write the last note, give the locks back and remove all files but the note."""
         if self.about.get("state") == "running":
             self.about["state"] = "done"
         if not self._begun or self.process.file("json").exists():
@@ -309,21 +309,21 @@ class Running:
                 name.file("stop").unlink(missing_ok=True)
                 if not _size(name.file("log")):
                     name.file("log").unlink(missing_ok=True)
-                name.file("lock").unlink(missing_ok=True)  # before it is given back: see `core.files.lock`
+                name.file("lock").unlink(missing_ok=True)  # before unlocking: see `core.files.lock`
             unlock(name.file("lock"))
 
 
 def died(deaths: int, last: str = "") -> str:
-    """Why something is given up."""
-    ending = f" It said last: {last}" if last else ""
+    """The message for a process that has been given up."""
+    last_words = f" It said last: {last}" if last else ""
     return (
         f"its process died {deaths} times (killed, out of memory, or it could not start): "
-        f"free memory or mend what is wrong, then try again.{ending}"
+        f"free memory or mend what is wrong, then try again.{last_words}"
     )
 
 
 def last_line(log: Path, start: int = 0) -> str:
-    """The last line of an output from this byte on; empty if there is none."""
+    """The last line of a log from this byte on; empty if there is none."""
     try:
         text = log.read_bytes()[start:].decode(errors="replace").strip()
     except OSError:

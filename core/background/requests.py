@@ -1,4 +1,4 @@
-"""What processes are asked for by files: one JSON object each, taken away when it is answered."""
+"""Requests to other processes: files with one JSON object each, removed when answered."""
 
 import json
 from contextlib import suppress
@@ -9,43 +9,43 @@ from core.files import write_atomic
 
 
 def waiting(folder: Path) -> list[tuple[Path, int, dict[str, Any]]]:
-    """Requests with the time at which each was wanted last, oldest first; damaged ones are thrown out."""
+    """Requests with the time at which each was last asked for, oldest first; damaged ones are removed."""
     requests = []
     for path in folder.glob("*.json"):
         with suppress(OSError):  # answered in the meantime
-            wanted = path.stat().st_mtime_ns
+            asked_at = path.stat().st_mtime_ns
             try:
-                about = json.loads(path.read_bytes())
+                content = json.loads(path.read_bytes())
             except (ValueError, RecursionError):
-                about = None
-            if isinstance(about, dict):
-                requests.append((path, wanted, about))
+                content = None
+            if isinstance(content, dict):
+                requests.append((path, asked_at, content))
             else:
                 path.unlink(missing_ok=True)
     return sorted(requests, key=lambda request: (request[1], request[0]))
 
 
 def answered(path: Path) -> None:
-    """Take a request away, and what is known of processes that died over it."""
+    """Remove a request, and the count of processes that died over it."""
     path.unlink(missing_ok=True)
     path.with_suffix(".deaths").unlink(missing_ok=True)
 
 
 def count_death(path: Path, reached: int = 0) -> int:
-    """Count that a process has died with something in its hands; how often, with no progress in between.
+    """Count one more death over a piece of work; returns the deaths since it last made progress.
 
     Args:
-        path: Where that is kept, "DEATHS REACHED".
-        reached: How far it had got.
+        path: File that keeps the count, "DEATHS REACHED".
+        reached: How far the work had got.
     """
-    before, at = read_deaths(path)
-    deaths = before + 1 if reached <= at else 1
+    earlier, earlier_reached = read_deaths(path)
+    deaths = earlier + 1 if reached <= earlier_reached else 1
     write_atomic(path, f"{deaths} {reached}")
     return deaths
 
 
 def read_deaths(path: Path) -> tuple[int, int]:
-    """What `count_death` has kept; zeros where there is nothing, or something damaged."""
+    """Deaths and progress as `count_death` wrote them; zeros if the file is missing or damaged."""
     try:
         numbers = path.read_text(errors="replace").split()
     except OSError:

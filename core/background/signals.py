@@ -1,4 +1,4 @@
-"""What asks a program to end: Ctrl-C, SIGTERM, and SIGHUP, which comes when its terminal is closed."""
+"""Signals that ask a program to end: Ctrl-C, SIGTERM, and SIGHUP, sent when its terminal is closed."""
 
 import signal
 from collections.abc import Callable
@@ -9,19 +9,19 @@ STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def on_stop(stop: Callable[[], None], numbers: tuple[signal.Signals, ...] = STOP) -> dict[int, Any]:
-    """Let these signals call `stop` instead of ending the process; returns the handlers they had.
+    """Let these signals call `stop` instead of ending the process; returns their previous handlers.
 
-    A second Ctrl-C or SIGTERM ends it at once, but no second SIGHUP: the kernel and the shell each send one
-    when a terminal is closed. SIGHUP stays ignored under nohup.
+    A second Ctrl-C or SIGTERM ends it at once. A second SIGHUP does not: the kernel and the shell each send
+    one when a terminal is closed. SIGHUP stays ignored under nohup.
     """
-    usual: dict[int, Any] = {}
+    previous: dict[int, Any] = {}
 
     def handle(number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGHUP:
-            signal.signal(number, usual[number])
+            signal.signal(number, previous[number])
         stop()
 
     for number in numbers:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
-            usual[number] = signal.signal(number, handle)
-    return usual
+            previous[number] = signal.signal(number, handle)
+    return previous

@@ -88,8 +88,10 @@ def benchmark(
         search_seeds,
         device,
     )
-    typed = dict(text.split("=", 1) for text in field or [])  # and of a file with weights its name alone
-    changed = [f"{key}-{Path(text).stem if '/' in str(fields[key]) else text}" for key, text in typed.items()]
+    field_texts = dict(text.split("=", 1) for text in field or [])  # of a weights file only its name
+    changed = [
+        f"{key}-{Path(text).stem if '/' in str(fields[key]) else text}" for key, text in field_texts.items()
+    ]
     parts = [chosen, *changed, *(["tuned"] if tune else [])]
     parent = root_of(run_root) / "benchmarks"
     folder = parent / (name or "-".join(parts))
@@ -111,10 +113,10 @@ def benchmark(
         err.print("stopped; the same command goes on with it")
         raise typer.Exit(1) from None
     wrong = write(plan, outcome, folder, command, note or [], joined)
-    found = read(folder / "summary.json")
-    if found.results:
-        out.print(report.to_text(report.summary(found.results)), markup=False)
-    for line in chosen_lines(outcome.tuned, found.about["joined"]):
+    summary = read(folder / "summary.json")
+    if summary.results:
+        out.print(report.to_text(report.summary(summary.results)), markup=False)
+    for line in chosen_lines(outcome.tuned, summary.about["joined"]):
         out.print(line, markup=False)
     print(folder / "summary.json")
     if problems := [*outcome.failures, *wrong]:
@@ -125,29 +127,29 @@ def benchmark(
 
 
 def chosen_lines(tuned: Tuned, joined: list[dict[str, Any]]) -> Iterator[str]:
-    """What the search has chosen, in words; where a joined part chose otherwise, both are in the table.
+    """The choices of the search, in words; if a joined part chose otherwise, both are in the table.
 
     Args:
-        tuned: Data set to method to what the search here found.
+        tuned: Results of the search here by data set and method.
         joined: Sources of the joined rows, each with its `tuned`.
     """
     for dataset, searched in tuned.items():
-        for method, about in searched.items():
-            chosen = about["chosen"]
-            values = [float(value) for value in about["validation"]]
+        for method, result in searched.items():
+            chosen = result["chosen"]
+            values = [float(value) for value in result["validation"]]
             edge = " (at the edge of the search)" if chosen in (min(values), max(values)) else ""
-            yield f"{dataset}: {method} with {about['parameter']}={chosen:g}{edge}"
+            yield f"{dataset}: {method} with {result['parameter']}={chosen:g}{edge}"
             for source in joined:
-                there = (source.get("tuned") or {}).get(dataset, {}).get(method, about)["chosen"]
-                if there != chosen:
+                theirs = (source.get("tuned") or {}).get(dataset, {}).get(method, result)["chosen"]
+                if theirs != chosen:
                     yield (
-                        f"{dataset}: {method} with {about['parameter']}={there:g} in the joined part: "
+                        f"{dataset}: {method} with {result['parameter']}={theirs:g} in the joined part: "
                         "its rows are a method of their own in the summary"
                     )
 
 
 def parse_methods(text: str) -> tuple[Method, ...]:
-    """`macl,macl:denominator=own` as methods; MaclError for what is no loss or no parameter."""
+    """`macl,macl:denominator=own` as methods; MaclError for an unknown loss or parameter."""
     if text == "all":
         return ALL_METHODS
     methods = []
@@ -178,8 +180,8 @@ def parse_roots(datasets: str, given: list[str]) -> dict[str, str | None]:
 
 def parse_fields(given: list[str]) -> dict[str, Value]:
     """`epochs=5` texts as fields that have no option of their own here."""
-    known = [setting.name for setting in settings.fields() if setting.name not in OWN_OPTIONS]
+    names = [setting.name for setting in settings.fields() if setting.name not in OWN_OPTIONS]
     for text in given:
-        if "=" not in text or text.partition("=")[0].strip() not in known:
-            raise MaclError(f"--set: need FIELD=VALUE with one of {', '.join(known)}, got {text!r}")
+        if "=" not in text or text.partition("=")[0].strip() not in names:
+            raise MaclError(f"--set: need FIELD=VALUE with one of {', '.join(names)}, got {text!r}")
     return dict(parse_one(text, "") for text in given)

@@ -1,4 +1,4 @@
-"""`macl cache`: what can be computed again, how large it is and may become, and emptying it."""
+"""`macl cache`: the folders of the cache, their sizes and limits, and how to empty them."""
 
 from typing import Annotated
 
@@ -17,24 +17,24 @@ def show(
         str | None, typer.Option(help="Empty this folder, or all: nothing in it is lost for good.")
     ] = None,
 ) -> None:
-    """Show the folders of the cache with their sizes and bounds, or empty them."""
+    """Show the folders of the cache with their sizes and limits, or empty them."""
     if empty is not None:
         _empty(empty)
         return
-    shown = Table(box=None, title=str(cache.cache_root()), title_justify="left")
-    shown.add_column("folder")
+    table = Table(box=None, title=str(cache.cache_root()), title_justify="left")
+    table.add_column("folder")
     for title in ("entries", "MB", "at most", "in use"):
-        shown.add_column(title, justify="right")
+        table.add_column(title, justify="right")
     total = 0
     for name, most in cache.BOUNDS.items():
         folder = cache.cache_root() / name
         entries = cache.entries(folder)
         size = sum(entry.size for entry in entries)
         used = sum(cache.user(folder, entry) is not None for entry in entries)
-        shown.add_row(name, f"{len(entries):,}", _mb(size), _mb(most), f"{used:,}")
+        table.add_row(name, f"{len(entries):,}", _mb(size), _mb(most), f"{used:,}")
         total += size
-    shown.add_row("together", "", _mb(total), _mb(sum(cache.BOUNDS.values())), "")
-    out.print(shown)
+    table.add_row("together", "", _mb(total), _mb(sum(cache.BOUNDS.values())), "")
+    out.print(table)
 
 
 def _empty(name: str) -> None:
@@ -45,11 +45,11 @@ def _empty(name: str) -> None:
     for one in names:
         size, left = cache.empty(one)
         freed, stay = freed + size, stay + left
-    out.print(f"{_mb(freed)} MB are free now")
+    out.print(f"{_mb(freed)} MB freed")
     for line in stay:
         err.print(f"kept: {line}", markup=False)
     if stay:
-        raise MaclError("what is in use was kept: close the app and let trainings end, then empty it again")
+        raise MaclError("what is in use was kept: close the app and let runs end, then empty it again")
 
 
 def _is_in(folder: str, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What the commands share: the consoles, the options that several take, progress bars, tables of scores."""
+"""What the commands share: consoles, common options, progress bars, tables of scores."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ from core.report import single
 
 
 class Quiet(Console):
-    """A console that falls silent when its reader has gone; a training goes on."""
+    """A console that falls silent when its reader has gone, so that training goes on."""
 
     def on_broken_pipe(self) -> None:
-        """Rich itself would end the program."""
+        """Fall silent; by default Rich would end the program."""
         self.quiet = True
 
 
@@ -48,7 +48,7 @@ def progress_bars() -> Iterator[Told]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    # the speed is that of the whole task: a run of a benchmark takes longer than rich looks back by itself
+    # speed over the whole task: a run of a benchmark takes longer than Rich looks back by default
     with Progress(*columns, console=err, transient=False, speed_estimate_period=math.inf) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -62,22 +62,22 @@ def progress_bars() -> Iterator[Told]:
 
 
 def score_table(title: str, scores: dict[str, Any]) -> Table:
-    """The seven metrics of one run in percent beside chance and oracle."""
-    shown = Table(title=escape(title), box=None)
-    shown.add_column("metric")
+    """The seven metrics of one run in percent, beside chance and oracle."""
+    table = Table(title=escape(title), box=None)
+    table.add_column("metric")
     columns: list[str] = [key for key in ("metrics", "chance", "oracle") if key in scores]
     for key in columns:
-        shown.add_column({"metrics": "this run"}.get(key, key), justify="right")
+        table.add_column({"metrics": "this run"}.get(key, key), justify="right")
     for key, metric in METRICS.items():
-        shown.add_row(metric, *(single(scores[column], key).value for column in columns))
-    return shown
+        table.add_row(metric, *(single(scores[column], key).value for column in columns))
+    return table
 
 
 def root_of(run_root: Path | None) -> Path:
-    """The folder of the runs, absolute: a run must be found from anywhere."""
+    """The folder of the runs as an absolute path, so that a run is found from anywhere."""
     return run_root.expanduser().absolute() if run_root else launch.run_root()
 
 
 def absolute(path: str | None) -> str | None:
-    """A path as a run keeps it: whoever resumes the run may stand in another folder."""
+    """A path as a run keeps it, absolute because the run may be resumed from another folder."""
     return str(Path(path).expanduser().absolute()) if path else None

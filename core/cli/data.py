@@ -13,22 +13,24 @@ from core.data import DATASETS, ImageSet, check, fetch
 from core.errors import MaclError
 from core.report.spreadsheet import to_csv
 
-ImageSize = Annotated[int, typer.Option(min=1, max=4096, help="Training size; prepared at 1.25 times of it.")]
+ImageSize = Annotated[
+    int, typer.Option(min=1, max=4096, help="Training size; images are prepared 1.25 times larger.")
+]
 
 app = typer.Typer(help="Find, check, prepare and download data sets.", no_args_is_help=True)
 
 
 @app.command("list")
 def data_list() -> None:
-    """List the data sets and where each is looked for."""
+    """List the data sets and where each is searched."""
     from core.data import default_root
 
-    shown = Table(box=None)
+    table = Table(box=None)
     for title in ("name", "data set", "looked for in"):
-        shown.add_column(title)
+        table.add_column(title)
     for name, info in DATASETS.items():
-        shown.add_row(name, info.title, escape(str(default_root(name))))
-    out.print(shown)
+        table.add_row(name, info.title, escape(str(default_root(name))))
+    out.print(table)
 
 
 @app.command("check")
@@ -37,11 +39,11 @@ def data_check(
     root: DataRoot = None,
     decode: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
 ) -> None:
-    """Say what was found, what is missing, what is broken."""
+    """Report what was found, what is missing and what is broken."""
     with progress_bars() as tell:
-        found = check(known(name), root, decode=decode, progress=tell)
-    out.print(str(found), markup=False)
-    if not found.ok:
+        report = check(known(name), root, decode=decode, progress=tell)
+    out.print(str(report), markup=False)
+    if not report.ok:
         raise typer.Exit(1)
 
 
@@ -66,8 +68,8 @@ def data_duplicates(
     name: str,
     root: DataRoot = None,
     image_size: ImageSize = 128,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split.")] = 0,
-    similarity: Annotated[float, typer.Option(min=0.5, max=1.0, help="From which a pair counts.")] = 0.7,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
+    similarity: Annotated[float, typer.Option(min=0.5, max=1.0, help="Least similarity of a pair.")] = 0.7,
     to: Annotated[Path | None, typer.Option("--csv", help="Write the pairs as CSV.")] = None,
     skip_broken: SkipBroken = False,
 ) -> None:
@@ -77,11 +79,11 @@ def data_duplicates(
     with progress_bars() as tell:
         data = ImageSet(known(name), root, image_size, skip_broken).load(seed, progress=tell)
         pairs = [pair for pair in duplicates.look(data, tell) if pair.similarity >= similarity]
-    held = duplicates.split_of(data.splits)
+    split_by_row = duplicates.split_of(data.splits)
     if to is not None:
         rows: list[Sequence[object]] = [("image", "split", "other", "other_split", "similarity", "overlap")]
         for pair in pairs:
-            names = (data.names[pair.a], held[pair.a], data.names[pair.b], held[pair.b])
+            names = (data.names[pair.a], split_by_row[pair.a], data.names[pair.b], split_by_row[pair.b])
             rows.append((*names, f"{pair.similarity:.3f}", f"{pair.overlap:.3f}"))
         to.write_text(to_csv(rows))
     for (one, other), count in duplicates.across(pairs, data.splits).items():
@@ -94,7 +96,7 @@ def data_duplicates(
 def data_fetch(
     name: str, to: Annotated[Path | None, typer.Option(help="Folder to download into.")] = None
 ) -> None:
-    """Download a data set where it has a stable address, else say where to get it."""
+    """Download a data set if it has a stable address, else say where to get it."""
     with progress_bars() as tell:
         path = fetch(known(name), to, progress=tell)
     if (download := DATASETS[name].download) and download.note:
@@ -103,7 +105,7 @@ def data_fetch(
 
 
 def known(name: str) -> str:
-    """The name of a data set, or a MaclError with the names that exist."""
+    """The name itself if there is such a data set, else a MaclError with the names that exist."""
     if name not in DATASETS:
         raise MaclError(f"data set: need one of {', '.join(DATASETS)}, got {name!r}")
     return name

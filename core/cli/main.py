@@ -36,8 +36,8 @@ app.add_typer(data.app, name="data")
 
 @app.command("app")
 def open_app() -> None:
-    """Serve the app on localhost, and start a worker: it is ready when the page is there."""
-    with suppress(MaclError):  # the page says what is wrong
+    """Serve the app on localhost, and start a worker so that it is ready when the page is."""
+    with suppress(MaclError):  # the page will say what is wrong
         launch.ensure_worker()
     os.chdir(PROJECT)
     os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py"])
@@ -46,7 +46,7 @@ def open_app() -> None:
 def main() -> None:
     """Entry point: a person's mistake is one line on stderr and exit code 1."""
     for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE"):
-        if place := absolute(os.environ.get(name)):  # app and workers stand in another folder
+        if place := absolute(os.environ.get(name)):  # app and workers run in another folder
             os.environ[name] = place
     try:
         app()

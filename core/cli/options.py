@@ -1,4 +1,4 @@
-"""Options of the commands that are made from the fields of a configuration."""
+"""Command-line options made from the fields of a configuration."""
 
 import functools
 import inspect
@@ -16,34 +16,36 @@ PRESET = f"One of {', '.join(PRESETS)}; default: instant on a CPU, paper on a GP
 
 
 def option(name: str) -> Any:
-    """The option of one field, for a command that takes only some of them."""
+    """The option for one field, for a command that takes only some of them."""
     setting = settings.field(name)
     return typer.Option(*_names(setting), help=_help(setting, _choices(setting)))
 
 
 def with_fields(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with an option for every field of a run that a person can name, in place of `fields`.
+    """A command with an option for every field of a run that a person can set, in place of `fields`.
 
-    Typer reads the options off a function's signature: this writes that of `command` with one parameter for
-    each field where it has `fields`. The command gets those that were given, by name; paths are absolute.
+    Typer reads the options off a function's signature, so `fields` in that of `command` is replaced by one
+    parameter per field. The command gets a dictionary of the options given; paths are absolute.
     """
-    known = sorted(settings.fields(), key=lambda setting: setting.name not in SUBJECT)
-    made = [_parameter(setting) for setting in known]
+    field_settings = sorted(settings.fields(), key=lambda setting: setting.name not in SUBJECT)
+    field_parameters = [_parameter(setting) for setting in field_settings]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        fields = {setting.name: given.pop(setting.name) for setting in known}
+        fields = {setting.name: given.pop(setting.name) for setting in field_settings}
         command(**given, fields=named(fields))
 
     signature, parameters = inspect.signature(command), list[inspect.Parameter]()
     for name, parameter in signature.parameters.items():
-        parameters += made if name == "fields" else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+        parameters += (
+            field_parameters if name == "fields" else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
+        )
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
 
 
 def named(given: dict[str, Any]) -> dict[str, Any]:
-    """The options that a person has given, as fields of a configuration: paths are absolute."""
+    """The options given, as fields of a configuration; paths are absolute."""
     fields = {}
     for name, value in given.items():
         setting = settings.field(name)
@@ -53,14 +55,14 @@ def named(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameter(setting: Setting) -> inspect.Parameter:
-    """The field in the signature; None stands for what the preset says."""
-    narrow = 0 < len(setting.choices) <= 3  # which have room in place of the kind
-    about = [] if narrow else _choices(setting)
-    about += [setting.reach] if setting.kind in ("int", "float") else []
+    """The field as a parameter of the signature; None stands for the preset's value."""
+    few_choices = 0 < len(setting.choices) <= 3  # they fit in place of the type
+    notes = [] if few_choices else _choices(setting)
+    notes += [setting.reach] if setting.kind in ("int", "float") else []
     info = typer.Option(
         *_names(setting),
-        help=_help(setting, about + _defaults(setting.name)),
-        metavar="|".join(setting.choices) if narrow else None,
+        help=_help(setting, notes + _defaults(setting.name)),
+        metavar="|".join(setting.choices) if few_choices else None,
         rich_help_panel=None if setting.name in SUBJECT else "Settings of the preset",
     )
     kind: Any = {"bool": bool, "int": int, "float": float}.get(setting.kind, str)
@@ -72,12 +74,12 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 def _names(setting: Setting) -> list[str]:
     flag = settings.flag(setting.name)
-    both = f"{flag}/{settings.flag(setting.name, no=True)}"
-    return [both if setting.kind == "bool" else flag, *OTHER_NAMES.get(setting.name, [])]
+    on_and_off = f"{flag}/{settings.flag(setting.name, no=True)}"
+    return [on_and_off if setting.kind == "bool" else flag, *OTHER_NAMES.get(setting.name, [])]
 
 
-def _help(setting: Setting, about: list[str]) -> str:
-    return f"{setting.help} ({'; '.join(about)})." if about else f"{setting.help}."
+def _help(setting: Setting, notes: list[str]) -> str:
+    return f"{setting.help} ({'; '.join(notes)})." if notes else f"{setting.help}."
 
 
 def _choices(setting: Setting) -> list[str]:
@@ -85,7 +87,7 @@ def _choices(setting: Setting) -> list[str]:
 
 
 def _defaults(name: str) -> list[str]:
-    """What a field is without its option: one value, or that of each preset."""
+    """The default of a field, in words: one value, or that of each preset."""
     starts = {preset: settings.preset_value(preset, name) for preset in PRESETS}
     first, *others = starts.values()
     if any(other != first for other in others):

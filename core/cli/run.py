@@ -1,4 +1,4 @@
-"""`macl runs`, `stop`, `evaluate` and `export`: what one can do with a run that is there."""
+"""`macl runs`, `stop`, `evaluate` and `export`: commands for existing runs."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def evaluate(
     """
     from core.report import scoring
 
-    named = runs.find(run, root_of(run_root))
+    target = runs.find(run, root_of(run_root))
     for option, value, known in (
         ("protocol", protocol, ("paper", "imbriaco")), ("gallery", gallery, ("test", "all"))
     ):  # fmt: skip
@@ -43,16 +43,16 @@ def evaluate(
     if [protocol != "paper", gallery != "test", write].count(True) > 1:
         raise MaclError("--protocol imbriaco, --gallery all and --write exclude each other: choose one")
     if write:
-        added = scoring.complete(named)
+        added = scoring.complete(target)
         word = f"added {', '.join(added)}" if added else "nothing was missing"
-        err.print(f"scores.json of {named.id}: {word}", markup=False)
-    title = named.id
+        err.print(f"scores.json of {target.id}: {word}", markup=False)
+    title = target.id
     if gallery == "all":
         with progress_bars() as told:
-            scores = scoring.over_all(named, told)
+            scores = scoring.over_all(target, told)
         title += f": {scores['queries']} test images search all {scores['images']} images"
     else:
-        scores = scoring.again(named, protocol)
+        scores = scoring.again(target, protocol)
     if as_json:
         out.print_json(json.dumps(scores))
         return
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def list_all(run_root: RunRoot = None) -> None:
-    """List runs, newest first, with their state and how far they are."""
+    """List runs, newest first, with their state and progress."""
     lines = [["run", "state", "progress", "data set", "loss", "preset", "seed"]]
     for run in runs.list_runs(root_of(run_root)):
         try:
@@ -82,23 +82,23 @@ def list_all(run_root: RunRoot = None) -> None:
 
 
 def progress(run: Run, epochs: int) -> str:
-    """How far a running run is, and the time left."""
-    about = run.progress()
-    if not about:
+    """Progress of a running run, and the time left."""
+    report = run.progress()
+    if not report:
         return "starting"
-    said = f"{about['what']} {about['done']} of {about['total']}"
-    if about["what"] == "training" and (rows := run.history()) and "epoch" in rows[-1]:
-        said = f"epoch {rows[-1]['epoch']} of {epochs}"
-    return said if about["eta_s"] is None else f"{said}, {duration.words(about['eta_s'])} left"
+    text = f"{report['what']} {report['done']} of {report['total']}"
+    if report["what"] == "training" and (rows := run.history()) and "epoch" in rows[-1]:
+        text = f"epoch {rows[-1]['epoch']} of {epochs}"
+    return text if report["eta_s"] is None else f"{text}, {duration.words(report['eta_s'])} left"
 
 
 def stop(run: str, run_root: RunRoot = None) -> None:
     """Ask a running or queued run to stop; it saves a checkpoint first."""
-    found = runs.find(run, root_of(run_root))
-    if found.state not in ("queued", "running"):
-        raise MaclError(f"{found.id} is {found.state}: nothing to stop")
-    launch.stop(found)
-    out.print(f"asked {found.id} to stop", markup=False)
+    target = runs.find(run, root_of(run_root))
+    if target.state not in ("queued", "running"):
+        raise MaclError(f"{target.id} is {target.state}: nothing to stop")
+    launch.stop(target)
+    out.print(f"asked {target.id} to stop", markup=False)
 
 
 def export(
@@ -106,11 +106,13 @@ def export(
     to: Annotated[
         Path | None, typer.Option(help="Folder to write to, made if missing; default: export/RUN.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also into a folder that is not empty.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write even into a folder that is not empty.")
+    ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Write the encoder as ONNX too.")] = False,
     run_root: RunRoot = None,
 ) -> None:
-    """Write what other programs need of a run to a folder.
+    """Write to a folder what other programs need from a run.
 
     encoder.safetensors: weights of backbone and head.
     encoder.onnx: with --onnx, both as one graph, normalisation inside (needs the extra `onnx`).
@@ -120,7 +122,7 @@ def export(
     """
     from core.encoder import export as exporter
 
-    found = runs.find(run, root_of(run_root))
-    folder = to or Path("export") / found.id
-    exporter.write(found, folder, force, onnx)
+    target = runs.find(run, root_of(run_root))
+    folder = to or Path("export") / target.id
+    exporter.write(target, folder, force, onnx)
     out.print(str(folder.resolve()), markup=False)

@@ -67,7 +67,7 @@ def sweep(
     if "seed" in fixed:
         raise MaclError("--set seed: give seeds as --seeds 0-2")
     fields = {"dataset": dataset, "data_root": absolute(data_root), "device": device, **fixed}
-    numbers = parse_seeds(seeds or "0")
+    seed_list = parse_seeds(seeds or "0")
     if resume is not None and (axes or point or study or fix or seeds):
         raise MaclError("--resume: give the name alone, the sweep holds all the rest")
     if study is not None and (axes or point or loss != "macl"):
@@ -78,34 +78,36 @@ def sweep(
         if study not in STUDIES:
             raise MaclError(f"--study: need one of {', '.join(STUDIES)}, got {study!r}")
         usual = STUDIES[study].preset or "instant"
-        planned = STUDIES[study].build(preset or usual, fields, list(numbers))
+        planned = STUDIES[study].build(preset or usual, fields, list(seed_list))
     elif point:
         places = [_once(parse_one(text, loss) for text in line.replace(",", " ").split()) for line in point]
         if seeds and any("seed" in place for place in places):
             raise MaclError("--seeds: leave it out, the points name their seeds")
-        each = [{**place, "seed": place.get("seed", n)} for place in places for n in numbers]
-        planned = sweeps.listed(title or "list", preset or "instant", {"loss": loss, **fields}, each)
+        points = [{**place, "seed": place.get("seed", n)} for place in places for n in seed_list]
+        planned = sweeps.listed(title or "list", preset or "instant", {"loss": loss, **fields}, points)
     else:
         given = _once(parse_axis(text, loss) for text in axes or [])
         if not given:
             raise MaclError("say what to vary, such as alpha=0:3:7 beta=0,0.1,1, or take a --study")
         if seeds and "seed" in given:
             raise MaclError("--seeds: leave it out, seed is an axis")
-        if both := sorted(set(given) & set(fixed)):
-            raise MaclError(f"--set {both[0]}: leave it out, {both[0]} is an axis")
+        if clash := sorted(set(given) & set(fixed)):
+            raise MaclError(f"--set {clash[0]}: leave it out, {clash[0]} is an axis")
         named = title or " × ".join(given)
         planned = sweeps.grid(
             named,
             preset or "instant",
             {"loss": loss, **fields},
-            {**given, "seed": given.get("seed", numbers)},
+            {**given, "seed": given.get("seed", seed_list)},
         )
-    among = sweeps.known(root)
-    seen = duration.preview(planned, among)
-    basis = "as finished runs like these took" if seen.measured else "a guess: no run like these has finished"
+    known_runs = sweeps.known(root)
+    estimate = duration.preview(planned, known_runs)
+    basis = (
+        "as finished runs like these took" if estimate.measured else "a guess: no run like these has finished"
+    )
     err.print(
-        f"{escape(planned.title)}: {seen.total} runs, {seen.there} of them there; the others take about "
-        f"{duration.words(seen.seconds)} one after another ({basis})"
+        f"{escape(planned.title)}: {estimate.total} runs, {estimate.there} of them there; the others take "
+        f"about {duration.words(estimate.seconds)} one after another ({basis})"
     )
     if planned.note:
         err.print(escape(planned.note))
@@ -128,7 +130,7 @@ def sweep(
 
 
 def pause(run_root: RunRoot = None) -> None:
-    """Let no worker begin another run; what runs goes on to its end."""
+    """Let no worker begin another run; running ones go on to their end."""
     launch.pause(root_of(run_root))
     out.print("paused")
 
@@ -136,28 +138,28 @@ def pause(run_root: RunRoot = None) -> None:
 def unpause(run_root: RunRoot = None) -> None:
     """Let the queue go on."""
     launch.unpause(root_of(run_root))
-    out.print("goes on")
+    out.print("the queue goes on")
 
 
 def _once(pairs: Iterable[tuple[str, Given]]) -> dict[str, Given]:
-    found: dict[str, Given] = {}
+    by_name: dict[str, Given] = {}
     for name, values in pairs:
-        if name in found:
+        if name in by_name:
             raise MaclError(f"{name} is given twice: give it once")
-        found[name] = values
-    return found
+        by_name[name] = values
+    return by_name
 
 
 def _wait(planned: Sweep, root: Path) -> None:
-    """Until every run has ended; a worker that has died is replaced."""
-    said, before = -1, set[str]()
+    """Wait until every run has ended; a worker that dies is replaced."""
+    last_done, interrupted_before = -1, set[str]()
     while True:
-        found = [run for _, run in sweeps.found(planned, sweeps.known(root))]
-        states = [run.state if run else "gone" for run in found]
+        sweep_runs = [run for _, run in sweeps.found(planned, sweeps.known(root))]
+        states = [run.state if run else "gone" for run in sweep_runs]
         done = sum(state in ("finished", "failed", "stopped", "gone") for state in states)
-        if done != said:
+        if done != last_done:
             err.print(f"{done} of {len(states)}")
-            said = done
+            last_done = done
         if done == len(states):
             return
         if not launch.paused(root):
@@ -166,16 +168,16 @@ def _wait(planned: Sweep, root: Path) -> None:
                 launch.ensure_worker(device, root)
                 if why := launch.trouble(root, device):
                     raise MaclError(f"the runs wait, but no worker can start: {why}")
-            left = [run for run in found if run and run.state == "interrupted"]
-            for run in left:  # its process was no worker, or the worker's note is damaged: nobody takes it up
-                if run.id in before:
+            left = [run for run in sweep_runs if run and run.state == "interrupted"]
+            for run in left:  # not a worker's, or the worker's note is damaged: nobody else takes it up
+                if run.id in interrupted_before:
                     launch.take_up(run)
-            before = {run.id for run in left}
+            interrupted_before = {run.id for run in left}
         time.sleep(TAKE_UP_SECONDS)
 
 
 def _reasons(planned: Sweep, root: Path) -> Counter[str]:
-    """Why runs have not finished, with how many."""
+    """Why runs have not finished, and how many for each reason."""
     reasons: Counter[str] = Counter()
     for _, run in sweeps.found(planned, sweeps.known(root)):
         if run is None:
@@ -194,16 +196,16 @@ def _table(planned: Sweep, root: Path, metric: str) -> Table:
                 scores[run.id] = report.read(run).scores["metrics"]
             except MaclError as error:
                 err.print(f"left out: {escape(str(error))}")
-    shown = Table(title=f"{planned.title}: {METRICS[metric]}", box=None)
+    table = Table(title=f"{planned.title}: {METRICS[metric]}", box=None)
     names = [name for name in planned.axes if name != "seed"]
     for name in names:
-        shown.add_column(name)
-    shown.add_column("percent", justify="right")
-    found = {tuple(cell.at[name] for name in names): cell for cell in cells(pairs, scores, metric)}
-    none = report.lack(scores.values(), metric)
+        table.add_column(name)
+    table.add_column("percent", justify="right")
+    cell_at = {tuple(cell.at[name] for name in names): cell for cell in cells(pairs, scores, metric)}
+    no_value = report.lack(scores.values(), metric)
     done = [point for point, run in pairs if run and run.id in scores]
     for place in dict.fromkeys(tuple(point.at[name] for name in names) for point in done):
-        cell = found.get(place)  # none: the metric has no value there
+        cell = cell_at.get(place)  # none: the metric has no value there
         spread = "" if cell is None or cell.spread is None else f" ± {cell.spread:.2f}"
-        shown.add_row(*map(str, place), none if cell is None else f"{cell.mean:.2f}{spread}")
-    return shown
+        table.add_row(*map(str, place), no_value if cell is None else f"{cell.mean:.2f}{spread}")
+    return table

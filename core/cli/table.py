@@ -1,4 +1,4 @@
-"""`macl table`: finished runs compared."""
+"""`macl table`: compare finished runs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -63,7 +63,7 @@ def table(
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
     if recorded:
-        finished += [result for found in benchmark.recorded() for result in found.results]
+        finished += [result for one in benchmark.recorded() for result in one.results]
     for own in benchmark.own(root_of(run_root)):
         try:
             finished += benchmark.read(own).results
@@ -71,8 +71,8 @@ def table(
             err.print(f"left out: {escape(str(error))}")
     rows = report.summary(finished, dataset=dataset, preset=preset)
     if not rows and finished:
-        there = dict.fromkeys(f"{found.config.dataset} {found.config.preset}" for found in finished)
-        raise MaclError(f"no finished run of this data set and preset: there are {', '.join(there)}")
+        combinations = dict.fromkeys(f"{result.config.dataset} {result.config.preset}" for result in finished)
+        raise MaclError(f"no finished run of this data set and preset: there are {', '.join(combinations)}")
     if not rows:
         raise MaclError("no finished run to compare: start one with `macl train`")
     if baseline:
@@ -99,32 +99,32 @@ def table(
 
 
 def pinned(rows: list[Row], name: str) -> list[Row]:
-    """The rows with every block that has it compared with the baseline; MaclError if no block has it."""
-    found = [(block, report.named(block, name)) for block in report.blocks(rows)]
-    whole = "(" in name  # a name with parameters has to be one of the table, to the letter
-    if all(report.named(block, name, variant=not whole) is None for block, _ in found):
+    """The rows, each block compared with the baseline if it has it; MaclError if no block has it."""
+    rows_named = [(block, report.named(block, name)) for block in report.blocks(rows)]
+    whole = "(" in name  # a name with parameters must match a row of the table exactly
+    if all(report.named(block, name, variant=not whole) is None for block, _ in rows_named):
         if several := ambiguous(rows, name):
             raise MaclError(f"--baseline: {several}")
         names = first_of(row.name for row in rows if not row.reference)
         raise MaclError(f"--baseline: need one of {names} or a key of these losses, got {name!r}")
-    return [row for block, base in found for row in (report.pin(block, base) if base else block)]
+    return [row for block, base in rows_named for row in (report.pin(block, base) if base else block)]
 
 
 def ambiguous(rows: list[Row], name: str) -> str:
-    """What to name instead of a loss that has no row with its defaults; empty if it has no row at all."""
+    """What to name instead of a loss without a row at its defaults; empty if it has no row at all."""
     alike = [row for row in rows if not row.reference and name in (row.loss, LOSSES[row.loss].title)]
     return f"several rows are of {name}: name one of {first_of(row.name for row in alike)}" if alike else ""
 
 
 def first_of(names: Iterable[str]) -> str:
-    """The names, each once, as far as they go into a line."""
-    found = list(dict.fromkeys(names))
-    more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
-    return ", ".join(found[:MOST_NAMES]) + more
+    """The names, each once, as many as fit on a line."""
+    unique = list(dict.fromkeys(names))
+    more = f" and {len(unique) - MOST_NAMES} more" if len(unique) > MOST_NAMES else ""
+    return ", ".join(unique[:MOST_NAMES]) + more
 
 
 def said(block: list[Row], metric: str) -> str:
-    """What may be concluded from a block with a baseline; empty without one."""
+    """The conclusion from a block with a baseline; empty without one."""
     base = next((row.name for row in block if row.baseline), "")
-    compared = [(row.name, row.against[metric]) for row in block if metric in row.against]
-    return conclusion(base, METRICS[metric], compared) if compared else ""
+    comparisons = [(row.name, row.against[metric]) for row in block if metric in row.against]
+    return conclusion(base, METRICS[metric], comparisons) if comparisons else ""

@@ -1,4 +1,4 @@
-"""`macl train` and `macl resume`: one run, here and now."""
+"""`macl train` and `macl resume`: train one run in this process."""
 
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ def train(
     chosen = preset or default_preset(fields.get("device", "auto"))
     config = RunConfig.build(chosen, params=parse_params(loss, param or []), **fields)
     root = root_of(run_root)
-    import core.training.loop  # noqa: F401  seconds; whoever interrupts them has begun no run
+    import core.training.loop  # noqa: F401  takes seconds; an interrupt during them must leave no run
 
     run_here(runs.create(config, root))
 
@@ -36,7 +36,7 @@ def train(
 def resume(
     run: str,
     epochs: Annotated[
-        int | None, typer.Option(help="Train to so many epochs in all; a finished run goes on.")
+        int | None, typer.Option(help="Train to this many epochs in all; a finished run goes on.")
     ] = None,
     data_root: DataRoot = None,
     device: Annotated[str | None, option("device")] = None,
@@ -44,41 +44,44 @@ def resume(
 ) -> None:
     """Continue a stopped, failed or interrupted run from its last checkpoint.
 
-    With --data-root and --device for one whose images or device are gone. With --epochs a finished run trains
-    on; its results stay until the new ones are there, and --epochs with their number goes back to them.
+    --data-root and --device replace images or a device that are gone. With --epochs a finished run trains on;
+    its results stay until the new ones are there, and --epochs with their number goes back to them.
     """
-    found = runs.find(run, root_of(run_root))
-    import core.training.loop  # noqa: F401  seconds, in which its state may change
+    target = runs.find(run, root_of(run_root))
+    import core.training.loop  # noqa: F401  takes seconds, in which the state of the run may change
 
-    if epochs is not None and epochs == runs.results_of(found):
-        runs.take_back(found)
-        out.print(score_table(found.id, found.scores()))
-        print(found.path)
+    if epochs is not None and epochs == runs.results_of(target):
+        runs.take_back(target)
+        out.print(score_table(target.id, target.scores()))
+        print(target.path)
         return
-    was_finished = found.state == "finished"
+    was_finished = target.state == "finished"
     if epochs is not None:
-        runs.extend(found, epochs)
-    if found.state in ("finished", "running"):
-        raise MaclError(f"{found.id} is {found.state}; nothing is left to resume")
+        runs.extend(target, epochs)
+    if target.state in ("finished", "running"):
+        raise MaclError(f"{target.id} is {target.state}; nothing is left to resume")
     given = named({"data_root": data_root, "device": device})
-    before, saved = found.path.joinpath("config.json").read_text(errors="replace"), _saved(found)
+    config_before, checkpoint_before = (
+        target.path.joinpath("config.json").read_text(errors="replace"),
+        _saved(target),
+    )
     if given:
-        fields = found.config.model_dump() | given
+        fields = target.config.model_dump() | given
         config = RunConfig.build(fields.pop("preset"), **fields)
-        found.mark("config.json", config.model_dump_json(indent=2) + "\n")
-    found.unmark("stop")
+        target.mark("config.json", config.model_dump_json(indent=2) + "\n")
+    target.unmark("stop")
     try:
-        run_here(found)
+        run_here(target)
     finally:
-        if found.state == "failed" and _saved(found) == saved:  # other images are there, say
+        if target.state == "failed" and _saved(target) == checkpoint_before:  # perhaps the images are others
             if given:
-                found.mark("config.json", before)
+                target.mark("config.json", config_before)
             if was_finished:
-                runs.take_back(found)
+                runs.take_back(target)
 
 
 def _saved(run: Run) -> int:
-    """When the last checkpoint was written, in nanoseconds; 0 without one."""
+    """Time of the last checkpoint in nanoseconds; 0 without one."""
     try:
         return (run.path / "resume.safetensors").stat().st_mtime_ns
     except OSError:
@@ -108,7 +111,7 @@ def run_here(run: Run) -> None:
 
 
 def epoch_lines(run: Run, others: Told) -> Told:
-    """A callback that says one line for each epoch, for a log file; all but the training goes to `others`."""
+    """A callback that prints one line per epoch, for a log file; all but training goes to `others`."""
     epochs, offset = run.config.epochs, 0
 
     def tell(done: int, total: int, what: str) -> None:
@@ -118,8 +121,8 @@ def epoch_lines(run: Run, others: Told) -> Told:
         elif done % (total // epochs) == 0:  # an epoch has ended: its line of the curve is there
             rows, offset = run.history_after(offset)
             if rows:
-                about = f"loss {rows[-1]['loss']:.4f}, {rows[-1]['images_per_s']:,.0f} images/s"
-                err.print(f"epoch {done * epochs // total} of {epochs}: {about}")
+                details = f"loss {rows[-1]['loss']:.4f}, {rows[-1]['images_per_s']:,.0f} images/s"
+                err.print(f"epoch {done * epochs // total} of {epochs}: {details}")
 
     return tell
 

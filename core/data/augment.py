@@ -1,8 +1,8 @@
 """Augmentation of §4.2: one affine map and one colour matrix per image, computed per batch on the device.
 
-The paper names the operations and no strengths; the constants below are ours. Random numbers are drawn per
-image on the CPU, so one seed gives the same images on every device, and what becomes of an image depends on
-its place in the batch and not on the images beside it. Who changes what is drawn raises `preview.VERSION`.
+The paper names the operations but not their strengths; the constants below are ours. Random numbers are drawn
+per image on the CPU, so one seed gives the same images on every device, and the result depends on an image's
+place in the batch, not on the other images. A change to what is drawn must raise `preview.VERSION`.
 """
 
 import math
@@ -18,7 +18,7 @@ from core import device as devices
 AREA = (0.4, 1.0)  # of the image that a crop shows, uniform
 RATIO = 4 / 3  # width / height of a crop lies between 1 / RATIO and RATIO, log-uniform
 ANGLE = 15.0  # degrees, to either side
-BRIGHTNESS = 0.3  # a factor in 1 ± this
+BRIGHTNESS = 0.3  # factor within 1 ± this
 CONTRAST = 0.3
 SATURATION = 0.3
 HUE = 0.05  # of a full turn, to either side
@@ -60,13 +60,13 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
     numbers = torch.cat([theta.flatten(1), matrix.flatten(1), towards_mean[:, None]], 1)  # (B, 6 + 9 + 1)
     numbers = devices.send(numbers, pixels.device)  # all in one copy
-    with torch.autocast(pixels.device.type, enabled=False):  # bf16 has 8 bits for a colour, fewer for a place
+    with torch.autocast(pixels.device.type, enabled=False):  # bf16 is too coarse for colours and positions
         warped = warp(pixels.float(), numbers[:, :6].view(-1, 2, 3), size)
         return recolour(warped, numbers[:, 6:15].view(-1, 3, 3), numbers[:, 15])
 
 
 def view(images: Tensor, size: int) -> Tensor:
-    """The evaluation view: the whole image, resized with an antialiasing filter, the same bytes everywhere.
+    """The evaluation view: the whole image, resized with antialiasing to the same bytes on every device.
 
     Args:
         images: (B, H, W, 3) or (B, 3, H, W) uint8 on any device.
@@ -80,7 +80,7 @@ def view(images: Tensor, size: int) -> Tensor:
     """
     pixels = _channels_first(images)
     if pixels.shape[2:] != (size, size):
-        if pixels.device.type == "cpu":  # only there torch resizes bytes, five times as fast as floats
+        if pixels.device.type == "cpu":  # only there torch resizes bytes, five times faster than floats
             pixels = F.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
         else:
             pixels = resize_bytes(pixels, size)
@@ -88,33 +88,35 @@ def view(images: Tensor, size: int) -> Tensor:
 
 
 def resize_bytes(pixels: Tensor, size: int) -> Tensor:
-    """What torch makes of bytes (B, 3, H, W) on a CPU, bilinear with antialiasing, on any device.
+    """Resize bytes (B, 3, H, W) on any device as torch does on a CPU: bilinear with antialiasing.
 
-    Floats that are not rounded in between are other pixels, and a frozen backbone makes much of them: the
-    embedding of an image would depend on where it was computed.
+    Floats without the rounding in between would give other pixels, which matter to a frozen backbone: an
+    embedding would depend on the device that computed it.
 
     Returns:
         (B, 3, size, size) float32, whole numbers in 0..255.
     """
     with torch.autocast(pixels.device.type, enabled=False):
-        (wide, unit_x), (high, unit_y) = (_byte_weights(length, size) for length in pixels.shape[:1:-1])
-        across, down = (devices.send(torch.from_numpy(w), pixels.device) for w in (wide, high))
+        (weights_x, unit_x), (weights_y, unit_y) = (
+            _byte_weights(length, size) for length in pixels.shape[:1:-1]
+        )
+        across, down = (devices.send(torch.from_numpy(w), pixels.device) for w in (weights_x, weights_y))
         rows = ((pixels.float() @ across.T + unit_x // 2) / unit_x).floor()  # (B, 3, H, size)
         return ((down @ rows + unit_y // 2) / unit_y).floor()
 
 
 @cache
 def _byte_weights(length: int, size: int) -> tuple[np.ndarray, int]:
-    """Weights (size, length) of a triangle filter as whole numbers, and how many of them make 1.
+    """Weights (size, length) of a triangle filter as whole numbers, and the number that stands for 1.
 
-    As torch and Pillow have them: as fine as 16 bits allow. Sums of products with bytes are exact in float32.
+    As in torch and Pillow, as fine as 16 bits allow. Sums of products with bytes are exact in float32.
     """
     scale = length / size
     support = max(scale, 1.0)
     centre = scale * (np.arange(size) + 0.5)[:, None]  # (size, 1)
     first, last = np.floor(centre - support + 0.5), np.floor(centre + support + 0.5)
-    place = np.arange(length)  # (length,)
-    weights = (1 - np.abs(place - centre + 0.5) / support).clip(0) * ((place >= first) & (place < last))
+    pixel = np.arange(length)  # (length,)
+    weights = (1 - np.abs(pixel - centre + 0.5) / support).clip(0) * ((pixel >= first) & (pixel < last))
     weights /= weights.sum(1, keepdims=True)
     bits = max(n for n in range(23) if int(0.5 + weights.max() * (1 << n)) < 1 << 15)
     return np.floor(weights * (1 << bits) + 0.5).astype(np.float32), 1 << bits
@@ -123,9 +125,9 @@ def _byte_weights(length: int, size: int) -> tuple[np.ndarray, int]:
 def crop(area: Tensor, ratio: Tensor, x: Tensor, y: Tensor) -> Tensor:
     """Windows (B, 4) of random crops: centre x, y in -1..1 and width, height in 0..1 of the image.
 
-    Area uniform in `AREA`, log of the aspect ratio uniform in what both `RATIO` and the image allow for that
-    area (torchvision draws again instead), place uniform among those inside. All arguments are uniform
-    numbers (B,) in 0..1.
+    Area uniform in `AREA`; log of the aspect ratio uniform in what `RATIO` and the image allow for that area
+    (torchvision draws again instead); position uniform among those inside. All arguments are uniform numbers
+    (B,) in 0..1.
     """
     share = AREA[0] + (AREA[1] - AREA[0]) * area
     widest = (-share.log()).clamp(max=math.log(RATIO))
@@ -140,7 +142,7 @@ def sampling(window: Tensor, flip_x: Tensor, flip_y: Tensor, angle: Tensor, aspe
     Args:
         window: (B, 4) as `crop` gives it; it is turned about its own centre.
         flip_x: (B,) 1, or -1 to mirror left and right.
-        flip_y: (B,) likewise top and bottom.
+        flip_y: (B,) the same for top and bottom.
         angle: (B,) radians; positive turns what is seen counterclockwise.
         aspect: Width / height of the image in pixels.
     """
@@ -178,7 +180,7 @@ def recolour(pixels: Tensor, matrix: Tensor, towards_mean: Tensor) -> Tensor:
     Args:
         pixels: (B, 3, H, W) floats in 0..255.
         matrix: (B, 3, 3).
-        towards_mean: (B,), what contrast adds to each channel.
+        towards_mean: (B,), the share of mean grey that contrast adds to each channel.
     """
     flat = pixels.flatten(2)  # (B, 3, H·W)
     luma = devices.send(torch.tensor(LUMA, device="cpu"), pixels.device)

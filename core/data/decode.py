@@ -1,7 +1,7 @@
 """One image file of any kind as a square of RGB bytes.
 
-The whole image is resized to a square, not its centre: the labels belong to the whole image, and a crop could
-cut off the object that a label names. Sizes that are a few pixels off (44 images of DLRSD) lose nothing
+The whole image is resized to a square, not just its centre: the labels belong to the whole image, and a crop
+could cut off the object that a label names. Images a few pixels off square (44 of DLRSD) lose nothing
 visible; training varies the aspect ratio anyway.
 """
 
@@ -20,16 +20,16 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
 TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
 STRETCH = f"{TAILS[0]:g}-{TAILS[1]:g} % of each image"
-GDAL_NODATA = 42113  # TIFF tag: the value of pixels that were not seen, as text
+GDAL_NODATA = 42113  # TIFF tag: the value of pixels without data, as text
 
 
 def decode(data: bytes, size: int) -> np.ndarray:
     """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
 
-    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band that
-    says something else is left out; integers of more than 8 bits and floats are stretched to 0..255, between
-    the `TAILS` of their own values, because one saturated pixel would leave a few levels for all others.
-    Gaps (not finite, or the no-data value of a GeoTIFF) are black.
+    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band with
+    another meaning is left out; integers of more than 8 bits and floats are stretched to 0..255 between the
+    `TAILS` of their own values, because one saturated pixel would leave few levels for all others. Gaps (not
+    finite, or the no-data value of a GeoTIFF) become black.
 
     Raises:
         Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
@@ -50,11 +50,11 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        places = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
-        place = places.get(data[:4])
-        if place is None or len(data) < 16:
+        offset_formats = {b"II*\0": "<4xI", b"MM\0*": ">4xI", b"II+\0": "<8xQ", b"MM\0+": ">8xQ"}
+        offset_format = offset_formats.get(data[:4])
+        if offset_format is None or len(data) < 16:
             raise
-        if struct.unpack_from(place, data)[0] >= len(data):  # where its directory should be
+        if struct.unpack_from(offset_format, data)[0] >= len(data):  # where its directory should be
             raise EOFError from None
         raise ValueError("a TIFF with a band layout that cannot be read: save it as 8-bit RGB") from None
 
@@ -68,10 +68,10 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
         return Image.fromarray(_stretch(values, _no_data(image))).convert("RGB")
     if deep and image.mode in ("RGB", "RGBA"):
         # Pillow keeps the upper 8 of 16 bits per channel; 10 to 12 bits stored in 16 leave almost nothing
-        high = np.asarray(image.convert("RGB"))
-        if int(high.max()) - int(high.min()) < 32:
+        upper_bytes = np.asarray(image.convert("RGB"))
+        if int(upper_bytes.max()) - int(upper_bytes.min()) < 32:
             raise ValueError("colour with 16 bits per channel, the upper 8 nearly empty: save it with 8 bits")
-        return Image.fromarray(_stretch(high.astype(np.float64)))
+        return Image.fromarray(_stretch(upper_bytes.astype(np.float64)))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if image.format == "TIFF" and not _is_transparency(rgba.getchannel("A")):
@@ -81,13 +81,13 @@ def _rgb(image: Image.Image, deep: bool) -> Image.Image:
 
 
 def _is_transparency(alpha: Image.Image) -> bool:
-    """Whether a fourth band says what is seen: near infrared, often tagged so, is neither all nor nothing."""
+    """Whether a fourth band is transparency: near infrared, often tagged so, has mostly values in between."""
     count = alpha.histogram()
     return count[255] > 0 and 2 * sum(count[1:255]) < sum(count)
 
 
 def _no_data(image: Image.Image) -> float:
-    """The value of pixels that were not seen; NaN if the file names none."""
+    """The value of pixels without data; NaN if the file names none."""
     try:
         return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip("\0 "))
     except (KeyError, ValueError):
@@ -99,14 +99,14 @@ def _stretch(values: np.ndarray, no_data: float = np.nan) -> np.ndarray:
     seen = np.isfinite(values) & ~np.isclose(values, no_data, rtol=1e-5, atol=0)
     if not seen.any():
         raise ValueError("no finite pixel value")
-    known = values[seen]
-    # without interpolation: of a small image, and of one whose tails are all that differs, nothing is cut off
+    seen_values = values[seen]
+    # without interpolation, so that small images and those that differ in their tails only lose nothing
     low, high = (
-        np.percentile(known, TAILS[0], method="lower"),
-        np.percentile(known, TAILS[1], method="higher"),
+        np.percentile(seen_values, TAILS[0], method="lower"),
+        np.percentile(seen_values, TAILS[1], method="higher"),
     )
     if low == high:
-        low, high = known.min(), known.max()
+        low, high = seen_values.min(), seen_values.max()
     scaled = (np.where(seen, values, low).clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
     stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
     return stretched

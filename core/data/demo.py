@@ -1,4 +1,4 @@
-"""The demo set that comes with the program: drawn scenes, laid out as a person's own folder is."""
+"""The demo set that comes with the program: drawn scenes, laid out like a person's own folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEMO = DatasetInfo(
 
 
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
-    """As of an own folder, in the order of the images' own numbers: their folders only sort them by scene.
+    """As for a person's folder, but in the order of the image numbers: the sub-folders only group by scene.
 
     Raises:
         MaclError: As `core.data.folder.collect`.

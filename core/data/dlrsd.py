@@ -103,8 +103,8 @@ def collect_ucm(files: Sequence[File], progress: Progress | None = None) -> Foun
     images, _, notes = images_and_masks(files, STEM)
     if not images:
         raise MaclError(f"no image of UC Merced found (agricultural00.tif and so on): get {UCM.where}")
-    known = "landuse_multilabeled.txt"
-    chosen = choose_table(files, lambda name: bool(UCM_TABLE.search(name)), known, STEM)
+    published_name = "landuse_multilabeled.txt"
+    chosen = choose_table(files, lambda name: bool(UCM_TABLE.search(name)), published_name, STEM)
     if chosen is None:
         raise MaclError(
             f"{len(images)} images of UC Merced but no LandUse_Multilabeled.txt: put the multi-label table "

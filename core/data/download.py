@@ -1,4 +1,4 @@
-"""Downloads that survive a cut: resumed by HTTP Range, verified, and only then given their name.
+"""Downloads that survive a lost connection: resumed by HTTP Range, verified, and only then given their name.
 
 References:
     HTTP Semantics, RFC 9110, section 14 (range requests).
@@ -25,7 +25,7 @@ from core.errors import MaclError
 
 CHUNK = 1 << 18  # bytes
 TIMEOUT = 30.0  # seconds without a byte
-ATTEMPTS = 5  # cuts in a row, each without a single byte gained
+ATTEMPTS = 5  # failures in a row, each without a single new byte
 
 
 def fetch_archive(
@@ -36,7 +36,7 @@ def fetch_archive(
     sha256: str | None = None,
     pause: float = 1.0,
 ) -> Path:
-    """Download the archive of a data set into a folder; what is there already is not downloaded again.
+    """Download the archive of a data set into a folder; bytes that are there already are not fetched again.
 
     Args:
         info: The data set.
@@ -44,23 +44,23 @@ def fetch_archive(
         progress: Called with (bytes done, bytes in all or 0 when unknown, what).
         url: Another address for the same archive.
         sha256: Checksum of the archive at `url`, hexadecimal; None keeps the published one.
-        pause: Seconds before the first new attempt after a cut, doubled each time.
+        pause: Seconds before the first retry after a lost connection, doubled each time.
 
     Returns:
         The path of the verified archive.
 
     Raises:
-        MaclError: If no stable address is known, the server refuses, the connection stays cut, the disk is
+        MaclError: If no stable address is known, the server refuses, the connection stays lost, the disk is
             full, or the checksum differs.
     """
-    known = info.download
-    if known is None and not (url and sha256):
+    published = info.download
+    if published is None and not (url and sha256):
         raise MaclError(f"{info.title} has no stable address with a checksum: get it from {info.where}")
-    address = url or (known.url if known else "")
+    address = url or (published.url if published else "")
     algorithm, digest = (
-        ("sha256", sha256) if sha256 else (known.algorithm, known.digest) if known else ("", "")
+        ("sha256", sha256) if sha256 else (published.algorithm, published.digest) if published else ("", "")
     )
-    filename = known.filename if known else Path(address.split("?")[0]).name or f"{info.name}.zip"
+    filename = published.filename if published else Path(address.split("?")[0]).name or f"{info.name}.zip"
     target = destination / filename
     what = f"Downloading {filename}"
     try:
@@ -95,7 +95,7 @@ def _only_one(stream: BinaryIO, partial: Path) -> None:
     except OSError:
         raise MaclError(f"another process is downloading to {partial}: wait for it") from None
     if not partial.exists() or not os.path.samestat(os.fstat(stream.fileno()), partial.stat()):
-        # it was finished and renamed between opening and locking: writing here would change the archive
+        # finished and renamed between opening and locking: writing here would change the archive
         raise MaclError(f"another process has just ended downloading to {partial}: fetch again")
 
 
@@ -107,38 +107,38 @@ def _digest(path: Path, algorithm: str) -> str:
 def _download(
     address: str, stream: BinaryIO, partial: Path, progress: Progress | None, what: str, pause: float
 ) -> None:
-    """Append what is missing; a cut is followed by a new attempt from where it happened."""
+    """Append what is missing; after a lost connection, try again from where it stopped."""
     failures = 0
     while True:
-        before = stream.seek(0, os.SEEK_END)
+        size_before = stream.seek(0, os.SEEK_END)
         try:
             if _attempt(address, stream, partial, progress, what):
                 return
-            cut = "the connection was cut"
+            cause = "the connection was cut"
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            cut = str(getattr(error, "reason", error) or error)
-        after = stream.seek(0, os.SEEK_END)
-        failures = 0 if after > before else failures + 1
+            cause = str(getattr(error, "reason", error) or error)
+        size_after = stream.seek(0, os.SEEK_END)
+        failures = 0 if size_after > size_before else failures + 1
         if failures >= ATTEMPTS:
             raise MaclError(
-                f"cannot download {address} ({cut}): check the connection; fetching again goes on after "
-                f"{after / 1e6:.1f} MB"
+                f"cannot download {address} ({cause}): check the connection; fetching again goes on after "
+                f"{size_after / 1e6:.1f} MB"
             ) from None
         time.sleep(pause * 2 ** max(failures - 1, 0))
 
 
 def _attempt(address: str, stream: BinaryIO, partial: Path, progress: Progress | None, what: str) -> bool:
     """One request; True when the file is complete."""
-    have = stream.seek(0, os.SEEK_END)
+    received = stream.seek(0, os.SEEK_END)
     request = urllib.request.Request(address, headers={"User-Agent": "macl-lab"})
-    if have:
-        request.add_header("Range", f"bytes={have}-")
+    if received:
+        request.add_header("Range", f"bytes={received}-")
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         with error:
-            if error.code == 416:  # nothing after what is there: complete, or longer than the file is
-                return _after_416(error, stream, have)
+            if error.code == 416:  # nothing beyond what is there: complete, or longer than the file
+                return _after_416(error, stream, received)
             if error.code in (408, 429) or error.code >= 500:
                 return False
             raise MaclError(
@@ -146,22 +146,22 @@ def _attempt(address: str, stream: BinaryIO, partial: Path, progress: Progress |
                 "give its new address with url and sha256"
             ) from None
     with response:
-        if response.status != 206:  # the server does not know ranges: from the start
+        if response.status != 206:  # the server does not support ranges: start again
             stream.truncate(0)
-            have = 0
-        elif not str(response.headers.get("Content-Range", "")).startswith(f"bytes {have}-"):
+            received = 0
+        elif not str(response.headers.get("Content-Range", "")).startswith(f"bytes {received}-"):
             stream.truncate(0)
             return False
         length = response.headers.get("Content-Length")
-        total = have + int(length) if length else 0
-        _room(partial, total - have)
+        total = received + int(length) if length else 0
+        _room(partial, total - received)
         while chunk := response.read(CHUNK):
             stream.write(chunk)
-            have += len(chunk)
+            received += len(chunk)
             if progress:
-                progress(have, total, what)
+                progress(received, total, what)
         stream.flush()
-        return not total or have == total
+        return not total or received == total
 
 
 def _after_416(error: urllib.error.HTTPError, stream: BinaryIO, have: int) -> bool:

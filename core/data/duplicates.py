@@ -1,13 +1,13 @@
 """Images that show the same place: copies, turned or recompressed ones, and crops that overlap.
 
-Where one of a pair is trained on and the other is tested on, the test is easier than it looks. Found by phase
-correlation (Kuglin and Hines, 1975), from coarse to fine, in a detached process:
+If one of a pair is trained on and the other tested on, the test is easier than it looks. Pairs are found by
+phase correlation (Kuglin and Hines, 1975), from coarse to fine, in a detached process:
 
-1. All pairs at 32 × 32 pixels. The peak of the phase correlation says how well one image, moved, fits the
-   other: 1 for a copy, below 0.2 for most unrelated ones. Mirrored and quarter-turned copies are looked for
-   without a move, by the correlation of 16 × 16 pixels.
+1. All pairs at 32 × 32 pixels. The peak of the phase correlation says how well one image, shifted, fits the
+   other: 1 for a copy, below 0.2 for most unrelated ones. Mirrored and quarter-turned copies are found
+   without a shift, by the correlation of 16 × 16 pixels.
 2. The promising ones at 64 × 64 pixels, and the best of them at the prepared size: the similarity of a pair
-   is the correlation of the fine structure (details against their local contrast) where the two overlap.
+   is the correlation of the fine structure (details relative to local contrast) where the two overlap.
 """
 
 import json
@@ -29,16 +29,16 @@ from core.data.prepared import Progress
 from core.errors import MaclError
 
 VERSION = 1
-SAME = 0.7  # from which two images are taken for the same place
+SAME = 0.7  # similarity from which two images count as the same place
 PAIR_SECONDS = 1e-5  # per pair of images, on two cores: 119 s for the 12.2 million of WHDLD
 IMAGE_BYTES, PAIR_BYTES = (
     100_000,
     1.5,
-)  # in memory: spectra of each image, and the promising ones of all pairs
+)  # of memory: the spectra of each image, and the promising pairs among all
 
 
 def start(images: ImageSet, key: str) -> None:
-    """Look for pairs in a process of its own, unless that is going on; returns at once.
+    """Look for pairs in a process of its own, unless one is at it already; returns at once.
 
     Args:
         images: Must be prepared.
@@ -51,13 +51,13 @@ def start(images: ImageSet, key: str) -> None:
 
 
 def effort(count: int) -> tuple[float, float]:
-    """About how many seconds and bytes the search among that many images takes."""
+    """Roughly how many seconds and bytes of memory the search among this many images takes."""
     pairs = count * (count - 1) / 2
     return PAIR_SECONDS * pairs, IMAGE_BYTES * count + PAIR_BYTES * pairs
 
 
 def stop(key: str) -> None:
-    """Let the search for these images end at its next step, with nothing kept.
+    """Let the search among these images end at its next step, keeping nothing.
 
     Raises:
         MaclError: If the cache cannot be written.
@@ -66,17 +66,17 @@ def stop(key: str) -> None:
 
 
 def is_stopping(key: str) -> bool:
-    """Whether the search was told to end."""
+    """Whether the search was asked to end."""
     return process(key).is_stopping
 
 
 def status(key: str) -> Status:
-    """What the last `start` for these images has come to."""
+    """State of the last `start` for these images."""
     return Status("done") if _path(key).is_file() else process(key).status()
 
 
 def result(key: str) -> list[Pair]:
-    """The pairs that were found, most similar first.
+    """The pairs found, most similar first.
 
     Raises:
         MaclError: If nobody has looked for them yet.
@@ -90,7 +90,7 @@ def result(key: str) -> list[Pair]:
 
 
 def look(data: Dataset, progress: Progress | None = None) -> list[Pair]:
-    """The pairs of a data set, here and now; kept, so that nobody looks twice at the same images."""
+    """Find the pairs of a data set in this process; cached, so that no images are searched twice."""
     if not _path(data.key).is_file():
         from core.data.twins import find  # scipy; every page imports this module
 
@@ -101,29 +101,31 @@ def look(data: Dataset, progress: Progress | None = None) -> list[Pair]:
 
 
 def across(pairs: Sequence[Pair], splits: Mapping[str, NDArray[np.int64]]) -> dict[tuple[str, str], int]:
-    """Number of pairs for any two splits (in their order) that their images lie in; 0 included."""
-    held = split_of(splits)
+    """Number of pairs between any two splits, or within one, in the order of `splits`; zeros included."""
+    split_by_row = split_of(splits)
     order = list(splits)
-    found = Counter(tuple(sorted((held[p.a], held[p.b]), key=order.index)) for p in pairs)
-    return {both: found[both] for both in combinations_with_replacement(order, 2)}
+    counts = Counter(tuple(sorted((split_by_row[p.a], split_by_row[p.b]), key=order.index)) for p in pairs)
+    return {
+        pair_of_splits: counts[pair_of_splits] for pair_of_splits in combinations_with_replacement(order, 2)
+    }
 
 
 def leaked(pairs: Sequence[Pair], splits: Mapping[str, NDArray[np.int64]]) -> int:
     """Number of test images that show the same place as a training image."""
-    held, first = split_of(splits), _first_copies(pairs)
-    both = [{held[p.a]: p.a, held[p.b]: p.b} for p in pairs]
-    found = {rows["test"] for rows in both if rows.keys() >= {"train", "test"}}
-    trained = {first[row] for row in first if held[row] == "train"}
-    return len(found | {row for row in first if held[row] == "test" and first[row] in trained})
+    split_by_row, first = split_of(splits), _first_copies(pairs)
+    rows_by_split = [{split_by_row[p.a]: p.a, split_by_row[p.b]: p.b} for p in pairs]
+    leaked_rows = {rows["test"] for rows in rows_by_split if rows.keys() >= {"train", "test"}}
+    trained = {first[row] for row in first if split_by_row[row] == "train"}
+    return len(leaked_rows | {row for row in first if split_by_row[row] == "test" and first[row] in trained})
 
 
 def _first_copies(pairs: Sequence[Pair]) -> dict[int, int]:
-    """The first of all exact copies of a row; of three without structure, only two pairs are kept."""
+    """Map exact copies to the first of them; of three copies without structure only two pairs are kept."""
     first: dict[int, int] = {}
     for pair in sorted(pairs, key=lambda pair: (pair.a, pair.b)):
         if pair.similarity == pair.overlap == 1 and not pair.turn:
-            start = first.setdefault(pair.a, pair.a)
-            first.setdefault(pair.b, start)
+            original = first.setdefault(pair.a, pair.a)
+            first.setdefault(pair.b, original)
     return first
 
 

@@ -1,6 +1,6 @@
-"""Every image of a data set decoded to find the broken ones, in a detached process, before anything starts.
+"""Decode every image of a data set in a detached process, to find the broken ones before anything starts.
 
-The whole report of `core.data.check` lies in the cache. It holds as long as the files are what they were.
+The full report of `core.data.check` is cached, and valid as long as the files do not change.
 """
 
 import json
@@ -17,7 +17,7 @@ from core.data.sets import check
 
 
 def start(images: ImageSet) -> None:
-    """Decode the images in a process of its own, unless that is going on; returns at once.
+    """Decode the images in a process of its own, unless one is at it already; returns at once.
 
     Raises:
         MaclError: If the cache cannot be written.
@@ -26,29 +26,29 @@ def start(images: ImageSet) -> None:
 
 
 def status(images: ImageSet) -> Status:
-    """What the last `start` has come to; `none` where files have changed since."""
+    """State of the last `start`; `none` if files have changed since."""
     job = process(images)
-    about = job.status()
-    if about.state == "failed" and is_mended(job, images):
+    state = job.status()
+    if state.state == "failed" and is_mended(job, images):
         return Status("none")
-    return Status("none") if about.state == "done" and result(images) is None else about
+    return Status("none") if state.state == "done" and result(images) is None else state
 
 
 def result(images: ImageSet) -> Report | None:
-    """The report of these very files; None if nobody has looked at them yet."""
+    """The report on these files as they are now; None if there is none yet."""
     path = process(images).file("report")
     try:
-        found = json.loads(path.read_text())
+        stored = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
     used(path)
-    return _report(found["report"]) if found["files"] == images.fingerprint() else None
+    return _report(stored["report"]) if stored["files"] == images.fingerprint() else None
 
 
 def main(running: Running, which: str) -> None:
     """Examine one data set."""
     images = ImageSet.from_json(which)
-    files = images.fingerprint()  # before: a file that changes meanwhile makes the report void
+    files = images.fingerprint()  # taken first, so that a file that changes meanwhile invalidates the report
     running.say(files=files)
     report = check(images.name, images.root, decode=True, progress=running.tell)
     with writing(running.process.file("report")) as partial:
@@ -56,7 +56,7 @@ def main(running: Running, which: str) -> None:
 
 
 def _report(fields: dict[str, Any]) -> Report:
-    """A report from JSON, which knows lists only."""
+    """A report from JSON, which turns tuples into lists."""
     return Report(**{key: _tuples(value) for key, value in fields.items()})
 
 
@@ -65,6 +65,6 @@ def _tuples(value: Any) -> Any:
 
 
 def process(images: ImageSet) -> Process:
-    """The process that examines these images, at whatever size."""
+    """The process that examines these images, at any size."""
     key = sha256(f"{images.name}\0{images.root or ''}".encode()).hexdigest()[:16]
     return Process(cache_root() / "examined" / f"{images.name}-{key}")

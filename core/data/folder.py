@@ -1,4 +1,4 @@
-"""The person's own images: a folder (or .zip) of images with one CSV of labels in it."""
+"""A person's own images: a folder (or .zip) of images with one CSV of labels in it."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "ta
 
 
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
-    """Images under any sub-folders, matched to the first column of the only CSV.
+    """Images in any sub-folders, matched to the first column of the only CSV.
 
-    The column may hold a path, the end of one, or either without extension. A whole path comes before an end,
-    and what is written in the very case before what is not.
+    The column may hold a path, the end of one, or either without extension. A whole path is preferred to an
+    end, and a match in upper and lower case to one without.
 
     Raises:
-        MaclError: If there is no image, no CSV or more than one, or it is no table of labels of these images.
+        MaclError: If there is no image, not exactly one CSV, or it is not a table of labels of these images.
     """
     images = [file for file in files if file.suffix in IMAGES]
     tables = [file for file in files if file.suffix in (".csv", ".tsv")]
     if not images:
         raise MaclError(f"no image found: need files ending in {', '.join(sorted(IMAGES))}")
     if len(tables) != 1:
-        found = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
-        raise MaclError(f"need exactly one .csv with the labels in the folder, {found}")
+        fault = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
+        raise MaclError(f"need exactly one .csv with the labels in the folder, {fault}")
     rows, delimiter = _rows(tables[0])
-    known = _index(images)
-    header, rows = _header(rows, known)
+    index = _index(images)
+    header, rows = _header(rows, index)
     problems: tuple[str, ...] = ()
     if _is_flags(rows):
         classes, labels, problems = _flags(rows, header, tables[0].path)
@@ -60,23 +60,23 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
         classes, labels, separator = _separated(rows, header, delimiter, tables[0].path)
         between = f"labels separated by {NAMES[separator]}" if separator else "one label per row"
         note = f"columns separated by {NAMES[delimiter]}, one column of labels, {between}"
-    joined = _join(images, known, rows, labels, tuple(classes), tables[0].path)
+    joined = _join(images, index, rows, labels, tuple(classes), tables[0].path)
     return replace(joined, notes=(note, *joined.notes), problems=problems + joined.problems)
 
 
 def _rows(table: File) -> tuple[list[Row], str]:
     try:
         text = decode_text(table.read())
-    except Exception as error:  # what a damaged file or zip raises has many names
+    except Exception as error:  # a damaged file or zip may raise almost anything
         raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
     line = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
     if not line:
         raise MaclError(f"the label table {table.path} is empty: need one row per image")
-    # The first separator after the image name is that of the columns; later ones may separate labels.
-    first = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', line)
-    if first is None:
+    # The first separator after the image name separates columns; later ones may separate labels.
+    match = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', line)
+    if match is None:
         raise MaclError(f"the label table {table.path} has one column only: need the image, then its labels")
-    delimiter = first.group(1)
+    delimiter = match.group(1)
     try:
         return split_rows(text, delimiter, spaces=True), delimiter
     except csv.Error as error:
@@ -85,12 +85,12 @@ def _rows(table: File) -> tuple[list[Row], str]:
 
 @dataclass(frozen=True)
 class _Index:
-    """Everything a row may call an image, with and without extension, in lower case.
+    """Every name a row may use for an image, with and without extension, in lower case.
 
     Attributes:
-        images: What is called so.
-        whole: Paths, to the images they fit.
-        ends: Paths and what is left of them without their first folders.
+        images: The images.
+        whole: Indices of the images by whole path.
+        ends: The same by whole path and by every path without its first folders.
         folders: Names of all folders.
     """
 
@@ -100,15 +100,15 @@ class _Index:
     folders: frozenset[str]
 
     def find(self, cell: str) -> list[int]:
-        """Images that a row means: one, none, or several when it leaves open which.
+        """Images that a row may mean: one, none, or several if it is ambiguous.
 
-        Folders above the data set, as other machines have them, are dropped one by one. What is left must be
-        a whole path: a row about an image that is not there must not label one of the same name elsewhere.
+        Folders above the data set, from other machines, are dropped one by one. What remains must be a whole
+        path: a row about a missing image must not label one of the same name elsewhere.
         """
         parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".")]
         for start in range(len(parts)):
             if start and _folded(parts[start - 1]) in self.folders:
-                continue  # the row means that folder, which is here
+                continue  # this folder is part of the data set: do not drop it
             text = "/".join(parts[start:])
             fits = self.whole.get(_folded(text)) or ([] if start else self.ends.get(_folded(text), []))
             if fits:
@@ -121,7 +121,7 @@ class _Index:
 
 
 def _folded(text: str) -> str:
-    """Lower case, accents in one form: macOS takes them apart in file names, tables do not."""
+    """Lower case, accents in one form: macOS decomposes them in file names, tables do not."""
     return normalize("NFC", text).lower()
 
 
@@ -138,22 +138,22 @@ def _index(images: Sequence[File]) -> _Index:
     return _Index(images, whole, ends, frozenset(_folded(part) for image in images for part in image.folders))
 
 
-def _header(rows: list[Row], known: _Index) -> tuple[list[str], list[Row]]:
-    """The header, empty if the first row is already about an image."""
+def _header(rows: list[Row], index: _Index) -> tuple[list[str], list[Row]]:
+    """The header (empty if the first row is already about an image), and the other rows."""
     header = rows[0][1]
     first = header[0]
-    is_image = PurePosixPath(first.lower()).suffix in IMAGES or (known.find(first) and _is_like_others(rows))
+    is_image = PurePosixPath(first.lower()).suffix in IMAGES or (index.find(first) and _is_like_others(rows))
     return ([], rows) if is_image else (header, rows[1:])
 
 
 def _is_like_others(rows: list[Row]) -> bool:
-    """Whether the first row says of an image what others say: there may be an image.png beside `image`."""
-    said = set(_parts(rows[0][1][1:]))
-    return any(said.intersection(_parts(row[1:])) for _, row in rows[1:])
+    """Whether the first row has labels that other rows have: a header `image` may match an image.png."""
+    labels_of_first = set(_parts(rows[0][1][1:]))
+    return any(labels_of_first.intersection(_parts(row[1:])) for _, row in rows[1:])
 
 
 def _is_flags(rows: list[Row]) -> bool:
-    """Whether the columns after the first hold numbers: one odd cell among them is a mistake to be named."""
+    """Whether the columns after the first hold mostly 0 and 1: an odd cell is then a mistake to report."""
     if all(len(row) <= 2 for _, row in rows) and any(_is_class_number(*row[1:]) for _, row in rows):
         return False  # 0, 1 and 2 in a single column are labels
     cells = [cell.lower() for _, row in rows[:200] for cell in row[1:] if cell]
@@ -167,7 +167,7 @@ def _is_class_number(cell: str = "") -> bool:
 def _flags(
     rows: list[Row], header: list[str], path: str
 ) -> tuple[list[str], list[list[int]], tuple[str, ...]]:
-    """Classes, labels, and what is wrong with some of the cells."""
+    """Classes, labels, and problems with some of the cells."""
     width = max(len(row) for _, row in rows)
     classes = [" ".join(name.split()) for name in header[1:]]  # a cell may hold several lines
     if len(classes) < width - 1 or not all(classes) or len(set(classes)) < len(classes):
@@ -181,9 +181,9 @@ def _flags(
 def _separated(
     rows: list[Row], header: list[str], delimiter: str, path: str
 ) -> tuple[list[str], list[list[int]], str]:
-    """Labels of one column; what separates them is the first of ; | , that occurs, else perhaps a space.
+    """Labels of one column, separated by the first of ; | , that occurs, else perhaps by a space.
 
-    Line breaks separate them too, and the brackets and quotes of a printed list are no part of them.
+    Line breaks separate them too; the brackets and quotes of a printed list are removed.
     """
     unquoted = any(len(row) > 2 for _, row in rows)  # a.jpg,field,trees
     if unquoted and len(header) > 2:
@@ -196,7 +196,7 @@ def _separated(
     marks = delimiter if unquoted else ";|,\n"
     separator = next((mark for mark in marks if any(mark in text for text in texts)), "")
     if not separator and any(" " in text for text in texts):
-        # "bare soil" is one label, "field trees" two: as separated words, labels are fewer than combinations
+        # "bare soil" is one label, "field trees" two: split only if that gives fewer labels than combinations
         words = {word for text in texts for word in text.split()}
         separator = " " if len(words) <= len(set(texts) - {""}) else ""
     parts = [_parts([text], f"{separator}\n") for text in texts]
@@ -206,24 +206,24 @@ def _separated(
             f"the label table {path} has the 0 and 1 of all labels in one column, which does not say which "
             "label each is of: need one column for each label, or the names of those that an image has"
         )
-    place = {name: column for column, name in enumerate(classes)}
+    column_of = {name: column for column, name in enumerate(classes)}
     labels = [[0] * len(classes) for _ in rows]
     for row, names in zip(labels, parts, strict=True):
         for name in names:
-            row[place[name]] = 1
+            row[column_of[name]] = 1
     return classes, labels, separator
 
 
 def _unlisted(cell: str) -> str:
-    """A cell without the brackets of a list, as Python, JSON and numpy write one."""
-    found = re.fullmatch(r"\[(.*)\]|\(([^()]*)\)|\{(.*)\}", cell.strip(), re.DOTALL)
-    if found is None:
+    """A cell without the brackets of a list as Python, JSON or numpy prints it."""
+    match = re.fullmatch(r"\[(.*)\]|\(([^()]*)\)|\{(.*)\}", cell.strip(), re.DOTALL)
+    if match is None:
         return cell
-    return re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", found[found.lastindex or 0])  # numpy: ['field' 'trees']
+    return re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", match[match.lastindex or 0])  # numpy: ['field' 'trees']
 
 
 def _parts(cells: Sequence[str], separators: str = ";|,\t\n") -> list[str]:
-    """What the cells name, without spaces and quotes around it."""
+    """The names in the cells, without spaces and quotes around them."""
     split = (part for cell in cells for part in re.split(f"[{re.escape(separators)}]", _unlisted(cell)))
     bare = (re.sub(r"""^(['"])(.*)\1$""", r"\2", part.strip(), flags=re.DOTALL).strip() for part in split)
     return [part for part in bare if part]
@@ -231,19 +231,19 @@ def _parts(cells: Sequence[str], separators: str = ";|,\t\n") -> list[str]:
 
 def _join(
     images: Sequence[File],
-    known: _Index,
+    index: _Index,
     rows: list[Row],
     labels: list[list[int]],
     classes: tuple[str, ...],
     path: str,
 ) -> Found:
-    """One row of labels per image; several rows about one image add up."""
+    """One row of labels per image; the labels of several rows about one image are joined."""
     matrix = np.zeros((len(images), len(classes)), dtype=np.uint8)
     times: Counter[int] = Counter()
     missing: list[str] = []
     unclear: list[str] = []
     for (_, row), flagged in zip(rows, labels, strict=True):
-        fits = known.find(row[0])
+        fits = index.find(row[0])
         if len(fits) > 1:
             unclear.append(f"{row[0]} fits {' and '.join(images[i].path for i in fits[:2])}")
         elif fits:

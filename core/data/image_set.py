@@ -1,4 +1,4 @@
-"""Which images: one value for what is prepared, shown, looked through and trained on."""
+"""Which images: one value that says what to prepare, show, examine and train on."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ class ImageSet:
 
     Attributes:
         name: Key of `DATASETS`.
-        root: Folder or archive; None: the usual place.
+        root: Folder or archive; None: the default place.
         size: Training size in pixels.
         skip_broken: Whether images that cannot be read are left out.
     """
@@ -28,7 +28,7 @@ class ImageSet:
     def load(
         self, seed: int = 0, *, only_prepared: bool = False, progress: Progress | None = None
     ) -> Dataset:
-        """As `core.data.load`, with the split of that seed."""
+        """As `core.data.load`, with the split of this seed."""
         return sets.load(
             self.name,
             self.root,
@@ -41,11 +41,11 @@ class ImageSet:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The value that `to_json` was made of."""
+        """The inverse of `to_json`."""
         return cls(**json.loads(text))
 
     def to_json(self) -> str:
-        """One word of a command line, for another process."""
+        """A single command-line argument for another process."""
         return json.dumps(asdict(self))
 
     def is_prepared(self) -> bool:

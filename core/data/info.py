@@ -1,4 +1,4 @@
-"""What is known of a data set before and after it was read."""
+"""What is known of a data set before and after it is read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ class Download:
 
     Attributes:
         url: Where the archive is.
-        filename: What it is called on the disk.
+        filename: Its file name on disk.
         algorithm: Name of the checksum for `hashlib`: "sha256" or "md5".
         digest: The published checksum, hexadecimal.
         note: What the archive lacks; empty if it is complete.
@@ -57,13 +57,13 @@ class DatasetInfo:
         name: Key of `DATASETS`.
         title: The name people know it by.
         summary: One plain sentence.
-        classes: Label names in column order; empty when the person's own table names them.
-        images: Number of images when complete; 0 when it can be any.
-        train, val: Fixed sizes of these splits, all else is the test split; 0 means 70/10/20 %.
+        classes: Label names in column order; empty if the person's own table names them.
+        images: Number of images when complete; 0 if it can be any.
+        train, val: Fixed sizes of these splits, the rest is the test split; 0 means 70/10/20 %.
         terms: What the images may be used for.
-        where: Where a person gets it.
-        download: Address with checksum, where one is known.
-        home: Where it lies, if it comes with the program.
+        where: Where to get it.
+        download: Address with checksum, if one is known.
+        home: Its folder, if it comes with the program.
     """
 
     name: str
@@ -80,18 +80,18 @@ class DatasetInfo:
 
     @property
     def labels(self) -> int:
-        """Number of labels L; 0 when the person's own table says."""
+        """Number of labels L; 0 if the person's own table decides."""
         return len(self.classes)
 
     @property
     def test(self) -> int:
-        """Size of the test split when complete; 0 when it can be any."""
+        """Size of the test split when complete; 0 if it can be any."""
         return self.images - self.train - self.val if self.train else self.images // 5
 
 
 @dataclass(frozen=True)
 class Found:
-    """Images and labels of one data set as they lie on the disk, matched, not decoded.
+    """Images and labels of one data set as found on disk, matched but not decoded.
 
     Attributes:
         classes: Label names, column order of `labels`.
@@ -100,11 +100,11 @@ class Found:
         labels: (N, L) uint8; a row of zeros is an image without a label.
         labels_from: What the labels were read from, in words.
         without_row: Images the labels say nothing about; they count as unlabelled.
-        without_image: Rows of the table whose image is not there.
+        without_image: Rows of the table whose image is missing.
         broken: Image names whose label could not be read (a damaged mask), with the reason.
-        notes: What was decided on the way and the person may want to know.
+        notes: Decisions on the way that the person may want to know of.
         several_rows: Images with several rows, whose labels were joined.
-        problems: What has to be mended in the labels before they can be used.
+        problems: What must be fixed in the labels before they can be used.
     """
 
     classes: tuple[str, ...]
@@ -130,11 +130,11 @@ class Dataset:
         labels: (N, L) uint8 in {0, 1}, every row with at least one label.
         classes: L label names.
         names: N unique image names.
-        splits: "train", "val", "test" to ascending int64 row numbers, together every row once.
+        splits: "train", "val", "test" to ascending int64 row numbers; every row is in exactly one.
         unlabelled: Number of images left out because they have no label.
         key: Hash of the content of `images`; equal for equal pixels, whatever the labels or the split.
         skipped: (name, reason) of broken images that the person chose to skip.
-        missing: Number of rows of the label table whose image is not there.
+        missing: Number of rows of the label table whose image is missing.
     """
 
     name: str

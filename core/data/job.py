@@ -1,4 +1,4 @@
-"""Preparing a data set in a detached process, so that no page waits for it."""
+"""Prepare a data set in a detached process, so that no page waits for it."""
 
 import hashlib
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Preparation", "is_mended", "start", "status"]
 
 
 def start(images: ImageSet) -> None:
-    """Prepare them in a process of their own, unless that is going on already; returns at once.
+    """Prepare the images in a process of their own, unless one is at it already; returns at once.
 
     Raises:
         MaclError: If the cache cannot be written.
@@ -21,32 +21,32 @@ def start(images: ImageSet) -> None:
 
 
 def status(images: ImageSet) -> Preparation:
-    """What the last `start` for these images has come to; `none` where files have changed since."""
+    """State of the last `start` for these images; `none` if files have changed since."""
     job = process(images)
-    about = job.status()
-    if about.state == "failed" and is_mended(job, images):
+    state = job.status()
+    if state.state == "failed" and is_mended(job, images):
         return Preparation("none")
-    if about.state == "done" and not _holds(job, images):
+    if state.state == "done" and not _holds(job, images):
         return Preparation("none")
-    return about
+    return state
 
 
 def is_mended(job: Process, images: ImageSet) -> bool:
-    """Whether files have changed since a process failed on them: what it said may no longer be so."""
+    """Whether files have changed since a process failed on them, so that its error may no longer hold."""
     files = job.note().get("files")
     return files is not None and files != images.fingerprint()
 
 
 def _holds(job: Process, images: ImageSet) -> bool:
-    """Whether `load` would open what that process has prepared."""
-    # where only the table has changed, the images may still be the same
+    """Whether `load` would open what this process has prepared."""
+    # if only the table has changed, the images may still be the same
     return job.note().get("files") == images.fingerprint() or images.is_prepared()
 
 
 def main(running: Running, which: str) -> dict[str, Any]:
     """Prepare one data set."""
     images = ImageSet.from_json(which)
-    # before: a file that changes meanwhile makes the preparation void
+    # first, so that a file that changes meanwhile invalidates the preparation
     running.say(files=images.fingerprint())
     return {"skipped": bool(images.load(progress=running.tell).skipped)}
 

@@ -1,4 +1,4 @@
-"""What the paper's Tables 1 to 3 say of its data sets; labels in the column order of this program."""
+"""The data sets in the paper's Tables 1 to 3; labels in the column order of this program."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ class Published:
 
     Attributes:
         images: Number of images (Table 1).
-        side: Of an image, pixels (Table 1).
+        side: Side of an image in pixels (Table 1).
         resolution: Metres per pixel (Table 1).
-        source: Of the images (Table 1).
-        year: Of publication (Table 1).
+        source: Source of the images (Table 1).
+        year: Year of publication (Table 1).
         splits: Images for training, validation and test (Table 2).
         counts: Images per label (Table 3).
     """

@@ -1,4 +1,4 @@
-"""Images decoded, resized and kept once: one memory-mapped uint8 array per content and size."""
+"""Images decoded and resized once: one memory-mapped uint8 array per content and size."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from core.errors import MaclError
 from core.files import write_atomic
 
 VERSION = 3  # part of every key: raise it when the same files would give other pixels
-BATCH = 16  # images per task: fewer make the queue cost, more make the progress bar jump
-UNUSED = 28 * 24 * 3600  # seconds without being opened after which an array makes room for a newer one
+BATCH = 16  # images per task: with fewer the queue costs time, with more the progress bar jumps
+UNUSED = 28 * 24 * 3600  # an array not opened for this many seconds makes room for a newer one
 LISTED = 10  # names printed per list
 
 Progress = Callable[[int, int, str], None]
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 
 class Readable(Protocol):
-    """What an image is read from; `core.data.source.File` is one."""
+    """Something an image can be read from, such as `core.data.source.File`."""
 
     def read(self) -> bytes:
         """The undecoded content."""
@@ -42,7 +42,7 @@ class Readable(Protocol):
 def prepared_size(image_size: int) -> int:
     """Side P of a prepared image: at least 1.25 × image_size (pixels), a multiple of 8.
 
-    The margin gives the random resized crop something to cut from; without it the crop only blurs.
+    The margin leaves the random resized crop something to cut away; without it the crop only blurs.
     """
     if not 1 <= image_size <= 4096:
         raise ValueError(f"need image_size from 1 to 4096 pixels, got {image_size}")
@@ -54,7 +54,7 @@ def in_parallel(
 ) -> list[Result]:
     """`[work(item) for item in items]` on all cores; `progress` is called from the calling thread only.
 
-    Threads, not processes: reading, decoding and resizing release the interpreter's lock, and no worker has
+    Threads, not processes: reading, decoding and resizing release the interpreter's lock, and no worker needs
     to import anything.
     """
     results: dict[int, list[Result]] = {}
@@ -64,17 +64,17 @@ def in_parallel(
         return [work(item) for item in items[start : start + BATCH]]
 
     with ThreadPoolExecutor(min(cores(), 32)) as pool:
-        waiting: dict[Future[list[Result]], int] = {pool.submit(batch, start): start for start in starts}
-        todo = set(waiting)
+        start_of: dict[Future[list[Result]], int] = {pool.submit(batch, start): start for start in starts}
+        pending = set(start_of)
         done = 0
         try:
-            while todo:
+            while pending:
                 if progress:
                     progress(done, len(items), what)
-                finished, todo = wait(todo, return_when=FIRST_COMPLETED)
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in finished:
-                    results[waiting[future]] = future.result()
-                    done += len(results[waiting[future]])
+                    results[start_of[future]] = future.result()
+                    done += len(results[start_of[future]])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -84,7 +84,7 @@ def in_parallel(
 
 
 def key_of(checksums: Sequence[str], size: int) -> str:
-    """The content of a prepared array before it exists: its files in order, its size, this code's version."""
+    """The key of a prepared array before it exists: its files in order, its size, this code's version."""
     return sha256("\n".join([f"{VERSION} {size}", *checksums]).encode()).hexdigest()[:32]
 
 
@@ -98,22 +98,22 @@ def prepare(
     known_broken: Skipped = (),
     origin: str = "",
 ) -> tuple[np.ndarray, np.ndarray, Skipped]:
-    """All files as one array on the disk; nothing is decoded when `key` is there already.
+    """All files as one array on disk; nothing is decoded if `key` is there already.
 
-    A new array takes the place of those from the same origin that nobody has opened for weeks.
+    A new array replaces those of the same origin that nobody has opened for weeks.
 
     Args:
-        names: What the images are called in messages.
-        files: Where they are read from.
+        names: Names of the images in messages.
+        files: The files they are read from.
         key: `key_of` their checksums and size.
         size: Side P in pixels.
         skip_broken: Leave broken images out instead of raising.
         progress: Called with (done, total, what).
-        known_broken: Images found unusable before, to be named in the same message.
-        origin: What data set they are of, and where it lies.
+        known_broken: Images already found unusable, to be named in the same message.
+        origin: Their data set and its path.
 
     Returns:
-        images (n, size, size, 3) uint8 memory-mapped read-only, kept (n,) int64 indices into `files`,
+        images (n, size, size, 3) uint8, memory-mapped read-only; kept (n,) int64 indices into `files`;
         skipped (name, reason) of the rest.
 
     Raises:
@@ -135,25 +135,25 @@ def prepare(
 
 
 def is_kept(key: str, files: Sequence[Readable], size: int) -> bool:
-    """Whether the array of that key is on the disk, complete; a damaged one is not.
+    """Whether the array of this key is on disk, complete and undamaged.
 
-    Images that were broken when it was made are decoded again: a zip names the checksum of the whole image
-    also where its bytes are damaged, so that a better copy has the same key.
+    Images that were broken when it was made are decoded again: a zip stores the checksum of the intact image
+    even if its bytes are damaged, so a better copy has the same key.
     """
     folder = cache_root() / "prepared" / key
     try:
         broken = _broken(folder)
         if len(np.load(folder / "images.npy", mmap_mode="r")) != len(files) - len(broken):
             return False
-    except Exception:  # not there, or damaged in one of many ways: prepared anew
+    except Exception:  # missing, or damaged in one of many ways: prepare it again
         return False
     with quiet_decoding():
         return all(_reason(files[index], size) is not None for index in broken)
 
 
 def _broken(folder: Path) -> dict[int, str]:
-    kept = json.loads((folder / "kept.json").read_text())
-    return {int(index): why for index, why in kept["broken"].items()}
+    stored = json.loads((folder / "kept.json").read_text())
+    return {int(index): why for index, why in stored["broken"].items()}
 
 
 def _reason(file: Readable, size: int) -> str | None:
@@ -166,7 +166,7 @@ def _reason(file: Readable, size: int) -> str | None:
 
 
 def broken_message(skipped: Skipped, total: int) -> str:
-    """The first of what could not be used, how many more there are, and what the person can do."""
+    """The first unusable images, how many more there are, and what the person can do."""
     listing = "; ".join(f"{name}: {why}" for name, why in skipped[:LISTED])
     more = f" and {len(skipped) - LISTED:,} more" if len(skipped) > LISTED else ""
     return (
@@ -205,12 +205,12 @@ def _write(
                     pixels = decode(files[index].read(), size)
                 except Exception as error:  # Pillow's readers raise almost anything on a damaged file
                     return reason(error)
-                # written, not mapped: on a full disk a write raises where a mapping kills the process
+                # written, not mapped: on a full disk a write raises, while a mapping kills the process
                 view = pixels.data.cast("B")
-                at = start + index * rows
+                position = start + index * rows
                 while view:
-                    sent = os.pwrite(handle, view, at)
-                    view, at = view[sent:], at + sent
+                    sent = os.pwrite(handle, view, position)
+                    view, position = view[sent:], position + sent
                 return None
 
             with quiet_decoding():
@@ -224,8 +224,8 @@ def _write(
             _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])
         with (partial / "images.npy").open("rb") as finished:
             os.fsync(finished.fileno())
-        about = {"broken": broken, "created": time.time(), "origin": origin}
-        write_atomic(partial / "kept.json", json.dumps(about))
+        metadata = {"broken": broken, "created": time.time(), "origin": origin}
+        write_atomic(partial / "kept.json", json.dumps(metadata))
 
 
 def _header(count: int, size: int) -> dict[str, object]:
@@ -245,9 +245,9 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
 
 
 def _drop_unused(prepared: Path, origin: str) -> None:
-    """Delete what was not opened for weeks of this origin, or of none: an earlier version wrote that."""
-    for kept in prepared.glob("*/kept.json"):
+    """Delete arrays not opened for weeks, of this origin or (from an earlier version) of none."""
+    for record in prepared.glob("*/kept.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            same = json.loads(kept.read_text()).get("origin", origin) == origin
-            if same and time.time() - kept.stat().st_mtime > UNUSED:
-                discard(kept.parent)
+            same = json.loads(record.read_text()).get("origin", origin) == origin
+            if same and time.time() - record.stat().st_mtime > UNUSED:
+                discard(record.parent)

@@ -1,6 +1,6 @@
-"""One image as evaluated and as augmented in training, drawn by the code that trains, in a detached process.
+"""One image as evaluated and as augmented in training, drawn by the training code in a detached process.
 
-The strip lies in the cache: pages import no torch.
+The strip goes into the cache, because pages import no torch.
 """
 
 from dataclasses import replace
@@ -20,12 +20,12 @@ GAP = 6  # transparent pixels between two
 
 
 def start(images: ImageSet, key: str, seed: int, index: int) -> None:
-    """Draw the strip in a process of its own, unless that is going on; returns at once.
+    """Draw the strip in a process of its own, unless one is at it already; returns at once.
 
     Args:
         images: Must be prepared.
         key: Their hash, `Dataset.key`.
-        seed: Of the augmentation.
+        seed: Seed of the augmentation.
         index: Row of the image in the prepared data set.
 
     Raises:
@@ -35,19 +35,19 @@ def start(images: ImageSet, key: str, seed: int, index: int) -> None:
 
 
 def status(key: str, image_size: int, seed: int, index: int) -> Status:
-    """What the last `start` with these arguments has come to."""
+    """State of the last `start` with these arguments."""
     if path(key, image_size, seed, index).is_file():
         return Status("done")
     return _process(key, image_size, seed, index).status()
 
 
 def path(key: str, image_size: int, seed: int, index: int) -> Path:
-    """Where the strip lies once it is drawn: a PNG, the evaluation view first."""
+    """File of the strip once it is drawn: a PNG, the evaluation view first."""
     return cache_root() / "previews" / f"{key}-{image_size}-{seed}-{index}-{VERSION}.png"
 
 
 def strip(images: np.ndarray) -> Image.Image:
-    """Images (K, S, S, 3) uint8 beside each other, with transparent gaps."""
+    """Images (K, S, S, 3) uint8 side by side, with transparent gaps."""
     count, size = images.shape[:2]
     sheet = Image.new("RGBA", (count * (size + GAP) - GAP, size), (0, 0, 0, 0))
     for place, image in enumerate(images):
@@ -61,7 +61,7 @@ def draw(image: np.ndarray, size: int, seed: int) -> np.ndarray:
     Args:
         image: (P, P, 3) uint8.
         size: Training size S, pixels.
-        seed: Of the augmentation.
+        seed: Seed of the augmentation.
 
     Returns:
         (1 + VERSIONS, S, S, 3) uint8.
@@ -70,10 +70,10 @@ def draw(image: np.ndarray, size: int, seed: int) -> np.ndarray:
 
     from core.data.augment import augment, view
 
-    one = torch.from_numpy(np.array(image))[None]  # (1, P, P, 3)
+    batch = torch.from_numpy(np.array(image))[None]  # (1, P, P, 3)
     generator = torch.Generator().manual_seed(seed)
-    shown = torch.cat([view(one, size), augment(one.expand(VERSIONS, -1, -1, -1), size, generator)])
-    return np.asarray((shown * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, 3)
+    views = torch.cat([view(batch, size), augment(batch.expand(VERSIONS, -1, -1, -1), size, generator)])
+    return np.asarray((views * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, 3)
 
 
 def main(running: Running, which: str, key: str, seed: str, index: str) -> None:

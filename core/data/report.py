@@ -1,4 +1,4 @@
-"""What of a data set is there, missing or broken, without preparing it."""
+"""What a data set contains and lacks, and what is broken, without preparing it."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from core.errors import MaclError
 
 @dataclass(frozen=True)
 class Report:
-    """The findings; `str()` gives the text for the command line, with `LISTED` names in a list.
+    """The findings; `str()` gives the text for the command line, with at most `LISTED` names per list.
 
     Attributes:
         name: Key of `DATASETS`.
-        root: Where it was looked for.
+        root: Where it was searched.
         images: Images found.
-        expected: Images of the complete data set; 0 when it can be any.
+        expected: Images of the complete data set; 0 if it can be any.
         usable: Images with at least one label that are not known to be broken.
         unlabelled: Images without a label.
         counts: Images per label, in column order, over the images with a label.
         labels_from: What the labels were read from.
         without_image: Table rows whose image is missing.
-        without_row: Images that the table says nothing about.
-        without_label: Images that the table gives no label.
+        without_row: Images that are not in the table.
+        without_label: Images that are in the table but without a label.
         several_rows: Images with several rows, whose labels were joined.
-        broken: (name, reason) of damaged masks, and of damaged images when they were decoded.
+        broken: (name, reason) of damaged masks, and of damaged images if they were decoded.
         decoded: Whether every image was decoded.
-        splits: Sizes of train, val and test; empty when there are too few images.
-        notes: What was decided on the way.
+        splits: Sizes of train, val and test; empty if there are too few images.
+        notes: Decisions made on the way.
         problems: What keeps the data set from being used as it is, each with what to do.
     """
 
@@ -98,12 +98,12 @@ def _list(title: str, names: tuple[str, ...]) -> list[str]:
 
 
 def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress: Progress | None) -> Report:
-    """Findings on a data set whose files were matched.
+    """Findings on a data set whose files have been matched.
 
     Args:
-        known: What is expected.
+        known: The data set as expected.
         root: Where it was found, for the text.
-        found: What was found.
+        found: The data set as found.
         decode: Decode every image to find the broken ones; takes as long as preparing.
         progress: Called with (done, total, what).
     """

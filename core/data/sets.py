@@ -27,7 +27,7 @@ from core.data.source import File, all_remembered, checksums, mark, place, scan,
 from core.data.splits import split
 from core.errors import MaclError
 
-SAMPLE = 20  # files that `sides` opens
+SAMPLE = 20  # files opened by `sides`
 
 DATASETS: dict[str, DatasetInfo] = {
     info.name: info for info in (demo.DEMO, dlrsd.DLRSD, dlrsd.UCM, ml_aid.ML_AID, whdld.WHDLD, folder.FOLDER)
@@ -55,9 +55,9 @@ def dataset_info(name: str) -> DatasetInfo:
 
 
 def default_root(name: str) -> Path:
-    """Where a data set is looked for without --data-root: $MACL_DATA_ROOT/NAME, else in XDG_DATA_HOME.
+    """Where a data set is searched without --data-root: $MACL_DATA_ROOT/NAME, else in XDG_DATA_HOME.
 
-    What comes with the program is there, wherever the others are.
+    A data set that comes with the program is always in the program's own folder.
     """
     if name in DATASETS and (home := DATASETS[name].home):
         return home
@@ -69,10 +69,10 @@ def default_root(name: str) -> Path:
 
 
 def find(name: str, root: str | Path | None = None, progress: Progress | None = None) -> Found:
-    """The images and labels of a data set on the disk, nothing decoded but masks.
+    """The images and labels of a data set on disk; only masks are decoded.
 
     Raises:
-        MaclError: If the folder is not there, or holds no images or no faultless labels of this data set.
+        MaclError: If the folder is missing, or holds no images of this data set or faulty labels.
     """
     found = _found(name, root, progress)
     if found.problems:
@@ -81,7 +81,7 @@ def find(name: str, root: str | Path | None = None, progress: Progress | None = 
 
 
 def _found(name: str, root: str | Path | None, progress: Progress | None) -> Found:
-    """The same, but faults in the labels are listed, not raised."""
+    """As `find`, but faults in the labels are listed, not raised."""
     known = dataset_info(name)
     if root is None:
         root = default_root(name)
@@ -96,7 +96,7 @@ def _found(name: str, root: str | Path | None, progress: Progress | None) -> Fou
 
 
 def fingerprint(name: str, root: str | Path | None = None) -> str:
-    """A text that changes with any file of a data set; empty where nothing is."""
+    """A text that changes with any file of a data set; empty if nothing is there."""
     return mark(place(root) if root else default_root(name))
 
 
@@ -110,19 +110,20 @@ def load(
     only_prepared: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """A data set ready for training; prepared on the first call, opened in well under a second afterwards.
+    """A data set ready for training; prepared on the first call, later opened in well under a second.
 
     Args:
         name: Key of `DATASETS`.
         root: Folder (any depth) or .zip with the data set; None looks in `default_root(name)`.
         image_size: Training size in pixels; images are prepared 1.25 times larger.
-        seed: Of the split; the images are the same for every seed.
+        seed: Seed of the split; the images are the same for every seed.
         skip_broken: Leave broken images out instead of raising.
         only_prepared: Raise instead of preparing, which takes minutes: for pages.
         progress: Called with (done, total, what) from this thread.
 
     Raises:
-        MaclError: If the data set is not there, incomplete, has broken images, or is to be and not prepared.
+        MaclError: If the data set is missing, incomplete or has broken images; with `only_prepared`, if it is
+            not prepared.
         ValueError: If image_size or seed is out of range.
     """
     known = dataset_info(name)
@@ -143,7 +144,7 @@ def load(
         raise not_prepared
     origin = f"{name} {os.path.abspath(place(root or default_root(name)))}"
     images, kept, skipped = prepare(names, files, key, size, skip_broken, progress, found.broken, origin)
-    if skipped:  # the same checksums, but other images than once these are mended
+    if skipped:  # once these are fixed the images differ while the checksums may not
         key = key_of([key, *map(str, kept)], size)
     names = [names[i] for i in kept]
     labels = found.labels[usable[kept]]
@@ -163,7 +164,7 @@ def load(
 
 
 def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128) -> bool:
-    """Whether `load` would open this data set at once; False where it is not found. Reads no image.
+    """Whether `load` would open this data set at once; False if it is not found. Reads no image.
 
     Raises:
         MaclError: If there is no data set of that name.
@@ -180,10 +181,10 @@ def is_prepared(name: str, root: str | Path | None = None, image_size: int = 128
 
 
 def sides(name: str, root: str | Path | None = None) -> list[tuple[int, int]]:
-    """Width and height of the original images, most frequent first, of a sample.
+    """Width and height of the original images, from a sample, most frequent first.
 
     Raises:
-        MaclError: If the data set is not there.
+        MaclError: If the data set is missing.
     """
     files = find(name, root).files
     seen: Counter[tuple[int, int]] = Counter()
@@ -196,7 +197,7 @@ def sides(name: str, root: str | Path | None = None) -> list[tuple[int, int]]:
 def check(
     name: str, root: str | Path | None = None, decode: bool = False, progress: Progress | None = None
 ) -> Report:
-    """What of a data set was found, missing or broken; a problem is reported, not raised.
+    """What was found, missing or broken in a data set; problems are reported, not raised.
 
     Args:
         name: Key of `DATASETS`.
@@ -229,7 +230,7 @@ def fetch(
         name: Key of `DATASETS`.
         destination: Folder; None takes `default_root(name)`, where `load` looks.
         progress: Called with (bytes done, bytes in all or 0 when unknown, what).
-        url: Another address of the same archive, or of any with `sha256`.
+        url: Another address of the same archive, or with `sha256` of any.
         sha256: Checksum of the archive, hexadecimal; None takes the published one.
 
     Returns:

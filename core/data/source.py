@@ -1,4 +1,4 @@
-"""Files of a data set, wherever they lie: in folders, in zip archives (read in place), at any depth.
+"""Files of a data set: in folders or in zip archives (read in place), at any depth.
 
 References:
     The layout of a zip's local header: PKWARE APPNOTE.TXT 6.3.10, section 4.3.7.
@@ -26,7 +26,7 @@ from core.errors import MaclError
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
 ZIP_DEPTH = 2  # an archive may lie in the folder itself or one sub-folder down
 MOST_FILES = 500_000  # a typed "/" must not walk the whole disk
-LARGEST = 1 << 30  # bytes of one file inside a zip; more is taken for a zip bomb
+LARGEST = 1 << 30  # bytes of one file inside a zip; a larger one counts as a zip bomb
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,8 @@ class File:
     """One file, plain or inside a zip.
 
     Attributes:
-        path: Relative to the folder or the zip it was found in, with "/" between the parts.
-        at: The file on the disk: the file itself, or the zip that holds it.
+        path: Relative to the folder or zip it was found in, with "/" between the parts.
+        at: The file on disk: the file itself, or the zip that holds it.
         size: In bytes, unpacked.
         member: The entry of the zip's directory; None for a plain file.
     """
@@ -76,7 +76,7 @@ class File:
 
 
 def _read_member(archive: Path, member: zipfile.ZipInfo) -> bytes:
-    """One file of a zip without a shared `ZipFile`: its reference count is not made for threads."""
+    """Read one file of a zip without a shared `ZipFile`, whose reference count is not thread-safe."""
     if member.flag_bits & 1:
         raise zipfile.BadZipFile("encrypted inside the zip")
     if member.file_size > LARGEST:
@@ -104,12 +104,12 @@ def _read_member(archive: Path, member: zipfile.ZipInfo) -> bytes:
 
 
 def place(root: str | Path) -> Path:
-    """The path a person means: `~` is their home; `~name` stays as it is where nobody is called so."""
+    """The path a person means: `~` is their home; `~name` is left alone if there is no such user."""
     return Path(os.path.expanduser(root))
 
 
 def shown(path: str) -> str:
-    """A path as people read it: what is no UTF-8 in it is Windows-1252, as old systems write names."""
+    """A path for people to read: parts that are not UTF-8 are read as Windows-1252, used by old systems."""
 
     def readable(part: str) -> str:
         try:
@@ -124,21 +124,21 @@ def shown(path: str) -> str:
 def mark(root: Path) -> str:
     """A text that changes with the name, size or time of any file under `root`; no zip is opened.
 
-    Empty where nothing can be read; the same through a link.
+    Empty if nothing can be read; the same through a link.
     """
     try:
         root = root.resolve()
-        found = [(str(root), root.stat())] if root.is_file() else list(_walk(root))
+        files = [(str(root), root.stat())] if root.is_file() else list(_walk(root))
     except (MaclError, OSError, ValueError):
         return ""
-    stamps = sorted((path, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found)
+    stamps = sorted((path, info.st_size, info.st_mtime_ns, info.st_ctime_ns) for path, info in files)
     return sha256(repr(stamps).encode()).hexdigest()[:32]
 
 
 def scan(root: Path) -> list[File]:
-    """Every file under `root` (a folder or a zip), those inside zips included, sorted by path.
+    """Every file under `root` (a folder or a zip), including those inside zips, sorted by path.
 
-    Where the same path is both unpacked and in a zip beside it, the unpacked one counts.
+    If a path is both unpacked and in a zip beside it, the unpacked one counts.
 
     Raises:
         MaclError: If root does not exist, is neither a folder nor a readable zip, or holds too many files.
@@ -158,35 +158,35 @@ def scan(root: Path) -> list[File]:
         if not root.is_file() or not zipfile.is_zipfile(root):  # reading a pipe would never end
             raise MaclError(f"{root} is neither a folder nor a readable .zip: give one of these")
         return sorted(_in_zip(root), key=lambda file: file.path)
-    found: dict[str, File] = {}
+    files: dict[str, File] = {}
     archives: list[Path] = []
     start = len(os.path.join(root, ""))
-    for path, about in _walk(root):
+    for path, info in _walk(root):
         relative = shown(path[start:])
         if path.lower().endswith(".zip"):
             if relative.count("/") < ZIP_DEPTH:
                 archives.append(Path(path))
         else:
-            found[relative] = File(relative, Path(path), about.st_size)
+            files[relative] = File(relative, Path(path), info.st_size)
     for archive in sorted(archives):
         for file in _in_zip(archive):
-            found.setdefault(file.path, file)
-    return [found[path] for path in sorted(found)]
+            files.setdefault(file.path, file)
+    return [files[path] for path in sorted(files)]
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
-    """Path and status of every file under a folder; text, because a `Path` takes longer than the look."""
+    """Path and status of every file under a folder; as text, because a `Path` costs more than the look."""
     count = 0
     stack = [str(folder)]
     seen: set[tuple[int, int]] = set()  # a linked folder may lead back to one above it
     while stack:
-        here = stack.pop()
+        path = stack.pop()
         try:
-            about = os.stat(here)
-            if (about.st_dev, about.st_ino) in seen:
+            info = os.stat(path)
+            if (info.st_dev, info.st_ino) in seen:
                 continue
-            seen.add((about.st_dev, about.st_ino))
-            with os.scandir(here) as entries:
+            seen.add((info.st_dev, info.st_ino))
+            with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name == "__MACOSX":
                         continue
@@ -201,7 +201,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                             )
                         yield entry.path, entry.stat()
         except OSError as error:
-            raise MaclError(f"{here} cannot be read ({error.strerror}): check its permissions") from None
+            raise MaclError(f"{path} cannot be read ({error.strerror}): check its permissions") from None
 
 
 def _in_zip(archive: Path) -> Iterator[File]:
@@ -212,21 +212,21 @@ def _in_zip(archive: Path) -> Iterator[File]:
         raise MaclError(
             f"{archive} cannot be read as a zip ({error}): the download may be cut, fetch it again"
         ) from None
-    found: dict[str, File] = {}
+    files: dict[str, File] = {}
     for member in members:
-        # "./a.png", as bsdtar writes; a path with ".." stays one, and is left out below
+        # "./a.png" is how bsdtar writes it; a path with ".." is left out below
         parts = member.filename.replace("\\", "/").split("/")
         path = "/".join(part for part in parts if part not in ("", "."))
         if not member.is_dir() and "/." not in f"/{path}" and "__MACOSX" not in path:
-            # stored twice: the last counts, as in unzip
-            found[path] = File(path, archive, member.file_size, member)
-    yield from found.values()
+            # if stored twice, the last counts, as in unzip
+            files[path] = File(path, archive, member.file_size, member)
+    yield from files.values()
 
 
 def checksums(files: Sequence[File], progress: Progress | None = None) -> list[str]:
-    """One short text per file that says its content: CRC-32 and size, equal for a file in a zip and unpacked.
+    """One short text per file that identifies its content: CRC-32 and size, the same zipped and unpacked.
 
-    A zip's directory holds them. Plain files are read once; size, times and inode remember them, so that a
+    A zip's directory holds them. Plain files are read once and recognised by size, times and inode, so that a
     second call reads nothing.
     """
     sums = {file.at: "" for file in files if file.member is None}
@@ -239,21 +239,21 @@ def checksums(files: Sequence[File], progress: Progress | None = None) -> list[s
 
 
 def all_remembered(files: Sequence[File]) -> bool:
-    """Whether `checksums` answers without reading a file, at once."""
+    """Whether `checksums` can answer at once, without reading a file."""
     sums = {file.at: "" for file in files if file.member is None}
     return not sums or not _recall(sums)[0]
 
 
 def _recall(sums: dict[Path, str]) -> tuple[list[Path], dict[Path, list[int]]]:
-    """Fill in the checksums that are remembered; the other paths, and the stamp of every path."""
+    """Fill in remembered checksums; returns the other paths, and the stamp of every path."""
     try:
-        known = json.loads(_memory(sums).read_text())
+        remembered = json.loads(_memory(sums).read_text())
     except (OSError, ValueError):
-        known = {}
+        remembered = {}
     stamps = {path: _stamp(path) for path in sums}
     unknown = []
     for path, stamp in stamps.items():
-        entry = known.get(str(path))
+        entry = remembered.get(str(path))
         if entry is not None and entry[0] == stamp:
             sums[path] = entry[1]
         else:
@@ -269,32 +269,32 @@ def _remember(sums: dict[Path, str], progress: Progress | None) -> None:
     """Fill in the checksum of every path."""
     unknown, stamps = _recall(sums)
     if unknown:
-        memory = _memory(sums)
+        memory_file = _memory(sums)
         for path, checksum in zip(
             unknown, in_parallel(_checksum, unknown, progress, "Reading files"), strict=True
         ):
             sums[path] = checksum
-        # A file written in this very moment may change again within one tick of the file system's clock. Only
-        # the time of the last change tells: that of writing is anything, in the future too, as a zip has it.
-        young = time.time_ns() - 2_000_000_000
-        rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and stamps[p][2] < young}
-        with writing(memory) as partial:
+        # A file written just now may change again within one tick of the file system's clock. Only the time
+        # of the last change tells: that of writing may be anything, even in the future, as unzip sets it.
+        too_recent = time.time_ns() - 2_000_000_000
+        rows = {str(p): [stamps[p], sums[p]] for p in sums if stamps[p] and stamps[p][2] < too_recent}
+        with writing(memory_file) as partial:
             partial.write_text(json.dumps(rows))
 
 
 def _stamp(path: Path) -> list[int]:
     try:
-        about = path.stat()
+        info = path.stat()
     except OSError:
         return []
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+    return [info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
 
 
 def _checksum(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        return f"unreadable {error.errno}"  # preparing names it with its reason
+        return f"unreadable {error.errno}"  # preparing will name it, with the reason
     return f"{zlib.crc32(data):08x}-{len(data)}"
 
 

@@ -12,15 +12,15 @@ LEAST_TEST = 2  # a query and one other image to retrieve
 
 
 def split(labels: np.ndarray, names: Sequence[str], info: DatasetInfo, seed: int) -> dict[str, np.ndarray]:
-    """Deal the images out at random, the same for the same seed, data set and number of images.
+    """Assign the images at random, the same for the same seed, data set and number of images.
 
     The paper says only that the splits are random with the sizes of Table 2; a data set with fewer usable
-    images loses test images. Raw output of PCG64 is sorted because NumPy keeps that stream for ever, which it
-    does not promise for `Generator.permutation`.
+    images loses test images. Raw output of PCG64 is sorted because NumPy guarantees that stream for ever, but
+    not `Generator.permutation`.
 
     Args:
         labels: (N, L), one row per image.
-        names: N image names in their fixed order.
+        names: N image names in fixed order.
         info: The data set; its `train` and `val` are sizes, or 0 for 70/10/20 %.
         seed: Any integer from 0.
 

@@ -27,14 +27,14 @@ MASK_FOLDERS = frozenset({"labels", "label", "masks", "mask", "imagespng", "anno
 YES = frozenset({"1", "1.0", "true"})
 NO = frozenset({"0", "0.0", "false", ""})
 FLAGS = YES | NO
-LISTED = 5  # faults of one kind named in one message
+LISTED = 5  # faults of one kind listed in one message
 
 Row = tuple[int, list[str]]  # its number, as editors and spreadsheets count, and its cells
 
 
 @dataclass(frozen=True)
 class Table:
-    """Image stems (lower case), their labels (rows, L) uint8, and what is wrong with some of the rows."""
+    """Image stems (lower case), their labels (rows, L) uint8, and problems with some of the rows."""
 
     stems: tuple[str, ...]
     labels: np.ndarray
@@ -54,7 +54,7 @@ def cells(file: File, delimiters: str = ",;\t") -> list[Row]:
         text = decode_text(data)
     except MaclError:
         raise
-    except Exception as error:  # a damaged sheet is a damaged zip of damaged XML, each with its own errors
+    except Exception as error:  # a sheet is a zip of XML, and each layer has its own errors
         raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
     first = next((line for line in text.splitlines() if line.strip()), "")
     if not first:
@@ -66,7 +66,7 @@ def cells(file: File, delimiters: str = ",;\t") -> list[Row]:
 
 
 def split_rows(text: str, delimiter: str, spaces: bool = False) -> list[Row]:
-    """The rows that say something, without empty cells at their end.
+    """The rows that are not empty, without empty cells at their end.
 
     Args:
         text: The whole table.
@@ -87,7 +87,7 @@ def split_rows(text: str, delimiter: str, spaces: bool = False) -> list[Row]:
 
 
 def _trimmed(row: list[str]) -> list[str]:
-    """Cells without spaces around them; spreadsheets write empty columns behind the last."""
+    """Cells without spaces around them or empty ones at the end, which spreadsheets write."""
     cells = [cell.strip() for cell in row]
     while len(cells) > 1 and not cells[-1]:
         cells.pop()
@@ -95,7 +95,7 @@ def _trimmed(row: list[str]) -> list[str]:
 
 
 def decode_text(data: bytes) -> str:
-    """Text as spreadsheets write it: UTF-8 with or without mark, UTF-16 with mark, else Windows-1252."""
+    """Text as spreadsheets write it: UTF-8 with or without BOM, UTF-16 with BOM, else Windows-1252."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
     try:
@@ -105,11 +105,11 @@ def decode_text(data: bytes) -> str:
 
 
 def _sheet(data: bytes) -> list[Row]:
-    """The first sheet; remembered by content, because reading thousands of rows takes half a second."""
-    kept = cache_root() / "sheets" / f"{sha256(data).hexdigest()[:32]}.json"
+    """The first sheet; cached by content, because reading thousands of rows takes half a second."""
+    cached = cache_root() / "sheets" / f"{sha256(data).hexdigest()[:32]}.json"
     with contextlib.suppress(OSError, ValueError):
-        rows = [(number, row) for number, row in json.loads(kept.read_text())]
-        used(kept)
+        rows = [(number, row) for number, row in json.loads(cached.read_text())]
+        used(cached)
         return rows
     import openpyxl  # 0.15 s, and only this kind of table needs it
 
@@ -122,7 +122,7 @@ def _sheet(data: bytes) -> list[Row]:
     finally:
         book.close()
     rows = [(number, row) for number, row in rows if any(row)]
-    with writing(kept) as partial:
+    with writing(cached) as partial:
         partial.write_text(json.dumps(rows))
     return rows
 
@@ -133,12 +133,12 @@ def column_key(name: str) -> str:
 
 
 def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
-    """A table with one 0/1 column per class, whatever the order of its columns.
+    """A table with one 0/1 column per class, in any order.
 
-    Cells that are neither 0 nor 1 and rows of an image that disagree are collected, so that all are named.
+    Cells that are neither 0 nor 1, and rows of one image that disagree, are collected and reported together.
 
     Args:
-        file: Where the rows are from, for messages.
+        file: The table, for messages.
         rows: Its `cells`, header first.
         classes: Names of the columns in the order wanted.
 
@@ -146,24 +146,26 @@ def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
         MaclError: If a class has no column.
     """
     (_, header), *rows = rows
-    place = {column_key(name): column for column, name in enumerate(header) if column}
-    missing = [name for name in classes if column_key(name) not in place]
+    column_of = {column_key(name): column for column, name in enumerate(header) if column}
+    missing = [name for name in classes if column_key(name) not in column_of]
     if missing:
         raise MaclError(
             f"the label table {file.path} has no column for {', '.join(missing)}: "
             f"need one column for each of {', '.join(classes)}"
         )
-    columns = [place[column_key(name)] for name in classes]
+    columns = [column_of[column_key(name)] for name in classes]
     read, problems = flags(rows, columns, header, file.path)
-    found: dict[str, list[int]] = {}
-    twice: list[str] = []
+    labels_of: dict[str, list[int]] = {}
+    contradictory: list[str] = []
     for (_, row), flagged in zip(rows, read, strict=True):
-        if found.setdefault(stem_of(row[0]), flagged) != flagged:
-            twice.append(row[0])
-    if twice:
-        problems += (f"the label table {file.path} has two rows for {some(twice)} that disagree: keep one",)
-    labels = np.array(list(found.values()), dtype=np.uint8).reshape(-1, len(classes))
-    return Table(tuple(found), labels, problems)
+        if labels_of.setdefault(stem_of(row[0]), flagged) != flagged:
+            contradictory.append(row[0])
+    if contradictory:
+        problems += (
+            f"the label table {file.path} has two rows for {some(contradictory)} that disagree: keep one",
+        )
+    labels = np.array(list(labels_of.values()), dtype=np.uint8).reshape(-1, len(classes))
+    return Table(tuple(labels_of), labels, problems)
 
 
 def flags(
@@ -172,31 +174,31 @@ def flags(
     """The 0/1 cells of some columns as numbers, one list per row.
 
     Returns:
-        The numbers, 0 for what is neither, and one sentence on all of these.
+        The numbers, 0 for a cell that is neither, and one sentence about all such cells.
     """
     faults: list[str] = []
 
     def number(cell: str, row: int, column: int) -> int:
-        said = cell.lower()
-        if said not in FLAGS:
+        value = cell.lower()
+        if value not in FLAGS:
             faults.append(f"{cell!r} in row {row}, column {header[column]}")
-        return int(said in YES)
+        return int(value in YES)
 
-    found = [
+    numbers = [
         [number(row[column] if column < len(row) else "", at, column) for column in columns]
         for at, row in rows
     ]
-    return found, ((f"the label table {path} has {some(faults, '; ')}: need 0 or 1",) if faults else ())
+    return numbers, ((f"the label table {path} has {some(faults, '; ')}: need 0 or 1",) if faults else ())
 
 
 def some(faults: Sequence[str], between: str = ", ") -> str:
-    """The first of them, and how many more there are."""
+    """The first few, and how many more there are."""
     more = f" and {len(faults) - LISTED:,} more" if len(faults) > LISTED else ""
     return between.join(faults[:LISTED]) + more
 
 
 def stem_of(cell: str) -> str:
-    """What a table writes for an image, as a lower-case stem: folders and a known extension removed."""
+    """The image name in a table as a lower-case stem, without folders and a known extension."""
     name = PurePosixPath(cell.replace("\\", "/")).name.lower()
     path = PurePosixPath(name)
     return path.stem if path.suffix in IMAGES else name
@@ -205,9 +207,9 @@ def stem_of(cell: str) -> str:
 def images_and_masks(
     files: Sequence[File], pattern: re.Pattern[str]
 ) -> tuple[dict[str, File], dict[str, File], tuple[str, ...]]:
-    """Images and label masks whose lower-case stem fits `pattern`, by stem, and notes on doubles.
+    """Images and label masks whose lower-case stem fits `pattern`, by stem, and notes on duplicates.
 
-    A mask is a .png in a folder named like one, or beside an image of another kind with the same stem.
+    A mask is a .png in a folder of `MASK_FOLDERS`, or beside an image of another kind with the same stem.
     """
     fitting = [file for file in files if file.suffix in IMAGES and pattern.fullmatch(file.stem)]
     others = {file.stem for file in fitting if file.suffix != ".png"}
@@ -229,10 +231,10 @@ def choose_table(
     """The one label table among `files`, with its rows; None if there is none.
 
     Args:
-        files: Everything found.
+        files: All files found.
         accepts: Whether a lower-case file name fits this data set.
-        known: The published file name, lower case: preferred.
-        pattern: Fits the stems of this data set: a table about other images is not looked at.
+        known: The published file name in lower case, which is preferred.
+        pattern: Matches the stems of this data set; tables about other images are ignored.
 
     Raises:
         MaclError: If several differing tables fit equally well, or the known one cannot be read.
@@ -263,7 +265,7 @@ def choose_table(
 def match(
     classes: tuple[str, ...], images: dict[str, File], table: Table, labels_from: str, notes: tuple[str, ...]
 ) -> Found:
-    """Images joined with the rows of a table, in ascending order of the stems."""
+    """Images joined with the rows of a table, in ascending order of their stems."""
     rows = dict(zip(table.stems, table.labels, strict=True))
     stems = tuple(sorted(images))
     nothing = np.zeros(len(classes), dtype=np.uint8)
@@ -283,7 +285,7 @@ def match(
 
 
 def without_broken(found: Found, broken: tuple[tuple[str, str], ...]) -> Found:
-    """Say of images with a damaged mask that they are broken, not that they have no label."""
+    """List images with a damaged mask as broken, not as without a label."""
     names = {name for name, _ in broken}
     return replace(
         found, broken=broken, without_row=tuple(stem for stem in found.without_row if stem not in names)
@@ -293,9 +295,9 @@ def without_broken(found: Found, broken: tuple[tuple[str, str], ...]) -> Found:
 def read_masks(
     masks: dict[str, File], classes: tuple[str, ...], progress: Progress | None
 ) -> tuple[Table, tuple[tuple[str, str], ...]]:
-    """Labels of palette masks: class k is there if one pixel has index k (1 to L); 0 is background.
+    """Labels of palette masks: class k is present if any pixel has index k (1 to L); 0 is background.
 
-    Read once and remembered by content.
+    Read once and cached by content.
 
     Returns:
         The table of the readable masks, and (stem, reason) of the others.
@@ -304,10 +306,10 @@ def read_masks(
     files = [masks[stem] for stem in stems]
     sums = checksums(files, progress)
     key = sha256("\n".join([f"masks 1 {len(classes)}", *sums]).encode()).hexdigest()[:32]
-    kept = cache_root() / "masks" / f"{key}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):  # not there or damaged: read again
-        labels = np.load(kept)
-        used(kept)
+    cached = cache_root() / "masks" / f"{key}.npy"
+    with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged: read again
+        labels = np.load(cached)
+        used(cached)
         if labels.shape == (len(stems), len(classes)):
             return Table(stems, labels), ()
 
@@ -324,14 +326,14 @@ def read_masks(
     labels = np.array(list(good.values()), dtype=np.uint8).reshape(-1, len(classes))
     broken = tuple((stem, why) for stem, why in pairs if isinstance(why, str))
     if not broken:
-        with writing(kept) as partial, partial.open("wb") as stream:
+        with writing(cached) as partial, partial.open("wb") as stream:
             np.save(stream, labels)
     return Table(tuple(good), labels), broken
 
 
 def _mask_labels(data: bytes, count: int) -> list[int]:
     with Image.open(io.BytesIO(data), formats=("PNG",)) as mask:
-        if mask.mode not in ("P", "L"):  # a grey mask may hold the indices as they are
+        if mask.mode not in ("P", "L"):  # a grey mask may hold the indices themselves
             raise ValueError(f"a {mask.mode} image, need a palette")
         present = np.flatnonzero(mask.histogram()[:256])
     if present.max() > count:

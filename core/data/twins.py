@@ -10,11 +10,11 @@ from core.background.cores import cores
 from core.data.pair import KEPT, LEAST_OVERLAP, Pair
 from core.data.prepared import Progress, in_parallel
 
-COARSE, MIDDLE, FINE = 32, 64, 160  # pixels of the three looks; FINE or the prepared size, if smaller
-COARSE_PEAK = 0.2  # of the phase correlation, to be looked at again
-TURNED = 0.9  # correlation of 16 × 16 pixels, to be looked at again
-MIDDLE_SIMILARITY = 0.5  # to be looked at at the full size
-CHUNK = 2048  # images correlated with one other at a time
+COARSE, MIDDLE, FINE = 32, 64, 160  # pixels of the three stages; the last is the prepared size if smaller
+COARSE_PEAK = 0.2  # least peak of the phase correlation for a closer look
+TURNED = 0.9  # least correlation of 16 × 16 pixels for a closer look
+MIDDLE_SIMILARITY = 0.5  # least similarity for a look at full size
+CHUNK = 2048  # images correlated with another one at a time
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +52,7 @@ def find(images: NDArray[np.uint8], progress: Progress | None = None) -> list[Pa
 
 
 def compare(a: Floats, b: Floats) -> tuple[float, float]:
-    """How well image b, moved, fits image a, both grey (S, S): (similarity −1 … 1, overlapping share).
+    """How well image b, shifted, fits image a, both grey (S, S): (similarity −1 … 1, overlapping share).
 
     Images that agree in every pixel have a similarity of 1, even without any structure.
     """
@@ -68,7 +68,7 @@ def _fit(
     peaks = fft.irfft2(phase_a * np.conj(phase_b), s=fine_a.shape)
     down, right = divmod(int(peaks.argmax()), size)
     best = -1.0, 0.0
-    for y in (down, down - size):  # the correlation is circular: a move or its complement
+    for y in (down, down - size):  # the correlation is circular: a shift or its complement
         for x in (right, right - size):
             rows, columns = _common(y, size), _common(x, size)
             share = (rows[0].stop - rows[0].start) * (columns[0].stop - columns[0].start) / size**2
@@ -84,7 +84,7 @@ def turned(image: Floats, turn: int) -> Floats:
 
 
 def _equal(images: NDArray[np.uint8]) -> set[tuple[int, int, int]]:
-    """Images that agree in every byte, which may have no structure to compare."""
+    """Pairs that agree in every byte, as they may have no structure to compare."""
     first: dict[int, list[int]] = {}
     pairs = set()
     for row, image in enumerate(images):
@@ -95,11 +95,11 @@ def _equal(images: NDArray[np.uint8]) -> set[tuple[int, int, int]]:
 
 
 def _moved(small: Floats, progress: Progress | None) -> set[tuple[int, int, int]]:
-    """Pairs that may be the same place up to a move."""
+    """Pairs that may be the same place up to a shift."""
     phases = _phase(_halved(small, MIDDLE // COARSE))
     count, pairs = len(phases), set()
     for a in range(count):
-        if progress and a % 16 == 0:  # pairs left to do fall with every row
+        if progress and a % 16 == 0:  # each row leaves fewer pairs to do
             progress(a * (2 * count - a) // 2, count * count // 2, "Comparing all pairs")
         for start in range(a + 1, count, CHUNK):
             crossed = phases[a] * np.conj(phases[start : start + CHUNK])
@@ -149,7 +149,7 @@ def _phase(images: Floats) -> NDArray[np.complex64]:
     """Spectra (N, S, S/2 + 1) of length one at every frequency, so that two equal images correlate to 1."""
     size = images.shape[1]
     hann = np.hanning(size + 2)[1:-1].astype(np.float32)
-    window = np.sqrt(np.outer(hann, hann))  # the sides do not continue on the other side
+    window = np.sqrt(np.outer(hann, hann))  # fades out the borders, which do not wrap around
     spectrum = fft.rfft2((images - images.mean(axis=(1, 2), keepdims=True)) * window)
     spectrum[:, 0, 0] = 0
     length = np.abs(spectrum)
@@ -159,14 +159,14 @@ def _phase(images: Floats) -> NDArray[np.complex64]:
 
 
 def _fine(image: Floats) -> Floats:
-    """Details (S, S) of a grey image against their contrast around: strong edges do not outweigh texture."""
+    """Details (S, S) of a grey image relative to local contrast, so that edges do not outweigh texture."""
     details = gaussian_filter(image, 0.7) - gaussian_filter(image, 4.0)
     contrast = np.sqrt(gaussian_filter(details**2, 6.0))
     return np.asarray(details / (contrast + 1.0), dtype=np.float32)
 
 
 def _common(move: int, size: int) -> tuple[slice, slice]:
-    """Where two rows of pixels overlap when the second is moved by `move`, in the first and in the second."""
+    """The overlap of two rows of pixels, the second shifted by `move`: in the first, and in the second."""
     return slice(max(0, move), size + min(0, move)), slice(max(0, -move), size + min(0, -move))
 
 

@@ -38,7 +38,7 @@ WHDLD = DatasetInfo(
 
 
 def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
-    """Labels from the table multilabels.xlsx; without it from the masks, which are equal to it.
+    """Labels from the table multilabels.xlsx, or without it from the masks, which agree with it.
 
     Raises:
         MaclError: If there are no images, or neither a table nor masks.

@@ -1,1 +1,1 @@
-"""The network of a run: backbone and head, their weights, what they look at, how they are exported."""
+"""The network of a run: backbone and head, their weights, what they look at, and their export."""

@@ -1,17 +1,17 @@
 """Which regions of two images carry their similarity: an exact sum over the positions of the feature maps.
 
-Stylianou, Souvenir and Pless, Visualizing Deep Similarity Networks (WACV 2019): where the embedding is an
+Stylianou, Souvenir and Pless, Visualizing Deep Similarity Networks (WACV 2019): if the embedding is an
 average over the positions of a convolutional map, the cosine of two images is a sum over positions. Here a
-two-layer head follows the average. It is piecewise linear, so that on the piece where an image lies
+two-layer head follows the average. It is piecewise linear, so on the piece that holds an image
 
     u = W₂ diag(m) (W₁ f̄ + b₁) + b₂ = Σ_i h_i + c,    h_i = W₂ diag(m) W₁ f_i / n,    m = [W₁ f̄ + b₁ > 0]
 
-holds exactly (this is gradient × activation at the map, with the ReLUs as they are for the image): n
-positions i with features f_i and mean f̄. With û = u / |u| the cosine of images a and b is then
+holds exactly (this is gradient × activation at the map, with the ReLUs as the image sets them): n positions i
+with features f_i and mean f̄. With û = u / |u| the cosine of images a and b is then
 
     û_a · û_b = Σ_i h_i · û_b / |u_a|  +  c_a · û_b / |u_a|
 
-and likewise over the positions of b. Nothing is left over: what the regions of an image contribute, and the
+and likewise over the positions of b. There is no remainder: the contributions of an image's regions, and the
 constant c that the biases add whatever the image shows, sum to the cosine.
 """
 
@@ -29,20 +29,20 @@ from core.encoder.trained import Trained
 from core.errors import MaclError
 
 Floats = NDArray[np.float64]
-POOL_ERROR = 1e-3  # of the features' length: more, and the backbone does more than to average its map
+POOL_ERROR = 1e-3  # of the features' length; above it the backbone does more than average its map
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """How two images a and b come to their cosine.
+    """The contributions to the cosine of two images a and b.
 
     Attributes:
         cosine: û_a · û_b.
-        first: (H, W) what each region of a contributes; with `first_constant` it sums to the cosine.
-        second: Likewise of b.
-        first_constant: What the biases of the head contribute to a, wherever one looks.
-        second_constant: Likewise of b.
-        pairs: (H, W, H, W) what each region of a with each region of b contributes.
+        first: (H, W) contribution of each region of a; with `first_constant` they sum to the cosine.
+        second: The same for b.
+        first_constant: Contribution of the head's biases for a, independent of the region.
+        second_constant: The same for b.
+        pairs: (H, W, H, W) contribution of each region of a with each region of b.
     """
 
     cosine: float
@@ -54,12 +54,12 @@ class Explanation:
 
 
 def explain(trained: Trained, first: np.ndarray, second: np.ndarray) -> Explanation:
-    """Take the cosine of two prepared images (P, P, 3) uint8 apart, in float64.
+    """Split the cosine of two prepared images (P, P, 3) uint8 into contributions, in float64.
 
     Raises:
-        MaclError: If the backbone does not average a map of regions, as transformers do not.
+        MaclError: If the backbone does not average a map of regions; transformers do not.
     """
-    # whoever asks may be in another autocast
+    # the caller may be in another autocast
     with torch.inference_mode(), devices.autocast(trained.device, "float32"):
         maps = regions(trained.backbone, trained.pixels(np.stack([first, second])))  # (2, C, H, W)
         (h_a, c_a), (h_b, c_b) = (linear_parts(trained.head, one.cpu().double()) for one in maps)
@@ -67,7 +67,7 @@ def explain(trained: Trained, first: np.ndarray, second: np.ndarray) -> Explanat
 
 
 def regions(backbone: Backbone, images: Tensor) -> Tensor:
-    """The map (B, C, H, W) whose average over the positions are the features of the backbone.
+    """The map (B, C, H, W) whose average over the positions gives the features of the backbone.
 
     Raises:
         MaclError: If there is no such map.
@@ -76,35 +76,35 @@ def regions(backbone: Backbone, images: Tensor) -> Tensor:
     pixels = (images - backbone.mean) / backbone.std
     try:
         if hasattr(network, "forward_features"):  # timm
-            found: Tensor = network.forward_features(pixels)
+            maps: Tensor = network.forward_features(pixels)
         else:
-            found = _before_pooling(network, pixels)
+            maps = _before_pooling(network, pixels)
     except AttributeError as error:
         raise MaclError("this backbone has no map of regions: take a convolutional one") from error
     pooled = backbone(images)
-    if found.ndim != 4 or found.shape[:2] != pooled.shape:
+    if maps.ndim != 4 or maps.shape[:2] != pooled.shape:
         raise MaclError("this backbone has no map of regions: take a convolutional one")
-    if (found.mean((2, 3)) - pooled).norm() > POOL_ERROR * pooled.norm():
+    if (maps.mean((2, 3)) - pooled).norm() > POOL_ERROR * pooled.norm():
         raise MaclError(
             "this backbone does more than to average its map, so that regions cannot be told apart"
         )
-    return found
+    return maps
 
 
 def _before_pooling(network: nn.Module, pixels: Tensor) -> Tensor:
     """The map of a torchvision ResNet."""
-    kept: list[Tensor] = []
+    outputs: list[Tensor] = []
     layer = network.get_submodule("layer4")
-    hook = layer.register_forward_hook(lambda _module, _given, out: kept.append(out))
+    hook = layer.register_forward_hook(lambda _module, _given, out: outputs.append(out))
     try:
         network(pixels)
     finally:
         hook.remove()
-    return kept[0]
+    return outputs[0]
 
 
 def linear_parts(head: ProjectionHead, features: Tensor) -> tuple[Floats, Floats]:
-    """What each position adds to the embedding before it is made a unit row, and the constant.
+    """What each position adds to the embedding before it is scaled to unit length, and the constant.
 
     Args:
         head: Linear, ReLU, Linear.

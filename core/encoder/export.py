@@ -39,7 +39,7 @@ def encoder(run: Run) -> Encoder:
         raise MaclError(f"{run.id} has no weights yet: it is {run.state}; resume it to its end")
     config = run.config
     frozen = config.trainable == "head"
-    # a fully trained backbone comes from the run; a frozen one is where it came from
+    # the run holds a fully trained backbone; a frozen one comes from its original weights
     backbone = build_backbone(config.backbone, config.weights if frozen else "none")
     whole = Encoder(backbone, ProjectionHead(backbone.features, config.hidden, config.dim))
     tensors = {
@@ -50,27 +50,27 @@ def encoder(run: Run) -> Encoder:
 
 
 def write(run: Run, folder: Path, force: bool = False, onnx: bool = False) -> None:
-    """Write the encoder, what its input must be, the test embeddings, configuration, scores and splits.
+    """Write the encoder, the description of its input, test embeddings, configuration, scores and splits.
 
     Args:
         run: A finished run.
-        folder: Made if missing.
-        force: Also into a folder that is not empty.
-        onnx: The encoder also as `encoder.onnx`.
+        folder: Created if missing.
+        force: Write even into a folder that is not empty.
+        onnx: Write the encoder as `encoder.onnx` too.
 
     Raises:
-        MaclError: If the folder is not empty, or holds a run, or the run has no weights; or if packages for
-            ONNX are missing.
+        MaclError: If the folder is not empty or holds a run, the run has no weights, or packages for ONNX are
+            missing.
     """
     if onnx and not all(map(importlib.util.find_spec, ONNX_PACKAGES)):
         raise MaclError(
             f"--onnx needs the packages {' and '.join(ONNX_PACKAGES)}: "
             ".venv/bin/pip install --constraint constraints.txt --editable '.[onnx]'"
         )
-    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    if "config.json" in held and held & {"metrics.jsonl", "lock"}:
+    names_there = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "config.json" in names_there and names_there & {"metrics.jsonl", "lock"}:
         raise MaclError(f"{folder} holds a run: choose another folder with --to")
-    if held and not force:
+    if names_there and not force:
         raise MaclError(
             f"{folder} is not empty: choose another folder with --to, or write there with --force"
         )
@@ -82,11 +82,11 @@ def write(run: Run, folder: Path, force: bool = False, onnx: bool = False) -> No
     state = {key: value.contiguous() for key, value in whole.state_dict().items()}
     write_atomic(folder / "encoder.safetensors", save(state, {"config": run.config.model_dump_json()}))
     classes = run.classes() or [f"y{i}" for i in range(y.shape[1])]
-    about = _about(run, whole, classes)
+    description = _about(run, whole, classes)
     if onnx:
         write_atomic(folder / "encoder.onnx", graph)
-        about["onnx"] = _about_onnx(run, about["recipe"])
-    write_atomic(folder / "encoder.json", json.dumps(about, indent=2) + "\n")
+        description["onnx"] = _about_onnx(run, description["recipe"])
+    write_atomic(folder / "encoder.json", json.dumps(description, indent=2) + "\n")
     for name in ("config.json", "scores.json", "splits.json"):
         write_atomic(folder / name, (run.path / name).read_bytes())
     text = io.StringIO()
@@ -103,9 +103,10 @@ def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
     Raises:
         MaclError: If the exporter does not know an operation of the backbone.
     """
-    example = torch.rand(2, 3, config.image_size, config.image_size)  # of 1, B would be taken for a constant
+    # 2 images: with 1, B would become a constant
+    example = torch.rand(2, 3, config.image_size, config.image_size)
     try:
-        # the exporter by torch.export: that by TorchScript is deprecated, and knows no bicubic resize (ViTs)
+        # by torch.export: the TorchScript exporter is deprecated and knows no bicubic resize (ViTs)
         program = torch.onnx.export(
             whole, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["z"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -114,13 +115,13 @@ def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
         raise MaclError(
             f"torch cannot write {config.backbone} as ONNX ({str(error).splitlines()[0]}): leave --onnx out"
         ) from error
-    assert program is not None  # what it gives where no file is named
+    assert program is not None  # it returns one if no file is named
     graph: bytes = program.model_proto.SerializeToString()
     return graph
 
 
 def _about_onnx(run: Run, recipe: list[str]) -> dict[str, object]:
-    """What somebody who has nothing but an ONNX runtime has to know."""
+    """What somebody with only an ONNX runtime needs to know."""
     size = run.config.image_size
     bytes_on = next(step for step, text in enumerate(recipe) if text.startswith("x = (x.float()"))
     return {
@@ -139,7 +140,7 @@ def _about_onnx(run: Run, recipe: list[str]) -> dict[str, object]:
 
 
 def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
-    """What a program without this product has to know of the encoder, and do with an image, step by step."""
+    """What a program without this product needs to know of the encoder and do with an image, step by step."""
     config, backbone = run.config, whole.backbone
     return {
         "backbone": config.backbone,
@@ -155,7 +156,7 @@ def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
 
 
 def _network(name: str, backbone: Backbone) -> str:
-    """The call that makes the network of the backbone."""
+    """The call that creates the network of the backbone."""
     if name in TORCHVISION:
         return f"torchvision.models.get_model({name!r}), its fc replaced by torch.nn.Identity()"
     any_size = ", dynamic_img_size=True" if getattr(backbone.network, "dynamic_img_size", False) else ""

@@ -15,11 +15,11 @@ from core.errors import MaclError
 # torchvision's ResNets and most of timm
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-EVALUATED = 256  # images of 96 px at once; larger ones take as much memory by fewer
+EVALUATED = 256  # images of 96 px at once; of larger ones fewer, in the same memory
 
 
 def at_once(image_size: int) -> int:
-    """How many images of so many pixels a side a network embeds at once, without gradients."""
+    """How many images of this side in pixels a network embeds at once, without gradients."""
     return max(1, min(EVALUATED, EVALUATED * 96**2 // image_size**2))
 
 
@@ -29,8 +29,8 @@ class Backbone(nn.Module):
     Args:
         network: Maps normalised images (B, 3, H, W) to features (B, F).
         features: F.
-        mean: Of each channel, R G B, of pixels in 0..1.
-        std: Likewise.
+        mean: Mean of each channel, R G B, of pixels in 0..1.
+        std: Standard deviation, as `mean`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.network = network
         self.features = features
-        # Known from the name, so not stored with the weights.
+        # Known from the backbone's name, so not stored with the weights.
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.mean: Tensor
@@ -55,8 +55,8 @@ class ProjectionHead(nn.Module):
     """Linear, ReLU, Linear, then unit length.
 
     Args:
-        features: F, what the backbone gives.
-        hidden: Width of the layer between.
+        features: F, width of the backbone's output.
+        hidden: Width of the layer in between.
         dim: D, the embedding size.
     """
 
@@ -91,11 +91,11 @@ def build_backbone(name: str, weights: str = "none") -> Backbone:
 
     Args:
         name: "resnet18", "resnet34", "resnet50", "resnet101" (torchvision), or any model of timm; timm's own
-            ResNets by their full name, as in "resnet50.a1_in1k".
+            ResNets need their full name, such as "resnet50.a1_in1k".
         weights: "imagenet", "none", or the path of a file; see `core.encoder.weights.load_weights`.
 
     Raises:
-        MaclError: If there is no such model, or its weights cannot be had or do not fit.
+        MaclError: If there is no such model, or its weights are unavailable or do not fit.
     """
     backbone = _torchvision(name) if name in TORCHVISION else _timm(name)
     load_weights(backbone.network, name, weights)
@@ -115,16 +115,16 @@ def _timm(name: str) -> Backbone:
     import timm  # 2 s: only where it is needed
 
     if not timm.is_model(name):
-        known = [*TORCHVISION, *timm.list_models()]
-        near = difflib.get_close_matches(name, known, 3) or [LITE0, *TORCHVISION]
+        backbones = [*TORCHVISION, *timm.list_models()]
+        near = difflib.get_close_matches(name, backbones, 3) or [LITE0, *TORCHVISION]
         raise MaclError(f"unknown backbone {name!r}: choose {', '.join(near)} or another model of timm")
     config = timm.get_pretrained_cfg(name)
-    # Transformers made for one size: let them take others.
+    # Let transformers made for one size take others.
     sizes: dict[str, Any] = (
         {"dynamic_img_size": True} if config is not None and config.fixed_input_size else {}
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old model names: timm says so, and takes the new one
+        warnings.simplefilter("ignore")  # timm warns of old model names and takes the new one
         try:
             network: Any = timm.create_model(name, num_classes=0, **sizes)
         except TypeError:
@@ -132,5 +132,7 @@ def _timm(name: str) -> Backbone:
     features = int(getattr(network, "head_hidden_size", None) or network.num_features)
     if name.partition(".")[0] == LITE0:  # as its weights were trained: (x - 127) / 128 on 0..255
         return Backbone(network, features, [127 / 255] * 3, [128 / 255] * 3)
-    own = network.pretrained_cfg
-    return Backbone(network, features, own.get("mean", IMAGENET_MEAN), own.get("std", IMAGENET_STD))
+    pretrained = network.pretrained_cfg
+    return Backbone(
+        network, features, pretrained.get("mean", IMAGENET_MEAN), pretrained.get("std", IMAGENET_STD)
+    )

@@ -1,4 +1,4 @@
-"""The file of a trained network, as the training writes it and everybody else reads it."""
+"""The file of a trained network, as training writes it and everything else reads it."""
 
 from pathlib import Path
 

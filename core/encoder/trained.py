@@ -31,7 +31,7 @@ class Trained:
     precision: str = "auto"  # of the backbone, as `core.device.precision_of` takes it
 
     def pixels(self, images: np.ndarray) -> Tensor:
-        """What the backbone sees of prepared images (B, P, P, 3) uint8: (B, 3, S, S) floats in 0..1."""
+        """The backbone's input for prepared images (B, P, P, 3) uint8: (B, 3, S, S) floats in 0..1."""
         batch = torch.from_numpy(np.array(images)).to(self.device)
         seen = view(batch, self.config.image_size)
         return seen.contiguous(memory_format=devices.memory_format(self.device))
@@ -63,17 +63,16 @@ class Trained:
         return np.concatenate(parts)
 
 
-@torch.inference_mode(False)  # weights made in inference mode fail outside it, and whoever asks may be in it
+@torch.inference_mode(False)  # weights created in inference mode fail outside it, and the caller may be in it
 def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> Trained:
     """The network of a finished run.
 
     Args:
         run: Its folder holds `model.safetensors`.
-        backbones: Frozen backbones by name and weights, shared by the runs that were trained on them;
-            filled on the way.
+        backbones: Frozen backbones by name and weights, shared between runs; a new one is added.
 
     Raises:
-        MaclError: If the run came without its weights, or they cannot be read or do not fit.
+        MaclError: If the run has no weights, or they cannot be read or do not fit.
     """
     config, path = run.config, run.path / WEIGHTS
     if not path.is_file():
@@ -84,20 +83,20 @@ def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> 
         raise MaclError(f"{path} cannot be read ({error}): train the run again") from error
     device = devices.resolve("auto")
     shared = {} if backbones is None else backbones
-    place = config.backbone, config.weights
+    original = config.backbone, config.weights
     if config.trainable == "all":
         backbone = build_backbone(config.backbone, "none")
         _fill(backbone, tensors, _WHOLE_BACKBONE, run)
-    elif place in shared:
-        backbone = shared[place]
+    elif original in shared:
+        backbone = shared[original]
     else:
-        backbone = shared[place] = build_backbone(*place)
+        backbone = shared[original] = build_backbone(*original)
     head = ProjectionHead(backbone.features, config.hidden, config.dim)
     prefix = _WHOLE_HEAD if config.trainable == "all" else "encoder."
     _fill(head, {k: v for k, v in tensors.items() if k.startswith((_HEAD, _WHOLE_HEAD))}, prefix, run)
     layout = devices.memory_format(device)
     backbone = backbone.to(device).to(memory_format=layout).eval()
-    # a run in float32 is embedded in float32 also where "auto" would now be bf16: it copies to any machine
+    # a float32 run stays in float32 even where "auto" would mean bf16, so it can be copied to any machine
     precision = config.precision if run.precision == "bf16" else run.precision
     return Trained(config, backbone, head.to(device).eval(), device, precision)
 

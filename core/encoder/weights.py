@@ -20,9 +20,9 @@ from core.data.source import place
 from core.errors import MaclError
 from core.files import write_atomic
 
-LITE0 = "tf_efficientnet_lite0"  # its ImageNet weights come with a dependency: there offline, from the start
+LITE0 = "tf_efficientnet_lite0"  # its ImageNet weights come with a dependency, so they are there offline
 
-# torchvision's best ImageNet weights of each, by the name of their file
+# file name of torchvision's best ImageNet weights for each
 TORCHVISION = {
     "resnet18": "resnet18-f37072fd.pth",
     "resnet34": "resnet34-b627a593.pth",
@@ -33,19 +33,19 @@ TORCHVISION_URL = "https://download.pytorch.org/models/"
 
 
 def load_weights(network: nn.Module, name: str, weights: str) -> None:
-    """Fill `network` (a backbone without classifier) in place.
+    """Load weights into `network` (a backbone without classifier), in place.
 
     Args:
         network: The network of the backbone `name`.
         name: As in `core.encoder.model.build_backbone`.
-        weights: "none" leaves the network as it is. "imagenet" takes the model's own ImageNet weights:
+        weights: "none" leaves the network unchanged. "imagenet" takes the model's own ImageNet weights:
             shipped (tf_efficientnet_lite0), else downloaded once by torchvision or timm. Anything else is
             the path of a .safetensors file, or of a .pth or .pt file with a state dict; a prefix common to
-            its keys ("module.", "backbone.", ...), tensors without it, and a classifier are left out, so
-            that the model.safetensors of a run can be given too.
+            its keys ("module.", "backbone.", ...), tensors without it, and a classifier are ignored, so that
+            the model.safetensors of a run works too.
 
     Raises:
-        MaclError: If the weights cannot be had, cannot be read without running code, or do not fit.
+        MaclError: If the weights are unavailable, cannot be read without running code, or do not fit.
     """
     if weights == "none":
         return
@@ -61,10 +61,10 @@ def load_weights(network: nn.Module, name: str, weights: str) -> None:
 
 
 def weights_key(name: str, weights: str) -> str:
-    """Identifies the weights, for cache keys; costs no model and no import of one.
+    """Identifies the weights, for cache keys; neither loads nor imports a model.
 
     Raises:
-        MaclError: If `weights` is a path without a file that can be read.
+        MaclError: If `weights` is a path without a readable file.
     """
     if weights == "none":
         return "none"
@@ -82,7 +82,7 @@ def _is_lite0(name: str) -> bool:
 
 
 def _fill(network: nn.Module, name: str, state: dict[str, Tensor], source: str) -> None:
-    """Copy the tensors of `state` into `network`; all must be there, with the right shapes."""
+    """Copy the tensors of `state` into `network`; none may be missing or have a wrong shape."""
     own = network.state_dict()
     first = next(iter(own))
     prefixes = {key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}")} or {""}
@@ -146,25 +146,25 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _file_hash(path: Path) -> str:
-    about = _stat(path)
+    info = _stat(path)
     try:
-        return _hashed(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
+        return _hashed(path, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino)
     except OSError as error:
         raise MaclError(f"the weights file {path} cannot be read ({error.strerror})") from error
 
 
 def _stat(path: Path) -> os.stat_result:
-    """Of a file; MaclError for anything else: a pipe or a device would be read for ever."""
+    """Status of a regular file; MaclError for anything else: reading a pipe or a device might never end."""
     try:
-        about = path.stat()
+        info = path.stat()
     except (OSError, ValueError) as error:
         why = f" ({error.strerror})" if isinstance(error, OSError) else ""
         raise MaclError(
             f"no weights file {path}{why}: give imagenet, none, or the path of a .safetensors or .pth file"
         ) from error
-    if not stat.S_ISREG(about.st_mode):
+    if not stat.S_ISREG(info.st_mode):
         raise MaclError(f"{path} is no file: give imagenet, none, or the path of a .safetensors or .pth file")
-    return about
+    return info
 
 
 @lru_cache(maxsize=64)
@@ -195,16 +195,16 @@ def _lite0(network: nn.Module) -> dict[str, Tensor]:
         try:
             return load_file(converted)
         except SafetensorError:
-            converted.unlink(missing_ok=True)  # cut short by a full disk, say: made again below
-    theirs = list(_read(path).items())
-    # Both list the same tensors in the same order, with other names; ours ends before the classifier.
+            converted.unlink(missing_ok=True)  # cut short, perhaps by a full disk: made again below
+    shipped = list(_read(path).items())
+    # Both list the same tensors in the same order under different names; ours ends before the classifier.
     own = network.state_dict()
-    if len(theirs) != len(own) + 2:
+    if len(shipped) != len(own) + 2:
         raise MaclError(
-            f"{path} has {len(theirs)} tensors, expected {len(own) + 2}: install a tested version"
+            f"{path} has {len(shipped)} tensors, expected {len(own) + 2}: install a tested version"
         )
     state = {}
-    for (ours, tensor), (key, value) in zip(own.items(), theirs, strict=False):
+    for (ours, tensor), (key, value) in zip(own.items(), shipped, strict=False):
         if tensor.shape != value.shape or ours.rpartition(".")[2] != key.rpartition(".")[2]:
             raise MaclError(f"{path}: {key} {tuple(value.shape)} is not {ours} {tuple(tensor.shape)}")
         state[ours] = value.contiguous()
@@ -224,8 +224,8 @@ def _from_torchvision(name: str) -> dict[str, Tensor]:
         _reach(url, name)
         try:
             cached.parent.mkdir(parents=True, exist_ok=True)
-            wanted = Path(url).stem.rpartition("-")[2]
-            torch.hub.download_url_to_file(url, str(cached), hash_prefix=wanted, progress=False)
+            checksum = Path(url).stem.rpartition("-")[2]
+            torch.hub.download_url_to_file(url, str(cached), hash_prefix=checksum, progress=False)
         except (OSError, RuntimeError) as error:
             raise _offline(name, error) from error
     return _downloaded(cached)
@@ -260,11 +260,11 @@ def _downloaded(path: Path) -> dict[str, Tensor]:
 
 
 def _reach(url: str, name: str) -> None:
-    """Fail within seconds, and in one sentence, where there is no way to the server."""
+    """Fail within seconds, and with one sentence, if the server cannot be reached."""
     try:
         urlopen(Request(url, method="HEAD"), timeout=10).close()
     except HTTPError:
-        return  # somebody answered; the download itself will say what is wrong
+        return  # the server answered; the download itself will say what is wrong
     except OSError as error:
         raise _offline(name, f"no connection to {urlsplit(url).hostname}: {error}") from error
 

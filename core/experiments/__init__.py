@@ -1,1 +1,1 @@
-"""Many runs with one purpose: sweeps, the live lab, benchmarks, what comes with the product."""
+"""Many runs with one purpose: sweeps, the live lab, benchmarks, recorded runs."""

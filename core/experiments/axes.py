@@ -1,4 +1,4 @@
-"""Settings as a person types them: one value, lists, evenly spaced numbers, ranges of seeds."""
+"""Settings as people type them: one value, lists, evenly spaced numbers, ranges of seeds."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -15,14 +15,14 @@ def parse_axis(text: str, loss: str) -> tuple[str, tuple[Value, ...]]:
     """`alpha=0,0.5,1`, `alpha=0:3:7` (seven values from 0 to 3) or `seed=0-2` as an axis.
 
     Args:
-        text: What the person wrote.
-        loss: Whose parameters it may name.
+        text: The text as typed.
+        loss: The loss whose parameters it may name.
 
     Raises:
-        MaclError: If it is none of these, or names no field and no parameter.
+        MaclError: If it is none of these, or names neither a field nor a parameter.
     """
-    setting, rest = _split(text, loss)
-    parts = [part.strip() for part in rest.split(",")]
+    setting, values_text = _split(text, loss)
+    parts = [part.strip() for part in values_text.split(",")]
     return setting.name, tuple(dict.fromkeys(value for part in parts for value in _values(part, setting)))
 
 
@@ -34,10 +34,10 @@ def parse_one(text: str, loss: str) -> tuple[str, Value]:
 
 def parse_params(loss: str, texts: Collection[str]) -> dict[str, Value]:
     """`alpha=1.5` texts as parameters of a loss; MaclError for anything else."""
-    known = settings.of_loss(loss)
+    parameters = settings.of_loss(loss)
     for text in texts:
-        if "=" not in text or text.partition("=")[0].strip() not in known:
-            names = ", ".join(known) or "none"
+        if "=" not in text or text.partition("=")[0].strip() not in parameters:
+            names = ", ".join(parameters) or "none"
             raise MaclError(f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}")
     return dict(parse_one(text, loss) for text in texts)
 
@@ -46,7 +46,7 @@ def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
     """Seeds from `0`, `0, 1, 2` or `0-4`, each once.
 
     Raises:
-        MaclError: If the text is something else, or names none or more than `most`.
+        MaclError: If the text is anything else, or names no seed or more than `most`.
     """
     seed = settings.field("seed")
     parts = re.split(r"[\s,;]+", text.replace("–", "-").strip(" ,;"))
@@ -60,7 +60,7 @@ def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
 
 
 def shown_seeds(seeds: Sequence[int]) -> str:
-    """Seeds as `parse_seeds` takes them, in short."""
+    """Seeds as short text that `parse_seeds` accepts."""
     first, last = seeds[0], seeds[-1]
     if last > first and last - first < len(seeds) and list(seeds) == list(range(first, last + 1)):
         return f"{first}-{last}"
@@ -87,7 +87,7 @@ def _values(text: str, setting: Setting) -> list[Value]:
 
 
 def _split(text: str, loss: str) -> tuple[Setting, str]:
-    """The setting that a text names, and what stands behind the "="."""
+    """The setting that a text names, and what follows the "="."""
     name, _, rest = text.partition("=")
     if not rest.strip():
         raise MaclError(f"need NAME=VALUE such as epochs=5, alpha=0:3:7 or lr=0.1,0.01, got {text!r}")

@@ -1,4 +1,4 @@
-"""How long runs will take on this machine, from finished runs like them, and when queued ones begin."""
+"""Estimates how long runs take on this machine, from similar finished runs, and when queued ones begin."""
 
 import itertools
 from contextlib import suppress
@@ -12,19 +12,19 @@ from core.runs import Run, RunConfig
 
 GUESS_HEAD = 6e-5  # seconds per image and epoch: a head on frozen features, two cores
 GUESS_ALL = 4e-3  # a ResNet-18 at 96 px, two cores; with the square of the size
-OVERHEAD = 0.4  # seconds of a run beside its training
+OVERHEAD = 0.4  # seconds of a run besides its training
 GUESS_IMAGES = {"dlrsd": 1475, "ucm": 1475, "ml_aid": 2100, "whdld": 3444, "demo": 1470}
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What starting a sweep would mean.
+    """What starting a sweep would take.
 
     Attributes:
-        total: Runs of the sweep.
-        there: Of those, how many are finished, running or queued already.
-        seconds: Time that the others take one after another, on this machine.
-        measured: Whether `seconds` comes from finished runs like these; else it is a guess.
+        total: Number of runs in the sweep.
+        there: How many of them are already finished, running or queued.
+        seconds: Time that the others take one after another on this machine.
+        measured: Whether `seconds` comes from similar finished runs; else it is a guess.
     """
 
     total: int
@@ -34,19 +34,19 @@ class Preview:
 
 
 def seconds_of(config: RunConfig, among: Known) -> tuple[float, bool]:
-    """How long a run takes here, and whether that was measured on finished runs like it.
+    """How long a run takes here, and whether that was measured on similar finished runs.
 
-    A run is like another with the same data set, backbone, size, batch and what is trained; its time goes
-    with its epochs. The middle of the newest five counts.
+    Similar runs share the settings in `_like`; time is proportional to epochs. The median of the newest five
+    counts.
     """
     alike = (run for run, other in among if _like(other) == _like(config) and run.finished)
-    taken = []
+    epoch_seconds = []
     for run in itertools.islice(alike, 5):
-        with suppress(MaclError, TypeError, ValueError):  # a damaged run says nothing of time
+        with suppress(MaclError, TypeError, ValueError):  # a damaged run tells nothing about time
             if spent := run.scores().get("training_s"):
-                taken.append(float(spent) / run.config.epochs)
-    if taken:
-        return sorted(taken)[len(taken) // 2] * config.epochs + OVERHEAD, True
+                epoch_seconds.append(float(spent) / run.config.epochs)
+    if epoch_seconds:
+        return sorted(epoch_seconds)[len(epoch_seconds) // 2] * config.epochs + OVERHEAD, True
     images = GUESS_IMAGES.get(config.dataset, 1500)
     if config.trainable == "head":
         return GUESS_HEAD * images * config.epochs + OVERHEAD, False
@@ -54,7 +54,7 @@ def seconds_of(config: RunConfig, among: Known) -> tuple[float, bool]:
 
 
 def preview(sweep: Sweep, among: Known) -> Preview:
-    """How many runs, how many of them are there, and how long the others take."""
+    """How many runs a sweep has, how many are there, and how long the others take."""
     pairs = found(sweep, among)
     missing = [point for point, run in pairs if run is None or run.state in ENDED]
     times: dict[tuple[object, ...], tuple[float, bool]] = {}
@@ -66,27 +66,27 @@ def preview(sweep: Sweep, among: Known) -> Preview:
 
 
 def waits(root: Path, among: Known) -> list[tuple[Run, float]]:
-    """Queued runs in order, each with the seconds until it is likely to begin; several workers share them."""
-    hands = max(1, len({about["pid"] for about in launch.workers(root).values()}))
+    """Queued runs in order, each with the seconds until it probably begins; all workers share the queue."""
+    worker_count = max(1, len({about["pid"] for about in launch.workers(root).values()}))
     configs = {run.id: config for run, config in among}
     times: dict[tuple[object, ...], float] = {}
-    free = [0.0] * hands
+    free_after = [0.0] * worker_count
     for run, _ in among:
         if (run.path / "started").exists() and run.state == "running":
             left = run.progress().get("eta_s")
-            free.sort()
-            free[0] += float(left) if left is not None else 0.0
-    out = []
+            free_after.sort()
+            free_after[0] += float(left) if left is not None else 0.0
+    begins = []
     for run in launch.queue(root):
-        free.sort()
-        out.append((run, free[0]))
-        waiting = configs.get(run.id)
-        if waiting is not None:
-            name = (*_like(waiting), waiting.epochs)
+        free_after.sort()
+        begins.append((run, free_after[0]))
+        queued_config = configs.get(run.id)
+        if queued_config is not None:
+            name = (*_like(queued_config), queued_config.epochs)
             if name not in times:
-                times[name] = seconds_of(waiting, among)[0]
-            free[0] += times[name]
-    return out
+                times[name] = seconds_of(queued_config, among)[0]
+            free_after[0] += times[name]
+    return begins
 
 
 def _like(config: RunConfig) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
-"""The live lab: trainings of a second in a worker of their own, one folder for each configuration.
+"""The live lab: runs of about a second in a worker of their own, one folder per configuration.
 
-They lie in `.lab` of the run root, out of the list of runs, and have a queue and a worker of their own, so
-that a long queue of runs never holds them up. The same settings on the same images are trained once; a
-stopped training goes on where it was. Nothing here imports torch.
+They are in `.lab` of the run root, outside the list of runs, with a queue and a worker of their own, so that
+a long queue never holds them up. The same settings on the same images are trained once; a stopped run goes on
+where it was. Nothing here imports torch.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ TRIED = "tried"
 
 
 def folder(root: Path) -> Path:
-    """Where the lab's runs of a run root lie."""
+    """Folder of the lab's runs in a run root."""
     return root / FOLDER
 
 
 def warm(root: Path) -> None:
-    """Make sure that the lab's worker is alive; where it cannot start, `launch.trouble` tells why."""
+    """Make sure that the lab's worker is alive; if it cannot start, `launch.trouble` says why."""
     with suppress(MaclError):
         launch.ensure_worker("auto", folder(root))
 
 
 def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
-    """The lab's run of a configuration on the images as they are now, whether it is there or not.
+    """The lab's run of a configuration on the images as they are now, whether it exists or not.
 
-    `files` is their `ImageSet.fingerprint` where it is known; with other images the run is another.
+    `files` is their `ImageSet.fingerprint` if known; other images mean another run.
     """
     place = config.place or config.data_root or ""
     files = config.images.fingerprint() if files is None else files
@@ -47,8 +47,8 @@ def of(config: RunConfig, root: Path, files: str | None = None) -> Run:
 def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
     """The lab's run of a configuration: trained before, under way, or queued now; returns at once.
 
-    Calling it again is cheap, and revives a run that somebody has stopped or whose worker has died, if it is
-    not the run that kills its workers. `files` as in `of`.
+    Calling it again is cheap, and revives a run that was stopped or whose worker died, unless the run keeps
+    killing its workers. `files` as in `of`.
     """
     run = of(config, root, files)
     if not (run.path / "config.json").exists():
@@ -58,7 +58,7 @@ def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
         launch.requeue(run)
     state = run.state
     if state == "running":
-        run.unmark("stop")  # asked for while it was no longer wanted
+        run.unmark("stop")  # left from a time when it was not wanted
     elif state == "stopped":
         launch.requeue(run)
     elif state == "interrupted":
@@ -71,40 +71,40 @@ def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
 
 
 def cancel(run: Run) -> None:
-    """Let a training end that nobody waits for any more; no error if it has ended."""
+    """Stop a run that nobody waits for any more; no error if it has ended."""
     with suppress(OSError):
         launch.stop(run)
 
 
 def tried(run: Run) -> None:
-    """Note that a person has tried these settings, now."""
+    """Record that a person has just tried these settings."""
     with suppress(OSError):
         (run.path / TRIED).touch()
 
 
 def trail(root: Path) -> list[Run]:
-    """Runs that a person has tried and that have finished, latest first."""
-    found = []
+    """Finished runs that a person has tried, latest first."""
+    tried_at = []
     for path in folder(root).glob(f"*/{TRIED}"):
         with suppress(OSError):
             if (path.parent / "scores.json").exists():
-                found.append((path.stat().st_mtime_ns, path.parent))
-    return [Run(path) for _, path in sorted(found, reverse=True)]
+                tried_at.append((path.stat().st_mtime_ns, path.parent))
+    return [Run(path) for _, path in sorted(tried_at, reverse=True)]
 
 
 def keep(run: Run, root: Path) -> Run:
-    """Copy a finished run of the lab to the other runs, where every page finds it."""
+    """Copy a finished run of the lab to the ordinary runs, where every page finds it."""
     config = run.config
-    kept = runs.create(config, root)
+    copy = runs.create(config, root)
     for path in run.path.iterdir():
         if path.name not in (TRIED, "lock", "config.json", "scores.json") and path.is_file():
-            shutil.copy2(path, kept.path / path.name)
-    shutil.copy2(run.path / "scores.json", kept.path / "scores.json")  # last: it makes the run finished
-    return kept
+            shutil.copy2(path, copy.path / path.name)
+    shutil.copy2(run.path / "scores.json", copy.path / "scores.json")  # last: it makes the run finished
+    return copy
 
 
 def _make_room(place: Path) -> None:
-    """Remove the runs that were not looked at for longest."""
+    """Remove the runs that have not been looked at for longest."""
     folders = [path.parent for path in place.glob("*/config.json")]
     if len(folders) < MOST_KEPT:
         return

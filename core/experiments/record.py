@@ -1,4 +1,4 @@
-"""Record runs on the demo set with the product: nothing is empty on the first start (`make demo`).
+"""Record the runs on the demo set that come with the product, for the first start (`make demo`).
 
 A recorded run is a run folder without weights and log, marked `recorded`; the app shows it beside others.
 """
@@ -21,7 +21,7 @@ LOSSES: tuple[tuple[str, dict[str, str]], ...] = (
     ("macl", {"denominator": "own"}),
 )
 SEEDS = (0, 1, 2)
-WITH_FRAMES = ("recorded-mulsupcon-s0", "recorded-macl-s0")  # 0.6 MB each: how a space forms
+WITH_FRAMES = ("recorded-mulsupcon-s0", "recorded-macl-s0")  # 0.6 MB each, to show how a space forms
 FILES = (
     "config.json",
     "metrics.jsonl",
@@ -34,9 +34,9 @@ FILES = (
 
 
 def record(folder: Path) -> None:
-    """Train every loss with every seed (instant preset, CPU) and replace what `folder` holds."""
+    """Train every loss with every seed (instant preset, CPU) and replace the content of `folder`."""
     with tempfile.TemporaryDirectory() as scratch:
-        kept = []
+        finished = []
         for loss, params in LOSSES:
             for seed in SEEDS:
                 config = RunConfig.build(
@@ -46,10 +46,10 @@ def record(folder: Path) -> None:
                 if loop.run(run.path) != "finished":
                     sys.exit(f"{run.id}: {run.error}")
                 name = "-".join(["recorded", loss, *params.values(), f"s{seed}"])
-                kept.append((name, run))
+                finished.append((name, run))
                 print(f"{name}: mAP Easy {100 * run.scores()['metrics']['map_easy']:.2f}", file=sys.stderr)
         shutil.rmtree(folder, ignore_errors=True)
-        for name, run in kept:
+        for name, run in finished:
             (folder / name).mkdir(parents=True)
             for file in FILES:
                 shutil.copy(run.path / file, folder / name / file)

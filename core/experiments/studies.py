@@ -23,9 +23,9 @@ class Study:
     """A ready-made sweep.
 
     Attributes:
-        title: For people.
-        note: What it does, and what of it is a reading of the paper.
-        build: From preset, shared fields, seeds.
+        title: Title for people.
+        note: What it does, and which part is our reading of the paper.
+        build: Builds the sweep from preset, shared fields, seeds.
         preset: The only preset it makes sense with; empty: any.
     """
 
@@ -84,8 +84,8 @@ def _pretrained(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) ->
 def _open_points(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
     parameters = LOSSES["macl"].parameters
     shared = {p.name: fields.get(p.name, p.default) for p in parameters}
-    own = [f"{p.name}={_text(shared[p.name])}" for p in parameters if shared[p.name] != p.default]
-    changed: list[tuple[str, dict[str, Value]]] = [(", ".join(own) or "as printed", {})]
+    non_defaults = [f"{p.name}={_text(shared[p.name])}" for p in parameters if shared[p.name] != p.default]
+    changed: list[tuple[str, dict[str, Value]]] = [(", ".join(non_defaults) or "as printed", {})]
     for parameter in parameters:
         choices: Sequence[Value] = ()
         if parameter.kind == "bool":

@@ -1,4 +1,4 @@
-"""What a sweep has found: a metric over its axes, mean and spread over seeds, and between its points."""
+"""Results of a sweep: a metric over its axes, mean and spread over seeds, and interpolated in between."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,13 +16,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Cell:
-    """A place of a sweep without its seed.
+    """One place of a sweep, over all its seeds.
 
     Attributes:
-        at: Its value on each axis but the seed.
-        mean: Of the metric over the finished seeds, percent.
-        spread: Sample standard deviation, None for one seed.
-        values: Of each seed, percent, in the order of `runs`.
+        at: Value on each axis except the seed.
+        mean: Mean of the metric over the finished seeds, percent.
+        spread: Sample standard deviation; None for one seed.
+        values: Value of each seed, percent, in the order of `runs`.
         runs: The finished runs.
     """
 
@@ -40,7 +40,7 @@ def cells(
 
     Args:
         pairs: From `core.experiments.sweep.found`.
-        scores: Run id to its metrics, fractions, for finished runs.
+        scores: Metrics of finished runs by run id, as fractions.
         metric: Key of `core.metrics.METRICS`.
     """
     groups: dict[tuple[tuple[str, Value], ...], list[tuple[float, Run]]] = {}
@@ -49,35 +49,37 @@ def cells(
         if run is not None and value is not None:
             at = tuple((name, v) for name, v in point.at.items() if name != "seed")
             groups.setdefault(at, []).append((100 * value, run))
-    out = []
-    for at, found in groups.items():
-        values = tuple(value for value, _ in found)
+    all_cells = []
+    for at, at_place in groups.items():
+        values = tuple(value for value, _ in at_place)
         spread = statistics.stdev(values) if len(values) > 1 else None
-        out.append(Cell(dict(at), statistics.fmean(values), spread, values, tuple(run for _, run in found)))
-    return out
+        all_cells.append(
+            Cell(dict(at), statistics.fmean(values), spread, values, tuple(run for _, run in at_place))
+        )
+    return all_cells
 
 
 def matrix(
     found: Sequence[Cell], x: str, y: str, xs: Sequence[Value], ys: Sequence[Value]
 ) -> tuple[Floats, Floats]:
-    """Means and spreads as (len(ys), len(xs)) arrays, nan where nothing is finished (or one seed alone)."""
+    """Means and spreads, (len(ys), len(xs)) each; nan where nothing is finished, spreads for one seed too."""
     means, spreads = np.full((2, len(ys), len(xs)), np.nan)
     for cell in found:
-        where = ys.index(cell.at[y]), xs.index(cell.at[x])
-        means[where] = cell.mean
-        spreads[where] = np.nan if cell.spread is None else cell.spread
+        place = ys.index(cell.at[y]), xs.index(cell.at[x])
+        means[place] = cell.mean
+        spreads[place] = np.nan if cell.spread is None else cell.spread
     return means, spreads
 
 
 def between(xs: Sequence[float], ys: Sequence[float], values: Floats, x: float, y: float) -> float:
-    """Bilinear interpolation on a rectangular grid, clamped to its edge; never outside its four neighbours.
+    """Bilinear interpolation on a rectangular grid, clamped to its edge; always within its four neighbours.
 
     Args:
         xs: (X,) ascending.
         ys: (Y,) ascending.
         values: (Y, X).
-        x: Where.
-        y: Where.
+        x: Position along xs.
+        y: Position along ys.
 
     Returns:
         nan if one of the neighbours that count is nan.
@@ -97,14 +99,14 @@ def between(xs: Sequence[float], ys: Sequence[float], values: Floats, x: float, 
 
 
 def nearest(xs: Sequence[float], ys: Sequence[float], x: float, y: float) -> tuple[int, int]:
-    """Column and row of the grid point that is nearest in units of the grid's own steps."""
+    """Column and row of the nearest grid point, in units of the grid's own steps."""
     left, u = _place(xs, x)
     low, v = _place(ys, y)
     return left + round(u), low + round(v)
 
 
 def _place(grid: Sequence[float], value: float) -> tuple[int, float]:
-    """Number of the grid point below a value, and the share of the way to the next one."""
+    """Index of the grid point below a value, and the share of the way to the next one."""
     if len(grid) == 1 or value <= grid[0]:
         return 0, 0.0
     if value >= grid[-1]:

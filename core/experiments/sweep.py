@@ -1,8 +1,8 @@
-"""Sweeps: many runs that differ in a few settings, described by one file and found again in their runs.
+"""Sweeps: many runs that differ in a few settings, described by one file.
 
 A sweep is `.sweeps/<name>.json` in the run root: title, axes, and the whole configuration of every point. Its
-runs are the run folders with these configurations, whoever has started them, so that no run is done twice and
-a sweep can be continued after anything. Nothing here imports torch.
+runs are the run folders with these configurations, whoever started them, so that no run is done twice and a
+sweep can be continued after any interruption. Nothing here imports torch.
 """
 
 import itertools
@@ -27,8 +27,8 @@ from core.runs import Run, RunConfig, explain, origin
 
 MOST_RUNS = 5000
 FOLDER = ".sweeps"
-ENDED = ("interrupted", "stopped", "failed")  # starting the sweep lets these go on
-ABSENT = "–"  # where an axis is no setting of a point's loss
+ENDED = ("interrupted", "stopped", "failed")  # starting the sweep resumes these
+ABSENT = "–"  # the value on an axis that is not a setting of a point's loss
 
 At = dict[str, Value]
 Known = Sequence[tuple[Run, RunConfig]]
@@ -36,7 +36,7 @@ Known = Sequence[tuple[Run, RunConfig]]
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a sweep: where it stands on the axes, and its whole configuration."""
+    """One run of a sweep: its place on the axes, and its whole configuration."""
 
     at: At
     config: RunConfig
@@ -48,10 +48,10 @@ class Sweep:
 
     Attributes:
         id: Name of its file; empty before it is started.
-        title: For people.
-        note: What a person should know of it; may be empty.
-        axes: Name to its values in order; the axis "seed", if there is one, is repetition.
-        points: Every run; a grid, or any list. Each has a value on every axis.
+        title: Title for people.
+        note: What a person should know about it; may be empty.
+        axes: Values in order by name; the axis "seed", if there is one, means repetition.
+        points: Every run, a grid or any list; each has a value on every axis.
     """
 
     id: str
@@ -62,7 +62,7 @@ class Sweep:
 
     @property
     def shown(self) -> list[str]:
-        """The axes that a figure has: those with several values, but for the seed."""
+        """The axes of a figure: those with several values, except the seed."""
         return [name for name, values in self.axes.items() if name != "seed" and len(values) > 1]
 
 
@@ -76,14 +76,14 @@ def grid(
     """Every combination of the axes' values.
 
     Args:
-        title: For people.
-        preset: Of `core.runs.PRESETS`.
+        title: Title for people.
+        preset: Key of `core.runs.PRESETS`.
         fields: Fields of the configuration (with `loss`), and parameters of the loss, that all runs share.
-        axes: Field or parameter to its values; the first varies slowest.
-        note: What a person should know of the sweep.
+        axes: Values by field or parameter; the first varies slowest.
+        note: What a person should know about the sweep.
 
     Raises:
-        MaclError: An unknown or empty axis, a value out of range, or too many runs.
+        MaclError: If an axis is unknown or empty, a value is out of range, or there are too many runs.
     """
     for name, values in axes.items():
         if not values:
@@ -101,7 +101,7 @@ def grid(
 def listed(
     title: str, preset: str, fields: Mapping[str, Any], places: Iterable[Mapping[str, Value]], note: str = ""
 ) -> Sweep:
-    """Exactly these places, each a value for some fields or parameters; equal configurations are one run.
+    """A sweep of just these places, each with values for some fields or parameters; equal ones are one run.
 
     Raises:
         MaclError: As in `grid`.
@@ -117,34 +117,34 @@ def listed(
 
 
 def _whole(point: Point, axes: Iterable[str]) -> Point:
-    """The point with a value on every axis: those that it was not given are in its configuration."""
+    """The point with a value on every axis, filled in from its configuration where none was given."""
     settings = {**dict(point.config), **point.config.params}
     return Point({name: point.at.get(name, settings.get(name, ABSENT)) for name in axes}, point.config)
 
 
 def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
-    """A configuration from fields and parameters of the loss in one mapping; MaclError says what is wrong."""
+    """A configuration from one mapping of fields and loss parameters; MaclError says what is wrong."""
     loss = str(given.get("loss", RunConfig.model_fields["loss"].default))
-    known = {p.name for p in LOSSES[loss].parameters} if loss in LOSSES else set()
+    parameters = {p.name for p in LOSSES[loss].parameters} if loss in LOSSES else set()
     fields, params = {}, {}
     for name, value in given.items():
         if name in RunConfig.model_fields and name not in ("params", "preset"):
             fields[name] = value
-        elif name in known or loss not in LOSSES:
+        elif name in parameters or loss not in LOSSES:
             params[name] = value
         else:
             raise MaclError(
                 f"{name!r} is neither a field of a run nor a parameter of {loss}: "
-                f"its parameters are {', '.join(sorted(known))}"
+                f"its parameters are {', '.join(sorted(parameters))}"
             )
     return RunConfig.build(preset, params=params, **fields)
 
 
 def start(sweep: Sweep, root: Path) -> Sweep:
-    """Write the sweep down, then create and queue every run that is not there; returns it with its id.
+    """Save the sweep, then create and queue every missing run; returns the sweep with its id.
 
-    Starting it again, also after a crash half-way, adds only what is missing and lets go on what has stopped
-    or failed. One that is written down already is that one.
+    Starting it again, even after a crash half-way, adds only what is missing and resumes what was stopped or
+    failed. An equal sweep that is saved already is taken instead.
 
     Raises:
         MaclError: If the root cannot be written, or another process is starting a sweep at this moment.
@@ -162,13 +162,13 @@ def start(sweep: Sweep, root: Path) -> Sweep:
             sweep = next(same, None) or replace(sweep, id=_new_id(sweep.title))
             if not (folder / f"{sweep.id}.json").exists():
                 write_atomic(folder / f"{sweep.id}.json", _dump(sweep))
-        devices, made = {}, set()
+        devices, created = {}, set()
         for point, run in found(sweep, known(root)):
-            if run is None and point.config.identity not in made:
+            if run is None and point.config.identity not in created:
                 run = runs.create(point.config, root)
                 (run.path / "sweep").write_text(sweep.id)
                 launch.requeue(run)
-                made.add(point.config.identity)
+                created.add(point.config.identity)
             elif run is not None and (run.state in ENDED or run.lost):
                 launch.requeue(run)
             devices[point.config.device] = True
@@ -181,23 +181,23 @@ def start(sweep: Sweep, root: Path) -> Sweep:
 
 
 def forget(sweep: Sweep, root: Path) -> None:
-    """Delete what is written down of a sweep; its runs stay."""
+    """Delete the file of a sweep; its runs stay."""
     (root / FOLDER / f"{sweep.id}.json").unlink(missing_ok=True)
 
 
 def load(root: Path) -> list[Sweep]:
-    """All sweeps of a run root, newest first; files that cannot be read are passed over."""
-    found = []
+    """All sweeps of a run root, newest first; unreadable files are skipped."""
+    loaded = []
     for path in sorted((root / FOLDER).glob("*.json"), reverse=True):
         try:
-            found.append(_parse(path, path.stat().st_mtime_ns))
+            loaded.append(_parse(path, path.stat().st_mtime_ns))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
-    return found
+    return loaded
 
 
 def read(name: str, root: Path) -> Sweep:
-    """The sweep of this id; MaclError if there is none or it cannot be read."""
+    """The sweep with this id; MaclError if there is none or it cannot be read."""
     path = root / FOLDER / f"{name}.json"
     try:
         return _parse(path, path.stat().st_mtime_ns)
@@ -209,40 +209,40 @@ def read(name: str, root: Path) -> Sweep:
 
 
 def known(root: Path) -> list[tuple[Run, RunConfig]]:
-    """Every run of a root that can be read, with its configuration, newest first."""
-    out = []
+    """Every readable run of a root with its configuration, newest first."""
+    readable = []
     for run in runs.list_runs(root):
         try:
-            out.append((run, run.config))
+            readable.append((run, run.config))
         except MaclError:
             continue
-    return out
+    return readable
 
 
 _RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 4, "failed": 5}
 
 
 def found(sweep: Sweep, among: Known) -> list[tuple[Point, Run | None]]:
-    """The run of each point: of several the one that is furthest, else the newest; None if there is none.
+    """The run of each point, None if there is none; of several the furthest one, then the newest.
 
-    Finished runs on other images or labels do not count: those whose split is not that of the sweep's newest
-    finished run of their data set and seed.
+    Finished runs on other images or labels do not count: those whose split differs from that of the sweep's
+    newest finished run with the same data set and seed.
 
     Args:
-        sweep: Which.
+        sweep: The sweep.
         among: From `known`: newest first.
     """
-    wanted = {point.config.identity for point in sweep.points}
+    identities = {point.config.identity for point in sweep.points}
     by_key: dict[str, list[Run]] = {}
     newest: dict[tuple[object, ...], origin.Data] = {}
     for run, config in among:
-        if (name := config.identity) not in wanted:
+        if (name := config.identity) not in identities:
             continue
         if run.finished:
             data = _data(str(run.path))
-            about = config.dataset, config.place, config.skip_broken, config.seed
-            # a damaged one does not judge the others
-            if data is not None and not origin.compare(newest.setdefault(about, data), data).split:
+            data_and_seed = config.dataset, config.place, config.skip_broken, config.seed
+            # a damaged run must not rule out the others
+            if data is not None and not origin.compare(newest.setdefault(data_and_seed, data), data).split:
                 continue
         by_key.setdefault(name, []).append(run)
     best = {
@@ -259,23 +259,23 @@ def _new_id(title: str) -> str:
 
 def _dump(sweep: Sweep) -> str:
     points = [{"at": point.at, "config": point.config.model_dump()} for point in sweep.points]
-    about = {"title": sweep.title, "note": sweep.note, "axes": sweep.axes, "points": points}
-    return json.dumps(about) + "\n"
+    content = {"title": sweep.title, "note": sweep.note, "axes": sweep.axes, "points": points}
+    return json.dumps(content) + "\n"
 
 
-@lru_cache(maxsize=500)  # a page asks for all sweeps at every look
+@lru_cache(maxsize=500)  # a page loads all sweeps at every redraw
 def _parse(path: Path, changed: int) -> Sweep:
-    about = json.loads(path.read_text())
-    axes = {name: tuple(values) for name, values in about["axes"].items()}
+    content = json.loads(path.read_text())
+    axes = {name: tuple(values) for name, values in content["axes"].items()}
     points = tuple(
-        _whole(Point(p["at"], RunConfig.model_validate(p["config"])), axes) for p in about["points"]
+        _whole(Point(p["at"], RunConfig.model_validate(p["config"])), axes) for p in content["points"]
     )
-    return Sweep(path.stem, about["title"], about["note"], axes, points)
+    return Sweep(path.stem, content["title"], content["note"], axes, points)
 
 
 @lru_cache(maxsize=4 * MOST_RUNS)
 def _data(path: str) -> origin.Data | None:
-    """What a finished run was trained and tested on, which never changes; None of a damaged one."""
+    """What a finished run was trained and tested on, which never changes; None if the run is damaged."""
     try:
         data = origin.of_run(Run(Path(path)))
     except (MaclError, AttributeError, TypeError, ValueError):

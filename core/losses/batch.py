@@ -1,4 +1,4 @@
-"""What every loss does around its formula: check the batch, compute in at least float32, check the result."""
+"""What every loss does around its formula: check the batch, compute in float32 or more, check the result."""
 
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 
 class BatchLoss(Protocol):
-    """A loss in two steps: the force on a pair, −∂L/∂s, needs the similarities as leaves."""
+    """A loss in two steps, because the force on a pair, −∂L/∂s, needs the similarities as leaves."""
 
     classes: int
 
@@ -24,7 +24,7 @@ class BatchLoss(Protocol):
 def evaluate(loss: BatchLoss, z: Tensor, y: Tensor) -> Tensor:
     """The loss of a batch: z (B, D) unit rows, y (B, L) in {0, 1} -> scalar, float32 (float64 for float64).
 
-    Autocast is switched off inside: `z @ z.T` and label counts would silently become bfloat16.
+    Autocast is switched off inside; else `z @ z.T` and label counts would silently become bfloat16.
 
     Raises:
         TypeError: If z is not floating point.
@@ -39,18 +39,18 @@ def evaluate(loss: BatchLoss, z: Tensor, y: Tensor) -> Tensor:
 
 
 def unchecked(loss: BatchLoss, z: Tensor, y: Tensor) -> Tensor:
-    """The loss of a batch that is known to be right; what is not finite comes out as it is.
+    """The loss of a batch known to be valid; a result that is not finite is returned as it is.
 
-    Nothing here looks at a value, which on a GPU would wait for all that was asked of it before.
+    Nothing here reads a value, which on a GPU would wait for all earlier work.
     """
     with torch.autocast(z.device.type, enabled=False):
         return loss.from_similarities(loss.similarities(z), y.to(z.dtype))
 
 
 def add_rows(into: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """`into[index] += rows` in place, repeated indices added up; returns `into`.
+    """`into[index] += rows` in place, adding up repeated indices; returns `into`.
 
-    On CUDA `index_add_` adds in any order, and a run would not repeat to the bit; `index_put_` sorts first.
+    On CUDA `index_add_` adds in any order, so a run would not repeat to the bit; `index_put_` sorts first.
     """
     if into.is_cuda:
         return into.index_put_((index,), rows, accumulate=True)

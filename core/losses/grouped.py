@@ -1,4 +1,4 @@
-"""The contrastive sum in which every positive has a softmax of its own temperature (MACL's `own`)."""
+"""The contrastive sum in which every positive has its own softmax at its own temperature (MACL's `own`)."""
 
 from typing import Any
 

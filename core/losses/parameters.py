@@ -15,11 +15,11 @@ class Parameter:
     Attributes:
         name: Keyword of `make_loss`.
         kind: "float", "bool" or "choice".
-        default: Value when it is not given.
+        default: Value if none is given.
         help: One line for a form.
-        symbol: The letter in the paper; empty where it has none.
-        low: Smallest value of a float, itself allowed; None: no bound.
-        high: Largest value of a float, itself allowed; None: no bound.
+        symbol: The letter in the paper; empty if it has none.
+        low: Smallest allowed value of a float; None: no bound.
+        high: Largest allowed value of a float; None: no bound.
         choices: The values of a choice.
     """
 
@@ -65,7 +65,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class LossSpec:
-    """One loss as a form or a table shows it.
+    """One loss as forms and tables show it.
 
     Attributes:
         key: Name for `make_loss`, run folders and the command line.
@@ -88,8 +88,8 @@ class LossSpec:
             TypeError: If a parameter is unknown or of another kind.
             ValueError: If a value is out of range.
         """
-        known = {p.name for p in self.parameters}
+        names = {p.name for p in self.parameters}
         for name in params:
-            if name not in known:
-                raise TypeError(f"{self.key}: need one of {', '.join(sorted(known))}, got {name!r}")
+            if name not in names:
+                raise TypeError(f"{self.key}: need one of {', '.join(sorted(names))}, got {name!r}")
         return {p.name: p.check(params.get(p.name, p.default)) for p in self.parameters}

@@ -30,7 +30,7 @@ class Counts(NamedTuple):
 
 
 def split_counts(labels: NDArray[np.uint8], cooccurrence: str, rarity: str) -> Counts:
-    """Counts of all distinct label sets of a split (N, L); of one when they are too many for a table."""
+    """Counts of all distinct label sets of a split (N, L); of only one if they are too many for a table."""
     return _cached_counts(labels.tobytes(), labels.shape, cooccurrence, rarity)
 
 

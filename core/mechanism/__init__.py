@@ -1,11 +1,11 @@
 """What a loss does with one batch, in numpy: MACL's terms, pair weights, forces and optima of all losses.
 
 The formulas are those of `core.losses`, written a second time without torch because a page must not load it;
-the tests hold both against each other. The losses themselves could answer from a process, as the embedder
-does: warm, that is quick enough (`python -m tests.bench.mechanism`, two busy cores, 128 images, all 13
-losses: median 39 ms, p95 102 ms; here 12 and 178 ms). Not yet started it is not: the first answer takes 2.4
-to 5.7 s and 640 MB for torch and the losses alone, 13 to 17 s and 770 MB in the embedder with its networks;
-and it would wait behind the images that the embedder is at. The page draws at once.
+the tests compare the two. The losses themselves could answer from a process, as the embedder does. Once warm
+that is fast enough (`python -m tests.bench.mechanism`, two busy cores, 128 images, all 13 losses: median
+39 ms, p95 102 ms; here 12 and 178 ms), but from a cold start it is not: the first answer takes 2.4 to 5.7 s
+and 640 MB for torch and the losses alone, 13 to 17 s and 770 MB in the embedder with its networks, where it
+would also wait behind images. The page draws at once.
 """
 
 from core.mechanism.batch import draw, nearest, order, pictured

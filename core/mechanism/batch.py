@@ -1,4 +1,4 @@
-"""Which images make a batch, and in which order its rows are shown."""
+"""Which images form a batch, and in which order its rows are shown."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ def draw(y: Labels, size: int, seed: int, labels: list[int] | None = None) -> In
     Args:
         y: (N, L) labels to draw from.
         size: Images in the batch.
-        seed: Of the draw.
+        seed: Seed of the draw.
         labels: Only images with at least one of these labels; None or empty: all.
     """
     among = np.flatnonzero(y[:, labels].any(axis=1)) if labels else np.arange(len(y))
@@ -53,23 +53,23 @@ def order(
     if how == "rarity":
         return np.argsort(rarity, kind="stable")
     by_count = np.argsort(count, kind="stable")  # (L,), rare first
-    columns = y[:, by_count].astype(np.int64)  # a set reads as a number whose first digit is the rarest label
+    columns = y[:, by_count].astype(np.int64)  # sets sort like numbers whose first digit is the rarest label
     return np.lexsort((*(1 - columns.T[::-1]),))
 
 
 def pictured(y: Labels, labels: Labels) -> Ints:
-    """Rarest label of each image, the block it stands in when sorted by label; (B,), −1 without labels."""
+    """Rarest label of each image, its block when sorted by label; (B,), −1 without labels."""
     count = np.where(y.astype(bool), counts(labels), np.iinfo(np.int64).max)  # (B, L)
     return np.where(y.any(axis=1), count.argmin(axis=1), -1)
 
 
 def _bisect(similarity: Floats) -> Ints:
-    """Spectral bisection, again and again: (B, B) similarities ≥ 0 -> order in which neighbours are alike."""
+    """Recursive spectral bisection: (B, B) similarities ≥ 0 -> an order in which neighbours are alike."""
     if len(similarity) < 3:
         return np.arange(len(similarity))
     root = 1 / np.sqrt(np.maximum(similarity.sum(1), 1e-12))
     _, vectors = np.linalg.eigh(similarity * root[:, None] * root)
-    along = np.argsort(vectors[:, -2] * root, kind="stable")  # the cut's vector is the second largest
+    along = np.argsort(vectors[:, -2] * root, kind="stable")  # of the second largest eigenvalue
     cut = int(np.argmax(np.diff((vectors[:, -2] * root)[along]))) + 1
     cut = min(max(cut, 1), len(along) - 1)
     left, right = along[:cut], along[cut:]

@@ -24,13 +24,13 @@ _BLOCK = 1 << 18  # entries of a temporary array of OML
 
 
 class Factors(NamedTuple):
-    """What a loss makes of the labels of a batch.
+    """What a loss derives from the labels of a batch.
 
     Attributes:
-        weights: Factor of −log p of each pair in the loss, 0 for a pair that is no positive; (B, K). K is B;
+        weights: Factor of −log p of each pair in the loss, 0 for a pair that is not positive; (B, K). K is B;
             B+L for losses with prototypes (the last L columns); L for LProto, whose pairs are an image and a
             prototype. For OML, which has no softmax: the factor of the precision at p in the ranking of i.
-        T: Temperatures, (B, B) or () where there is one for all; None for OML.
+        T: Temperatures, (B, B), or () if all share one; None for OML.
         terms: f, h, J, w and T of MACL; None for the other losses.
     """
 
@@ -74,10 +74,10 @@ def forces(key: str, s: Floats, y: Labels, params: Params, factors: Factors) -> 
 
     Args:
         key: One of `core.losses.LOSSES`.
-        s: (B, K) similarities of the batch to itself and, where the loss has them, to its prototypes.
+        s: (B, K) similarities of the batch to itself and, if the loss has them, to its prototypes.
         y: (B, L) labels of the batch.
         params: All parameters of the loss.
-        factors: From `factors`, of the same batch and parameters.
+        factors: From `factors`, for the same batch and parameters.
 
     Raises:
         ValueError: If s has another shape than the weights.
@@ -104,7 +104,7 @@ def forces(key: str, s: Floats, y: Labels, params: Params, factors: Factors) -> 
 
 
 def _own_forces(s: Floats, w: Floats, T: Floats) -> Floats:
-    """Every positive has a softmax of its own temperature; positives of one temperature share one."""
+    """Every positive has a softmax at its own temperature; positives of equal temperature share one."""
     force = np.zeros_like(s)
     for i in range(len(s)):
         positive = np.flatnonzero(w[i])
@@ -165,11 +165,11 @@ def _simdis(y: Labels, outside: bool) -> Floats:
 def _lmsc(y: Labels, alpha: float) -> Floats:
     a = y.astype(np.float64)
     size = a.sum(1)
-    near = alpha / np.maximum(size[:, None] + size - a @ a.T, 1)  # (B, B), α/|y_i ∪ y_j|
-    np.fill_diagonal(near, 0)
-    prototype = a / (1 + near @ a + _EPS)  # (B, L), y_il / N_il
-    both = np.concatenate([near * (prototype @ a.T), prototype], axis=1)  # (B, B+L)
-    return np.asarray(both / (np.maximum(size, 1)[:, None] * len(y)))
+    overlap_weight = alpha / np.maximum(size[:, None] + size - a @ a.T, 1)  # (B, B), α/|y_i ∪ y_j|
+    np.fill_diagonal(overlap_weight, 0)
+    prototype = a / (1 + overlap_weight @ a + _EPS)  # (B, L), y_il / N_il
+    weights = np.concatenate([overlap_weight * (prototype @ a.T), prototype], axis=1)  # (B, B+L)
+    return np.asarray(weights / (np.maximum(size, 1)[:, None] * len(y)))
 
 
 def _lreg(y: Labels, alpha: float) -> Floats:

@@ -1,4 +1,4 @@
-"""All maps of one batch under one loss, as a page shows them and a CSV file holds them."""
+"""All maps of one batch under one loss, for the page and for CSV files."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LABELWISE = (*MACL, "mulsupcon", "wg_mulsupcon")
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images that a loss sees together.
+    """Images that a loss sees in one batch.
 
     Attributes:
         y: (B, L) labels.
@@ -41,8 +41,8 @@ class Maps:
 
     Attributes:
         values: Name to (B, K): "T", "w", "gamma", "J", "s", "pull", "force", and for eq. 4 "printed" and
-            "difference". What the loss or a missing embedding does not define is left out; w, gamma and pull
-            are 0 for pairs that are no positives. Of the anchor itself: meaningless.
+            "difference". Maps that the loss does not define, or that need missing embeddings, are left out;
+            w, gamma and pull are 0 for pairs that are not positive. Values at the anchor itself mean nothing.
         images: Whether the first B columns are the batch itself.
         terms: f, h, J, w, T of MACL; None for the other losses.
         params: All parameters of the loss, as given.
@@ -57,9 +57,9 @@ class Maps:
 def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
     """All maps of a batch under a loss.
 
-    "T": eq. 2, τ for other losses, none for OML. "w": eq. 1, for MulSupCon 1 on positives, for other losses B
-    times the pair's factor in the loss. "gamma": w/T. "pull": attraction in the unit of the force, with |P_l|
-    and the mean over anchors in it. "force": −∂L/∂s. "printed": the force if eq. 7 held as printed.
+    "T": eq. 2; τ for other losses, none for OML. "w": eq. 1; for MulSupCon 1 on positives, for other losses B
+    times the pair's factor in the loss. "gamma": w/T. "pull": attraction in the unit of the force, including
+    |P_l| and the mean over anchors. "force": −∂L/∂s. "printed": the force if eq. 7 held as printed.
 
     Args:
         key: One of `core.losses.LOSSES`.
@@ -67,39 +67,39 @@ def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
         params: All parameters of the loss.
     """
     y = batch.y
-    made = factors(key, y, batch.labels, params)
-    weight, terms = made.weights, made.terms  # (B, K)
+    batch_factors = factors(key, y, batch.labels, params)
+    weight, terms = batch_factors.weights, batch_factors.terms  # (B, K)
     if terms:
         w = terms.w.copy()
         np.fill_diagonal(w, 0)
     else:
         w = (weight > 0).astype(np.float64) if key in LABELWISE else weight * len(y)
-    out = {"w": w}
-    if made.T is not None:
-        T = np.broadcast_to(made.T, weight.shape)
-        out |= {"T": T, "gamma": w / T, "pull": weight / T}
-    out["J"] = _overlap(key, y)
+    values = {"w": w}
+    if batch_factors.T is not None:
+        T = np.broadcast_to(batch_factors.T, weight.shape)
+        values |= {"T": T, "gamma": w / T, "pull": weight / T}
+    values["J"] = _overlap(key, y)
     s = _similarities(key, batch)
     if s is not None:
-        out["s"] = s
-        out["force"] = forces(key, s, y, params, made)
+        values["s"] = s
+        values["force"] = forces(key, s, y, params, batch_factors)
         if terms and params["denominator"] == "paper":
-            out["printed"] = printed_forces(s, y, terms, key == "wg_macl")
-            out["difference"] = out["printed"] - out["force"]
-    return Maps(out, key != "lproto", terms, params)
+            values["printed"] = printed_forces(s, y, terms, key == "wg_macl")
+            values["difference"] = values["printed"] - values["force"]
+    return Maps(values, key != "lproto", terms, params)
 
 
 def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> Floats:
-    """What one anchor is pulled to, as shares of the whole pull on it: (B+L,), images then prototypes.
+    """What one anchor is pulled to, as shares of the total pull on it: (B+L,), images then prototypes.
 
-    All 0 where the anchor has no positive. For OML, which has no softmax: shares of the precision's weight,
-    the image itself left out.
+    All 0 if the anchor has no positive. For OML, which has no softmax: shares of the precision's weight, the
+    image itself left out.
     """
-    made = factors(key, batch.y, batch.labels, params)
-    weight = made.weights[anchor].copy()  # (K,)
-    if made.terms:  # the others have one τ, which is no matter for a share
-        weight /= made.terms.T[anchor]
-    if made.T is None:
+    batch_factors = factors(key, batch.y, batch.labels, params)
+    weight = batch_factors.weights[anchor].copy()  # (K,)
+    if batch_factors.terms:  # the others have one τ, which cancels in a share
+        weight /= batch_factors.terms.T[anchor]
+    if batch_factors.T is None:
         weight[anchor] = 0
     b, count = len(batch.y), batch.y.shape[1]
     row = np.zeros(b + count)
@@ -120,7 +120,7 @@ def centroids(z: NDArray[np.float32], y: Labels) -> Floats:
 
 
 def pairs_csv(maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str]) -> str:
-    """One line per pair of anchor and another image or prototype, with all maps' numbers unrounded."""
+    """One line per pair of an anchor and another image or prototype, with unrounded values of all maps."""
     keys = [*maps.values]
     head = ["anchor", "other", "anchor_labels", "other_labels", "shared"]
     if maps.terms:
@@ -129,7 +129,7 @@ def pairs_csv(maps: Maps, y: Labels, names: Sequence[str], classes: Sequence[str
 
 
 def table_csv(head: Sequence[str], columns: Sequence[Iterable[object]]) -> str:
-    """A table of columns of one length as CSV."""
+    """A table of columns of equal length as CSV."""
     return to_csv([list(head), *zip(*columns, strict=True)])
 
 

@@ -1,9 +1,9 @@
-"""The similarities that MACL asks for: where its loss is smallest if every similarity could be chosen freely.
+"""The similarities that MACL asks for: those of smallest loss if every similarity could be chosen freely.
 
-For one anchor the loss is convex in its similarities, so the optimum over −1 ≤ s ≤ 1 is exact. A
-real embedding also has to fit the anchors together; this shows what each of them pulls towards. With T_ia for
-every a (eq. 4) an inner optimum is s_ia = T_ia (log(share of the weight) + C_i): a smaller T for more overlap
-asks for a *lower* similarity. With the positive's own T over all of A(i) (`own`) it does not.
+For one anchor the loss is convex in its similarities, so the optimum over −1 ≤ s ≤ 1 is exact. A real
+embedding has to reconcile all anchors; this shows what each of them pulls towards. With T_ia for every a
+(eq. 4) an inner optimum is s_ia = T_ia (log(share of the weight) + C_i): a smaller T for more overlap asks
+for a *lower* similarity. With the positive's own T over all of A(i) (`own`) it does not.
 """
 
 import numpy as np
@@ -21,12 +21,12 @@ _TOLERANCE = 1e-9  # of the gradient, in units of the anchor's weight
 def optimal_similarities(w: Floats, T: Floats, own: bool) -> Floats:
     """Optimal similarity of each positive pair, in −1 … 1; (B, B), nan elsewhere.
 
-    Negatives are at −1: every anchor with a positive pushes them away without end.
+    Negatives are at −1: every anchor with a positive pushes them away without limit.
 
     Args:
         w: (R, B) factor of −log p of R anchors' pairs; 0 for negatives and the anchor itself.
         T: (R, B) temperatures.
-        own: Whether a positive's softmax has its own T over all images; else every image has its own.
+        own: Whether a positive's softmax uses its own T for all images; else every image has its own.
     """
     s = np.full(w.shape, np.nan)
     for i, (row, t) in enumerate(zip(w, T, strict=True)):
@@ -43,7 +43,7 @@ def _anchor(w: Floats, T: Floats, own: bool, self_at: int) -> Floats:
     if own:
         groups, member = np.unique(t, return_inverse=True)
         mass = np.bincount(member, c).astype(np.float64)  # (G,), weight of the positives of one temperature
-        rate = np.repeat(1 / groups[:, None], len(t), axis=1)  # (G, P), what s is multiplied by
+        rate = np.repeat(1 / groups[:, None], len(t), axis=1)  # (G, P), factor of s
         away = np.repeat(-1 / groups[:, None], negative.sum(), axis=1)  # (G, A), negatives at s = −1
     else:
         mass, rate, away = np.ones(1), 1 / t[None], -1 / T[negative][None]
@@ -76,7 +76,7 @@ def _anchor(w: Floats, T: Floats, own: bool, self_at: int) -> Floats:
             if after <= now + 1e-4 * slope @ (new - s):
                 break
             scale /= 2
-        else:  # rounding: no step goes further down
+        else:  # no step goes further down: rounding
             break
         s, now = new, after
     return s

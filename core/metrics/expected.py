@@ -1,4 +1,4 @@
-"""What a random order of the gallery scores, in closed form where there is one."""
+"""Scores of a randomly ordered gallery, in closed form where there is one."""
 
 import numpy as np
 

@@ -20,7 +20,7 @@ def per_label(z: object, y: object, queries: object | None = None, gallery: obje
         z: Embeddings (N, D), as in `core.metrics.evaluate`.
         y: Labels (N, L), 0 or 1.
         queries: Indices of the images that query; all by default.
-        gallery: Indices of the images that are searched; all by default, the query itself always left out.
+        gallery: Indices of the images searched; all by default, the query itself always left out.
 
     Raises:
         ValueError: As `core.metrics.evaluate`.
@@ -29,35 +29,37 @@ def per_label(z: object, y: object, queries: object | None = None, gallery: obje
     labels = check_labels(as_array(y), rows=len(unit))
     task = make_task(len(unit), "paper", queries, gallery)
     scores = cosine_scores(unit, task)
-    held, asked = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
-    positives = held.sum(0) - (asked & (task.self_column >= 0)[:, None])  # (Q, L), if the query has the label
-    counted = asked & (positives > 0)
+    gallery_has, query_has = labels[task.gallery] > 0, labels[task.queries] > 0  # (G, L), (Q, L)
+    # (Q, L), meaningful where the query has the label
+    positives = gallery_has.sum(0) - (query_has & (task.self_column >= 0)[:, None])
+    counted = query_has & (positives > 0)
     if len(task.gallery) == 0:
         return np.full(labels.shape[1], np.nan)
-    eights = np.packbits(held, axis=1, bitorder="little")  # (G, ⌈L/8⌉): one look-up for eight labels
-    done: dict[int, Floats] = {}
+    packed = np.packbits(gallery_has, axis=1, bitorder="little")  # (G, ⌈L/8⌉): one look-up for eight labels
+    sums: dict[int, Floats] = {}
 
     def work(block: slice, values: Floats) -> None:
         own = task.self_column[block]
         ranks = order(values, own)  # (b, G)
-        found = np.zeros(labels.shape[1])
-        for eight in range(eights.shape[1]):
-            ranked = eights[:, eight][ranks]  # (b, G)
+        precision_of = np.zeros(labels.shape[1])
+        for byte in range(packed.shape[1]):
+            ranked = packed[:, byte][ranks]  # (b, G)
             ranked[own >= 0, -1] = 0
-            for label in range(8 * eight, min(8 * eight + 8, labels.shape[1])):
+            for label in range(8 * byte, min(8 * byte + 8, labels.shape[1])):
                 rows = np.flatnonzero(counted[block, label])
                 if rows.size:
-                    found[label] = _precision(ranked[rows] & np.uint8(1 << label % 8)).sum()
-        done[block.start] = found
+                    precision_of[label] = _precision(ranked[rows] & np.uint8(1 << label % 8)).sum()
+        sums[block.start] = precision_of
 
     each_block(task, scores, work)
-    total = np.sum([done[start] for start in sorted(done)], axis=0)  # the same sum, whichever came first
+    # summed in order: the same on any number of threads
+    total = np.sum([sums[start] for start in sorted(sums)], axis=0)
     queries_of = counted.sum(0)
     return np.where(queries_of > 0, total / np.maximum(queries_of, 1), np.nan)
 
 
 def _precision(hits: NDArray[np.uint8]) -> Floats:
-    """`average_precision` of each row (b,), each with a hit (b, G) ≠ 0, from the places of the hits alone."""
+    """`average_precision` of each row (b,) from the ranks of its hits alone; hits (b, G), ≠ 0 in each row."""
     row, column = np.nonzero(hits)
     count = np.bincount(row, minlength=len(hits))
     nth = np.arange(1, len(row) + 1) - np.repeat(np.cumsum(count) - count, count)
@@ -65,7 +67,7 @@ def _precision(hits: NDArray[np.uint8]) -> Floats:
 
 
 def rarity_groups(counts: object) -> dict[str, Ints]:
-    """Labels (indices) from frequent to rare in three parts of equal size: head, middle, tail.
+    """Labels (indices), from frequent to rare, in three parts of equal size: head, middle, tail.
 
     Args:
         counts: (L,) images per label. Equal counts stay in label order; a remainder goes to the front.
@@ -75,7 +77,7 @@ def rarity_groups(counts: object) -> dict[str, Ints]:
 
 
 def by_rarity(values: object, counts: object) -> dict[str, float]:
-    """Mean of `per_label` values (L,) over head, middle and tail of the counts (L,), without the nan."""
+    """Mean of `per_label` values (L,) over head, middle and tail of the counts (L,), nan left out."""
     row = np.asarray(values, dtype=np.float64)
     return means({group: row[labels] for group, labels in rarity_groups(counts).items()})
 
@@ -87,7 +89,7 @@ def by_label_count(
     queries: object | None = None,
     gallery: object | None = None,
 ) -> dict[int, dict[str, float]]:
-    """The 7 metrics of the queries with 1, 2, … labels; only numbers that occur, in rising order.
+    """The 7 metrics of the queries with 1, 2, … labels; only numbers that occur, in ascending order.
 
     Arguments and errors as in `core.metrics.evaluate`.
     """

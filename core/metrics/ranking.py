@@ -16,8 +16,8 @@ Ints = NDArray[np.int64]
 
 BLOCK = 1 << 18  # elements of one (queries × gallery) block: 2 MiB of cosines stay in a core's cache
 GRID_BITS = 46  # scores that agree on a grid of 2⁻⁴⁶ ≈ 1.4e-14, the rounding error of a dot product, are tied
-COARSE_BITS = 28  # of the grid that `ranked` sorts first: 29 bits for −1 … 1, and 3 for the level, make 32
-COARSE_SIZE = 1 << 13  # gallery images up to which few rows have two images in one coarse step
+COARSE_BITS = 28  # of the grid that `ranked` sorts first: 29 bits for −1 … 1 and 3 for the level make 32
+COARSE_SIZE = 1 << 13  # up to this many gallery images, two rarely share one coarse step
 THREADS = 8  # at most; each holds a few blocks
 PROTOCOLS = ("paper", "imbriaco")
 QUERY_SHARE = 0.2  # `imbriaco`, when neither queries nor gallery are given
@@ -46,8 +46,8 @@ def make_task(n: int, protocol: str, queries: object | None, gallery: object | N
 
     Args:
         n: Number of images N.
-        protocol: `paper`: every image queries the others. `imbriaco`: disjoint queries and gallery; what is
-            not given is the rest of the images, and without both a fixed random 20 % query the other 80 %.
+        protocol: `paper`: every image queries the others. `imbriaco`: disjoint queries and gallery; if only
+            one is given the other is the rest, if neither a fixed random 20 % query the other 80 %.
         queries: Indices (Q,), or None.
         gallery: Indices (G,), or None.
 
@@ -91,7 +91,7 @@ def unit_rows(z: object) -> Floats:
     """Rows of z (N, D) divided by their length, as float64; a row of zeros stays one (cosine 0 to all).
 
     Raises:
-        ValueError: z is no finite matrix of numbers.
+        ValueError: z is not a finite matrix of numbers.
     """
     x = np.asarray(z)
     if x.ndim != 2 or x.dtype.kind not in "fiu":
@@ -123,10 +123,10 @@ def cosine_scores(z: Floats, task: Task) -> Callable[[slice], Floats]:
 
 
 def each_block(task: Task, scores: Callable[[slice], Floats], work: Callable[[slice, Floats], None]) -> None:
-    """Call work(block, scores(block)) for all blocks of the task, on all cores where there are several.
+    """Call work(block, scores(block)) for all blocks of the task, on several cores if there are any.
 
-    The scores come in order from this thread, so that a generator of random scores stays reproducible; the
-    work on different blocks overlaps, for numpy sorts without the GIL. Matrix products stay on one core: the
+    This thread computes the scores in order, so that a generator of random scores stays reproducible; work on
+    different blocks overlaps, because numpy sorts without the GIL. Matrix products stay on one core: the
     waiting threads of BLAS would spin on the others.
     """
     blocks = list(task.blocks())
@@ -136,17 +136,17 @@ def each_block(task: Task, scores: Callable[[slice], Floats], work: Callable[[sl
             work(block, scores(block))
         return
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        going: deque[Future[None]] = deque()
+        pending: deque[Future[None]] = deque()
         for block in blocks:
-            if len(going) > threads:  # no more scores in memory than are soon needed
-                going.popleft().result()
-            going.append(pool.submit(work, block, scores(block)))
-        for future in going:
+            if len(pending) > threads:  # keep no more scores in memory than are soon needed
+                pending.popleft().result()
+            pending.append(pool.submit(work, block, scores(block)))
+        for future in pending:
             future.result()
 
 
 def order(scores: Floats, self_column: Ints) -> Ints:
-    """Gallery columns (b, G) by falling score, ties in gallery order, the query itself last.
+    """Gallery columns (b, G) by descending score, ties in gallery order, the query itself last.
 
     Args:
         scores: (b, G) in −1 … 1; overwritten.
@@ -160,15 +160,15 @@ def ranked(
 ) -> tuple[NDArray[np.uint8], Ints]:
     """The levels of a gallery as `order` ranks it, and the columns of its first k images.
 
-    What the whole list is asked for is only the level at each rank, so coarse score and level are sorted
-    together, in half the bits and half the time. A row in which images of different levels share a coarse
-    step (or the k-th image its key with the next) is ranked again at full precision: `order` in every case.
+    Of the whole list only the level at each rank is needed, so coarse score and level are sorted together, in
+    half the bits and half the time. A row in which images of different levels share a coarse step, or the
+    k-th and the next image a key, is ranked again at full precision, so the result is always that of `order`.
 
     Args:
         scores: (b, G) in −1 … 1; overwritten.
         self_column: (b,) the query's own column, −1 for none.
         level: (b, G) relevance of each image, 0 … 7; 0 for the query itself.
-        k: How many columns, at most G are given.
+        k: How many columns to return, at most G.
 
     Returns:
         (b, G) levels by rank, (b, k) columns by rank.
@@ -190,19 +190,19 @@ def ranked(
     first = keys <= best[:, k - 1 : k]  # (b, G)
     best[:, 1:] ^= best[:, :-1].copy()  # 1 … 7: one coarse step, two levels
     best[:, 1:] -= np.uint32(1)
-    again = (best[:, 1:] < 7).any(axis=1) | (np.count_nonzero(first, axis=1) != k)  # (b,)
+    undecided = (best[:, 1:] < 7).any(axis=1) | (np.count_nonzero(first, axis=1) != k)  # (b,)
     top = np.empty((len(scores), k), np.int64)
-    rows = np.flatnonzero(~again)[:, None]
-    chosen = np.flatnonzero(first[~again]).reshape(-1, k) - size * np.arange(len(rows))[:, None]
-    top[~again] = _sorted_columns(grid[rows, chosen], chosen)
-    if again.any():
-        ranks = _sorted_columns(grid[again], columns)
-        levels[again], top[again] = np.take_along_axis(level[again], ranks, axis=1), ranks[:, :k]
+    rows = np.flatnonzero(~undecided)[:, None]
+    chosen = np.flatnonzero(first[~undecided]).reshape(-1, k) - size * np.arange(len(rows))[:, None]
+    top[~undecided] = _sorted_columns(grid[rows, chosen], chosen)
+    if undecided.any():
+        ranks = _sorted_columns(grid[undecided], columns)
+        levels[undecided], top[undecided] = np.take_along_axis(level[undecided], ranks, axis=1), ranks[:, :k]
     return levels, top
 
 
 def _on_grid(scores: Floats, self_column: Ints) -> Floats:
-    """1 − score (b, G) in whole steps of the grid, in place; the query itself is farther than all others."""
+    """1 − score (b, G) in whole steps of the grid, in place; the query itself lies beyond all others."""
     own = np.flatnonzero(self_column >= 0)
     scores[own, self_column[own]] = -2.0
     scale = 2.0 ** min(GRID_BITS, 62 - _bits(scores.shape[1]))
@@ -214,9 +214,9 @@ def _on_grid(scores: Floats, self_column: Ints) -> Floats:
 
 
 def _sorted_columns(grid: Floats, columns: Ints) -> Ints:
-    """Columns, (k,) or (b, k) < 2^32 and rising, by rising grid value (b, k).
+    """Columns, (k,) or (b, k) < 2^32 and ascending, sorted by grid value (b, k).
 
-    Both are packed into one integer: its plain sort is as good as a stable argsort, and faster.
+    Both are packed into one integer: sorting it gives the same as a stable argsort, and is faster.
     """
     bits = _bits(int(columns.max(initial=0)) + 1)
     keys = grid.astype(np.uint64)
@@ -228,5 +228,5 @@ def _sorted_columns(grid: Floats, columns: Ints) -> Ints:
 
 
 def _bits(count: int) -> int:
-    """Bits that tell `count` columns apart."""
+    """Bits needed to tell `count` columns apart."""
     return max(1, (count - 1).bit_length())

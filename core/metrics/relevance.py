@@ -1,4 +1,4 @@
-"""How relevant every gallery image is to a query, through the few distinct label sets there are."""
+"""How relevant every gallery image is to a query, computed over the few distinct label sets."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,23 +17,23 @@ def check_labels(y: object, rows: int | None = None) -> NDArray[np.uint8]:
     """The label matrix y (N, L) as uint8.
 
     Raises:
-        ValueError: y is no matrix, holds something other than 0 and 1, or not `rows` rows.
+        ValueError: y is not a matrix, holds values other than 0 and 1, or does not have `rows` rows.
     """
-    given = np.asarray(y)
-    if given.ndim != 2 or given.dtype.kind not in "biuf" or 0 in given.shape:
-        raise ValueError(f"need y (N, L) with N, L ≥ 1, got {given.dtype} of shape {given.shape}")
-    if rows is not None and len(given) != rows:
-        raise ValueError(f"need as many rows in y as in z, got {len(given)} and {rows}")
-    if not ((given == 0) | (given == 1)).all():
+    matrix = np.asarray(y)
+    if matrix.ndim != 2 or matrix.dtype.kind not in "biuf" or 0 in matrix.shape:
+        raise ValueError(f"need y (N, L) with N, L ≥ 1, got {matrix.dtype} of shape {matrix.shape}")
+    if rows is not None and len(matrix) != rows:
+        raise ValueError(f"need as many rows in y as in z, got {len(matrix)} and {rows}")
+    if not ((matrix == 0) | (matrix == 1)).all():
         raise ValueError("need only 0 and 1 in y, got other values")
-    return given.astype(np.uint8)
+    return matrix.astype(np.uint8)
 
 
 class Relevance:
-    """Labels of a task's queries and gallery, and what a pair of label sets is worth.
+    """Labels of a task's queries and gallery, and the relevance of a pair of label sets.
 
-    A pair's *code* |∪|(|∪|+1)/2 + |∩| says all that the metrics ask about it. The arrays indexed by code hold
-    the answers, (C,) with C = (L+1)(L+2)/2.
+    All that the metrics need to know of a pair follows from its *code* |∪|(|∪|+1)/2 + |∩|. The arrays indexed
+    by code hold it, (C,) with C = (L+1)(L+2)/2.
 
     Attributes:
         query_set: (Q,) the label set of each query, among the S distinct ones.
@@ -41,7 +41,7 @@ class Relevance:
         counts: (S,) gallery images per set.
         overlap: |∩| by code.
         jaccard: J by code, 0 for two empty sets.
-        level: How many of LEVELS a pair reaches, by code; whole numbers are compared, so J = 0.6 is Medium.
+        level: How many of LEVELS a pair reaches, by code; compared as integers, so J = 0.6 is exactly Medium.
         shared_gain: 2^|∩| − 1 by code, eq. 12.
         jaccard_gain: 2^J − 1 by code, eqs. 16 and 17.
     """
@@ -76,7 +76,7 @@ class Relevance:
 
 @dataclass(frozen=True)
 class Galleries:
-    """What the K kinds of queries face; a kind = one label set, in the gallery itself or not.
+    """The galleries of the K kinds of queries; a kind is one label set, itself in the gallery or not.
 
     Attributes:
         kind: (Q,) the kind of each query.
@@ -100,7 +100,7 @@ class Galleries:
 
 
 def galleries(relevance: Relevance, task: Task, k: int) -> Galleries:
-    """Count once per kind of query, instead of once per query, what its gallery holds; DCG cut at k."""
+    """Count what a query's gallery holds once per kind of query instead of once per query; DCG cut at k."""
     unique, kind = np.unique(2 * relevance.query_set + (task.self_column >= 0), return_inverse=True)
     query_sets, inside = unique // 2, unique % 2  # (K,), (K,)
     width = len(relevance.level)  # C

@@ -1,4 +1,4 @@
-"""Eqs. 11–18 as functions of the ranked relevance, one ranking for all of them."""
+"""Eqs. 11–18 as functions of the ranked relevance; one ranking serves them all."""
 
 from collections.abc import Callable
 
@@ -41,14 +41,14 @@ def evaluate(
     """Mean of each metric over its queries: the 7 keys of METRICS, fractions of 1.
 
     Args:
-        z: Embeddings (N, D), any real type and length of rows; array or torch tensor.
+        z: Embeddings (N, D) of any real type, rows of any length; array or torch tensor.
         y: Labels (N, L), 0 or 1.
         protocol: `paper`, every image queries the others; `imbriaco` (Imbriaco et al., Toward Multilabel
             Image Retrieval for Remote Sensing, 2021, as in their code): disjoint queries and gallery,
             trapezoid AP, queries without a Hard match left out of all three levels, nDCG and wAP on the
             number of shared labels (so wAP exceeds 1), nDCG's ideal within the first 100.
-        queries: Indices (Q,) of the images that query; by default what the protocol says.
-        gallery: Indices (G,) of the images that are searched; by default what the protocol says.
+        queries: Indices (Q,) of the images that query; by default as the protocol says.
+        gallery: Indices (G,) of the images searched; by default as the protocol says.
         ideal: What nDCG divides by: the best order of the whole `gallery`, or of the `retrieved` 100.
 
     Raises:
@@ -81,8 +81,8 @@ def oracle(
 ) -> dict[str, float]:
     """The metrics of a ranking by Jaccard index, ties in gallery order; arguments as in `evaluate`.
 
-    The best possible value of the three levels, of `map_sim` and of `ndcg`, nearly so of `ndcg_sim`. No bound
-    for `wap`: eq. 18 rewards a single exact match followed by irrelevant images more.
+    The best possible value of the three levels, `map_sim` and `ndcg`, and nearly that of `ndcg_sim`. No bound
+    for `wap`: eq. 18 gives more to a single exact match followed by irrelevant images.
     """
     labels = check_labels(as_array(y))
     task = make_task(len(labels), protocol, queries, gallery)
@@ -95,9 +95,9 @@ def oracle(
 
 
 def means(values: dict[str, Floats]) -> dict[str, float]:
-    """Mean over the queries that are not left out; nan without any."""
-    kept = {key: row[~np.isnan(row)] for key, row in values.items()}
-    return {key: float(row.mean()) if row.size else float("nan") for key, row in kept.items()}
+    """Mean over the queries that are not left out; nan if none remain."""
+    counted = {key: row[~np.isnan(row)] for key, row in values.items()}
+    return {key: float(row.mean()) if row.size else float("nan") for key, row in counted.items()}
 
 
 def score(
@@ -106,7 +106,7 @@ def score(
     """Each metric of each query (Q,) when the gallery is ranked by `scores`.
 
     Args:
-        scores: Gives the scores (b, G) in −1 … 1 of a slice of the queries, free to be overwritten.
+        scores: Returns the scores (b, G) in −1 … 1 of a slice of the queries; they may be overwritten.
         y: Labels (N, L).
         task: Queries and gallery.
         protocol: As in `evaluate`.
@@ -126,9 +126,9 @@ def score(
         own = task.self_column[block]
         inside = np.flatnonzero(own >= 0)
         codes = relevance.codes(relevance.query_set[block])  # (b, S)
-        held = relevance.level[codes].take(relevance.gallery_set, axis=1)  # (b, G)
-        held[inside, own[inside]] = 0  # the query itself is relevant to nothing
-        level, first = ranked(values, own, held, CUT)  # (b, G), (b, k), best first
+        levels = relevance.level[codes].take(relevance.gallery_set, axis=1)  # (b, G)
+        levels[inside, own[inside]] = 0  # the query itself is relevant to nothing
+        level, first = ranked(values, own, levels, CUT)  # (b, G), (b, k), best first
         for i, key in enumerate(LEVELS, start=1):
             similar = key == "map_sim"
             hits = level[:, :MAP_CUT] >= i if similar else level >= i
@@ -163,14 +163,15 @@ def average_precision(hits: NDArray[np.bool_], trapezoid: bool = False) -> Float
         hits: (b, k) whether the image at each rank is a positive.
         trapezoid: Average the precision before and after each positive (the code of revisited Oxford).
     """
-    found = np.cumsum(hits, axis=1, dtype=np.int32)  # (b, k) positives up to and with each rank
-    total = found[:, -1].copy()
+    positives = np.cumsum(hits, axis=1, dtype=np.int32)  # (b, k) positives up to and with each rank
+    total = positives[:, -1].copy()
     rank = np.arange(1, hits.shape[1] + 1)
-    found *= hits
-    area = np.vecdot(found, 1.0 / rank)  # (b,) Σ over positives of P@rank
+    positives *= hits
+    area = np.vecdot(positives, 1.0 / rank)  # (b,) Σ over positives of P@rank
     if trapezoid:
         earlier = np.concatenate([[0.0], 1.0 / rank[:-1]])  # P before rank n: (found − 1)/(n − 1)
-        before = np.vecdot(found, earlier) - np.vecdot(hits, earlier) + hits[:, 0]  # and 1 at the first rank
+        # and 1 at the first rank
+        before = np.vecdot(positives, earlier) - np.vecdot(hits, earlier) + hits[:, 0]
         area = (area + before) / 2
     return np.asarray(area / np.maximum(total, 1))
 
@@ -204,7 +205,7 @@ def weighted_precision(weight: Floats, eps: float = 0.0) -> Floats:
 
 
 def as_array(values: object) -> object:
-    """A torch tensor, wherever it lives and whatever its type, as an array; anything else as it is."""
+    """A torch tensor of any device and type as an array; anything else unchanged."""
     if hasattr(values, "detach"):
         return values.detach().cpu().double().numpy()
     return values

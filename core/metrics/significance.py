@@ -1,9 +1,9 @@
 """Whether two losses differ: the corrected resampled t-test over seeds, Holm over the comparisons.
 
 The unit is the seed: split and initialisation together. Random splits of one data set share most of their
-images, so the usual paired t-test believes in far too many differences; the corrected one (Nadeau and Bengio,
+images, so the usual paired t-test finds far too many differences; the corrected one (Nadeau and Bengio,
 Inference for the Generalization Error, Machine Learning 52, 2003) widens the variance by n_test / n_train.
-Queries are no unit: over them, two initialisations of one and the same loss often differ "significantly".
+Queries are not a valid unit: over them, two initialisations of the same loss often differ "significantly".
 """
 
 import math
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LEVEL = 0.05  # of the whole family of comparisons
-ENOUGH = 3  # seeds; with fewer the spread of a difference is not known at all
-ROUNDING = 1e-9  # differences that agree to this do not vary
+ENOUGH = 3  # seeds; with fewer nothing is known about the spread of a difference
+ROUNDING = 1e-9  # differences that agree to this count as equal
 
 Verdict = Literal["better", "worse", "same", "unknown"]
 
@@ -26,10 +26,10 @@ class Estimate:
     """Mean difference with its 95 % interval and two-sided p-value.
 
     Attributes:
-        mean: Of the differences, in their unit; nan without any.
-        low: Lower end of the interval, of this comparison alone; like the next two nan below `ENOUGH`.
+        mean: Mean of the differences, in their unit; nan without any.
+        low: Lower end of the interval of this comparison alone; nan below `ENOUGH` seeds, like the next two.
         high: Upper end.
-        p: Of this comparison alone.
+        p: p-value of this comparison alone.
     """
 
     mean: float
@@ -68,7 +68,7 @@ def corrected_t(differences: ArrayLike, ratio: float) -> Estimate:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's adjusted p-values (m,): below a level, the family of m comparisons errs at most so often.
+    """Holm's adjusted p-values (m,), which bound the error rate of the whole family of m comparisons.
 
     nan (no test was possible) stays nan and does not count.
     """
@@ -76,8 +76,8 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.full_like(values, np.nan)
     order = [int(i) for i in np.argsort(values, kind="stable") if not math.isnan(values[i])]
     largest = 0.0
-    for place, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * float(values[i])))
+    for position, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - position) * float(values[i])))
         adjusted[i] = largest
     return adjusted
 
@@ -87,13 +87,13 @@ class Comparison:
     """One method against the baseline in one metric, in percentage points; positive: better.
 
     Attributes:
-        seeds: Those that both have, with the same test images.
-        test: Of the differences, method − baseline.
+        seeds: Seeds that both have with the same test images.
+        test: Test of the differences, method − baseline.
         holm: Its p-value adjusted for all comparisons of the table in this metric; nan without a test.
         moved: Seeds that both have, but with other test images.
-        empty: Seeds that both have with the same test images, of which none counts as a query.
-        missing: Seeds that both have with the same test images, where the metric was not computed for one.
-        family: Number of comparisons that Holm counts; 0 where it is not known.
+        empty: Seeds that both have with the same test images, none of which counts as a query.
+        missing: Seeds that both have with the same test images, but one lacks the metric.
+        family: Number of comparisons that Holm counts; 0 if unknown.
     """
 
     seeds: tuple[int, ...]
@@ -120,7 +120,7 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be concluded at the 5 % level: `same` means that they cannot be told apart."""
+        """The conclusion at the 5 % level: `same` means that the two cannot be told apart."""
         if math.isnan(self.holm):
             return "unknown"
         if self.holm >= LEVEL:
@@ -147,7 +147,7 @@ def compare(
 
 
 def sentence(name: str, baseline: str, found: Comparison) -> str:
-    """What may be concluded about one method, in plain words with the numbers."""
+    """The conclusion about one method, in plain words with the numbers."""
     n, test = len(found.seeds), found.test
     if n == 0:
         return f"{name} and {baseline} have {found.lack}: nothing may be concluded.{_advice([found])}"
@@ -172,7 +172,7 @@ def sentence(name: str, baseline: str, found: Comparison) -> str:
 
 
 def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison]]) -> str:
-    """What may be concluded from one metric of a table, in one plain sentence.
+    """The conclusion from one metric of a table, in one plain sentence.
 
     Args:
         baseline: Name of the baseline.
@@ -182,8 +182,8 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
     groups: dict[Verdict, list[str]] = {"better": [], "worse": [], "same": [], "unknown": []}
     for name, comparison in found:
         groups[comparison.verdict].append(name)
-    known = [comparison for _, comparison in found if comparison.verdict != "unknown"]
-    if not known:
+    conclusive = [comparison for _, comparison in found if comparison.verdict != "unknown"]
+    if not conclusive:
         most = max((len(comparison.seeds) for _, comparison in found), default=0)
         lacking = [comparison for _, comparison in found if comparison.uncounted]
         if lacking and not most:
@@ -196,7 +196,7 @@ def conclusion(baseline: str, metric: str, found: Sequence[tuple[str, Comparison
             f"common. At least {ENOUGH} are needed to see how much a difference varies; 10 are a good number."
             + _advice(lacking)
         )
-    counts = sorted({len(comparison.seeds) for comparison in known})
+    counts = sorted({len(comparison.seeds) for comparison in conclusive})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     parts = []
     for verdict in ("better", "worse"):

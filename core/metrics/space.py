@@ -1,4 +1,4 @@
-"""Numbers about an embedding space and about a picture of it: what a picture alone does not tell. numpy only.
+"""Numbers that a picture of an embedding space does not show, and one about the picture itself. numpy only.
 
 References:
     Trustworthiness: Venna and Kaski, Neighborhood preservation in nonlinear projection methods, ICANN 2001.
@@ -19,20 +19,20 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NEIGHBOURS = 10  # of an image, for trustworthiness and hubness
-SAMPLE = 1000  # images that `measure` looks at, at most: half a second
-_BLOCK = 1 << 22  # distances held at once, 32 MiB
+SAMPLE = 1000  # images used by `measure` at most: half a second
+_BLOCK = 1 << 22  # distances in memory at once, 32 MiB
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of one embedding space; nan where there are too few images.
+    """Measures of one embedding space; nan where there are too few images.
 
     Attributes:
         alignment: Mean squared distance of similar images, 0 … 4; lower: similar images lie closer.
         uniformity: Log of the mean Gaussian potential of all pairs, ≤ 0; lower: spread out more evenly.
-        effective_rank: Dimensions that are in use, 1 … D.
+        effective_rank: Dimensions in use, 1 … D.
         hubness: Skewness of how often an image is among the nearest of others; near 0: no hubs.
-        images: How many images they were computed on.
+        images: Number of images they were computed on.
     """
 
     alignment: float
@@ -57,8 +57,8 @@ def measure(z: ArrayLike, y: ArrayLike, seed: int = 0) -> Numbers:
 def alignment(z: ArrayLike, y: ArrayLike) -> float:
     """Σ J ‖z_i − z_j‖² / Σ J over all pairs, J the Jaccard index of their labels; nan without shared labels.
 
-    Wang and Isola's alignment loss with α = 2. Their positive pairs are views of one image; here a pair
-    counts as much as its label sets agree: with single labels, the mean over pairs of the same class.
+    Wang and Isola's alignment loss with α = 2. Their positive pairs are views of one image; here the weight
+    of a pair is the agreement of its label sets: with single labels, the mean over pairs of the same class.
     """
     z, y = _rows(z), np.asarray(y)
     if len(y) != len(z):
@@ -80,7 +80,7 @@ def uniformity(z: ArrayLike, t: float = 2.0) -> float:
     total = 0.0
     for part in _blocks(len(z)):
         total += float(np.exp(-t * _squares(z[part], z)).sum())
-    mean = (total - len(z)) / (len(z) * (len(z) - 1))  # an image is no pair with itself
+    mean = (total - len(z)) / (len(z) * (len(z) - 1))  # without the pairs of an image with itself
     return float(np.log(max(mean, np.finfo(float).tiny)))
 
 
@@ -111,7 +111,7 @@ def hubness(z: ArrayLike, k: int = NEIGHBOURS) -> float:
 def trustworthiness(
     z: ArrayLike, x: ArrayLike, k: int = NEIGHBOURS, sample: int | None = None, seed: int = 0
 ) -> float:
-    """Share of the neighbours in a picture that are neighbours in the space, 0 … 1, later ranks cost more.
+    """How true neighbours in a picture are to the space, 0 … 1; false ones cost by their rank there.
 
     T = 1 − 2 / (n k (2N − 3k − 1)) Σ_i Σ_{j ∈ U_i} (r(i, j) − k): U_i holds those among the k nearest of i in
     the picture that are not among its k nearest in the space, r is their rank there.
@@ -119,9 +119,9 @@ def trustworthiness(
     Args:
         z: Embeddings (N, D).
         x: Their places in the picture (N, 2) or (N, 3).
-        k: Neighbours looked at; fewer where there are fewer than 2k + 1 images.
-        sample: Images i summed over, at most, a random sample of all; None: what takes half a second.
-        seed: Of the sample.
+        k: Number of neighbours; fewer if there are fewer than 2k + 1 images.
+        sample: Most images i to sum over, drawn at random; None: as many as take half a second.
+        seed: Seed of the sample.
 
     Returns:
         T; nan for fewer than 3 images.
@@ -133,20 +133,20 @@ def trustworthiness(
     k = min(k, (n - 1) // 2)
     if k < 1:
         return float("nan")
-    asked, sample = np.arange(n), sample or max(100, min(SAMPLE, 10_000_000 // n))
+    rows_of, sample = np.arange(n), sample or max(100, min(SAMPLE, 10_000_000 // n))
     if n > sample:
-        asked = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
-    beyond = 0.0
-    for part in _blocks(len(asked), n):
-        rows = asked[part]
-        shown = _nearest(_squares(x[rows], x), rows, k)  # (b, k)
+        rows_of = np.sort(np.random.default_rng(seed).choice(n, sample, replace=False))
+    excess = 0.0
+    for part in _blocks(len(rows_of), n):
+        rows = rows_of[part]
+        neighbours = _nearest(_squares(x[rows], x), rows, k)  # (b, k)
         distance = _squares(z[rows], z)  # (b, N)
         distance[np.arange(len(rows)), rows] = -np.inf  # rank 0: an image is its own first neighbour
-        at = np.take_along_axis(distance, shown, axis=1)  # (b, k)
+        to_neighbour = np.take_along_axis(distance, neighbours, axis=1)  # (b, k)
         for column in range(k):
-            rank = (distance < at[:, column : column + 1]).sum(axis=1)  # (b,)
-            beyond += float(np.maximum(rank - k, 0).sum())
-    return 1.0 - 2.0 * beyond / (len(asked) * k * (2 * n - 3 * k - 1))
+            rank = (distance < to_neighbour[:, column : column + 1]).sum(axis=1)  # (b,)
+            excess += float(np.maximum(rank - k, 0).sum())
+    return 1.0 - 2.0 * excess / (len(rows_of) * k * (2 * n - 3 * k - 1))
 
 
 def nearest(z: ArrayLike, k: int) -> Ints:
@@ -159,11 +159,11 @@ def nearest(z: ArrayLike, k: int) -> Ints:
 
 
 def _nearest(squares: Floats, rows: Ints, k: int) -> Ints:
-    """The k smallest columns of each line but its own, which is `rows`."""
+    """The columns of the k smallest entries of each line, except its own column, given by `rows`."""
     squares[np.arange(len(rows)), rows] = np.inf
-    found = np.sort(np.argpartition(squares, k - 1, axis=1)[:, :k], axis=1)  # (b, k)
-    order = np.argsort(np.take_along_axis(squares, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    columns = np.sort(np.argpartition(squares, k - 1, axis=1)[:, :k], axis=1)  # (b, k)
+    order = np.argsort(np.take_along_axis(squares, columns, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(columns, order, axis=1)
 
 
 def _squares(a: Floats, b: Floats) -> Floats:

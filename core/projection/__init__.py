@@ -1,8 +1,8 @@
 """Pictures of embedding spaces: PCA at once, UMAP from a process of its own, cached by content.
 
 UMAP is seeded: the same embeddings, parameters and seed give the same picture on the same machine; another
-processor or version of a library may give another one. Only the module that fits, `core.projection.fit`,
-imports umap; a page reads what the process of `core.projection.worker` has left in the cache.
+processor or library version may give another one. Only `core.projection.fit` imports umap; pages read what
+the process of `core.projection.worker` has written to the cache.
 """
 
 from core.projection.plane import align, pca

@@ -11,10 +11,10 @@ from core.errors import MaclError
 from core.projection.plane import pca
 from core.projection.store import FEWEST, Umap
 
-# Of a picture that begins with another: smaller steps leave more of it where it was, and the picture is as
-# trustworthy (four losses on WHDLD, each begun with MulSupCon's picture).
+# Learning rate of a picture that starts from another: smaller steps leave more of it in place, and the result
+# is as trustworthy (four losses on WHDLD, each started from MulSupCon's picture).
 RATE_FROM_PICTURE = 0.1
-LEAST_SPREAD = 1e-6  # of the places on an axis; below it is rounding
+LEAST_SPREAD = 1e-6  # of the places on an axis; less is rounding
 
 Progress = Callable[[int, int], None]
 
@@ -25,29 +25,31 @@ def fit(
     """Places (N, dims) of embeddings z (N, D); the same ones for the same arguments on one machine.
 
     Args:
-        z: Unit rows; the cosine decides who is a neighbour, as in retrieval.
+        z: Unit rows; neighbours are found by cosine, as in retrieval.
         settings: Parameters.
-        start: Places (N, dims) to begin with; None: the principal components. Beginning with the picture of
+        start: Places (N, dims) to start from; None: the principal components. Starting from the picture of
             another run keeps what both have in common in the same place (Kobak and Linderman, 2021, show how
-            much of a picture its beginning decides), while the neighbours are those of this space.
-        tell: Told how many of all epochs are done.
+            much of a picture its start decides), while the neighbours are those of this space.
+        tell: Called with the epochs done and their total.
 
     Raises:
         MaclError: If UMAP ends without a place for each image.
     """
-    flat = pca(z, settings.dims)
-    if len(z) < FEWEST or np.ptp(flat, axis=0).max() < LEAST_SPREAD:  # all in one place: nothing to unfold
-        return flat.astype(np.float32)
-    begin = flat if start is None or np.ptp(start, axis=0).max() < LEAST_SPREAD else start
+    principal = pca(z, settings.dims)
+    if (
+        len(z) < FEWEST or np.ptp(principal, axis=0).max() < LEAST_SPREAD
+    ):  # all in one place: nothing to lay out
+        return principal.astype(np.float32)
+    initial = principal if start is None or np.ptp(start, axis=0).max() < LEAST_SPREAD else start
     model = umap.UMAP(
         n_components=settings.dims,
         n_neighbors=min(settings.n_neighbors, len(z) - 1),
         min_dist=settings.min_dist,
         metric="cosine",
-        init=_spread(begin, settings.seed).astype(np.float32),
+        init=_spread(initial, settings.seed).astype(np.float32),
         learning_rate=1.0 if start is None else RATE_FROM_PICTURE,
         random_state=settings.seed,
-        n_jobs=1,  # what a seed asks for
+        n_jobs=1,  # required for a seeded result
         verbose=True,
         tqdm_kwds={"file": _Bar(tell), "bar_format": "{n_fmt}/{total_fmt}\n", "disable": False},
     )
@@ -58,14 +60,14 @@ def fit(
 
 
 def _spread(places: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
-    """Places that differ a little on every axis: UMAP divides by how far they reach on each."""
+    """Add a little noise to an axis without spread: UMAP divides by the spread of each axis."""
     reach = np.ptp(places, axis=0)
     noise = np.random.default_rng(seed).normal(scale=1e-3 * reach.max(), size=places.shape)
     return np.where(reach > LEAST_SPREAD * reach.max(), places, places + noise)
 
 
 class _Bar(io.StringIO):
-    """Takes what a progress bar writes."""
+    """Reads progress from what a progress bar writes."""
 
     def __init__(self, tell: Progress) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PCA, and laying one picture over another. numpy only."""
+"""PCA, and aligning one picture with another. numpy only."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,8 @@ Floats = NDArray[np.float64]
 def pca(z: ArrayLike, dims: int) -> Floats:
     """Places (N, dims) of embeddings z (N, D) along their principal axes, centred.
 
-    The sign of an axis is that of its largest loading, so that the same embeddings give the same picture.
-    Axes that the embeddings do not have are zero.
+    The largest loading of an axis is positive, so that the same embeddings give the same picture. Axes beyond
+    the dimensions of the embeddings are zero.
     """
     rows = np.asarray(z, dtype=np.float64)
     if rows.ndim != 2 or dims < 1:
@@ -30,12 +30,12 @@ def pca(z: ArrayLike, dims: int) -> Floats:
 def align(x: ArrayLike, onto: ArrayLike | None = None, origin: ArrayLike | None = None) -> Floats:
     """A picture x (N, d), centred, of unit size, turned and mirrored onto another one (Procrustes).
 
-    Neither distances within the picture nor neighbours change but for the common factor.
+    Distances change only by a common factor, neighbours not at all.
 
     Args:
         x: Places of N images.
-        onto: Places (M, d) of the picture to lay it over, centred and of unit size; None: it stays as it is.
-        origin: (N,) for each image its row in `onto`, −1 where it is not there; None: row by row the same.
+        onto: Places (M, d) of the other picture, centred and of unit size; None: no turning.
+        origin: (N,) row of each image in `onto`, −1 if it is not there; None: the same rows.
 
     Returns:
         Places (N, d) whose root mean square distance from 0 is 1.
@@ -59,7 +59,7 @@ def align(x: ArrayLike, onto: ArrayLike | None = None, origin: ArrayLike | None 
 
 
 def _unit(x: Floats, of: Floats, size: float = 1.0, centre: Floats | float = 0.0) -> Floats:
-    """Scaled so that `of`, a part of it, has that root mean square distance from its centre."""
+    """Scale and move x so that its part `of` has this root mean square size and this centre."""
     if len(of) == 0:
         return x
     middle = of.mean(0)
@@ -68,13 +68,13 @@ def _unit(x: Floats, of: Floats, size: float = 1.0, centre: Floats | float = 0.0
 
 
 def carry(onto: ArrayLike, origin: ArrayLike, z: ArrayLike) -> Floats | None:
-    """Places to start from: those that the images have in another picture (M, d).
+    """Places to start from: those of the same images in another picture (M, d).
 
-    An image that is not there starts at the most similar image that is. None where fewer than a tenth are.
+    An image that is not in it starts at the most similar image that is. None if fewer than a tenth are.
 
     Args:
         onto: The other picture.
-        origin: (N,) row of each image in it, −1 where it is not there.
+        origin: (N,) row of each image in it, −1 if it is not there.
         z: Embeddings (N, D) of the images, unit rows.
     """
     onto, origin, z = np.asarray(onto), np.asarray(origin), np.asarray(z, dtype=np.float64)

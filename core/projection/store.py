@@ -1,7 +1,7 @@
-"""Layouts in the cache, and requests for those that are not there yet.
+"""Layouts in the cache, and requests for those not computed yet.
 
-A request is a chain of steps, each of which may start from the layout of another. A page asks again and again
-how it goes; a request that nobody has asked about for a while is dropped.
+A request is a chain of steps, each of which may start from the layout of another. A page keeps asking for its
+progress; a request that nobody has asked about for a while is dropped.
 """
 
 import hashlib
@@ -37,9 +37,9 @@ class Umap:
 
     Attributes:
         dims: 2 or 3.
-        n_neighbors: Of each image, 2 … 200: few show detail, many the whole.
+        n_neighbors: Neighbours of each image, 2 … 200: few show detail, many the whole.
         min_dist: Least distance of neighbours in the picture, 0 … 1.
-        seed: Of the optimisation.
+        seed: Seed of the optimisation.
     """
 
     dims: int = 2
@@ -64,7 +64,7 @@ class Step:
         z: Embeddings (N, D), unit rows.
         umap: Parameters.
         start: Step whose layout the images start from; None: their principal components.
-        origin: (N,) row of each image in that layout, −1 where it is not there.
+        origin: (N,) row of each image in that layout, −1 if it is not there.
     """
 
     z: NDArray[np.float32]
@@ -74,7 +74,7 @@ class Step:
 
     @cached_property
     def key(self) -> str:
-        """Name of the layout: the content of everything that decides it."""
+        """Name of the layout: a hash of everything that determines it."""
         parts = [str(VERSION), version("umap-learn"), json.dumps(asdict(self.umap)), _content(self.z)]
         if self.start is not None and self.origin is not None:
             parts += [self.start.key, _content(self.origin)]
@@ -82,22 +82,22 @@ class Step:
 
 
 def layout(step: Step) -> NDArray[np.float32] | None:
-    """Places (N, dims) if they have been computed, on any day; None if not."""
+    """Places (N, dims) if they have ever been computed; None if not."""
     return read(step.key)
 
 
 def there(step: Step) -> bool:
-    """Whether `layout` has something to give; a file that it cannot read is gone after its first try."""
+    """Whether a layout is in the cache; one that `layout` cannot read is gone after the first try."""
     return _result(step.key).exists()
 
 
 def request(steps: Sequence[Step]) -> str:
-    """Ask for layouts, the first ones first; returns at once.
+    """Ask for layouts, computed in this order; returns at once.
 
-    What has failed is asked for again only after `retry`: it would fail again, or take all memory again.
+    A request that has failed is repeated only after `retry`: it could fail or take all memory again.
 
     Returns:
-        Name of the request for `progress`; empty if all of them are there.
+        Name of the request for `progress`; empty if all layouts are there.
 
     Raises:
         MaclError: If the cache cannot be written.
@@ -110,7 +110,7 @@ def request(steps: Sequence[Step]) -> str:
         return name
     if _ended(name).get("state") == "failed":
         return name
-    about = [
+    described = [
         {
             "key": step.key,
             "z": _keep(step.z),
@@ -121,19 +121,19 @@ def request(steps: Sequence[Step]) -> str:
         for step in steps
     ]
     _outcome(name).unlink(missing_ok=True)
-    write(_request(name), json.dumps({"asked": time.time(), "steps": about}))
+    write(_request(name), json.dumps({"asked": time.time(), "steps": described}))
     _wake()
     return name
 
 
 def progress(name: str) -> Status:
-    """How a request goes; asking keeps it alive, and its process."""
+    """Progress of a request; asking keeps it and its process alive."""
     alive, ended = _touch(name), _ended(name)
     if ended.get("state") == "failed":
         return Status("failed", error=str(ended.get("error")))
     if ended:
         return Status("done")
-    if not alive:  # it has ended between the two looks, or there was none
+    if not alive:  # it has just ended, or there was none
         return Status("done" if _ended(name) else "none")
     try:
         _wake()
@@ -159,49 +159,51 @@ def process() -> Process:
 
 
 def waiting() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Name and steps of requests that somebody waits for, the newest first; abandoned ones are dropped."""
-    wanted = []
-    for path, touched, about in requests(_folder() / "requests"):
+    """Name and steps of the requests somebody waits for, newest first; abandoned ones are dropped."""
+    pending = []
+    for path, touched, content in requests(_folder() / "requests"):
         if abs(time.time() - touched / 1e9) > ABANDONED:  # a clock may be set back
             drop(path.stem)
-        elif isinstance(about.get("asked"), float) and _are_steps(about.get("steps")):
-            wanted.append((about["asked"], path.stem, about["steps"]))
-    for _, name, steps in sorted(wanted, key=lambda one: one[:2], reverse=True):
+        elif isinstance(content.get("asked"), float) and _are_steps(content.get("steps")):
+            pending.append((content["asked"], path.stem, content["steps"]))
+    for _, name, steps in sorted(pending, key=lambda one: one[:2], reverse=True):
         yield name, steps
 
 
 def drop(name: str) -> None:
-    """Take a request away, and inputs that no other one needs."""
+    """Remove a request, and inputs that no other one needs."""
     answered(_request(name))
     needed = set()
-    for _, _, about in requests(_folder() / "requests"):
-        if _are_steps(about.get("steps")):
-            needed |= {str(step[part]) for step in about["steps"] for part in ("z", "origin")}
+    for _, _, content in requests(_folder() / "requests"):
+        if _are_steps(content.get("steps")):
+            needed |= {str(step[part]) for step in content["steps"] for part in ("z", "origin")}
     for path in (_folder() / "inputs").glob("*.npy"):
         with suppress(OSError):
             aged = abs(time.time() - path.stat().st_mtime)
-            if path.stem not in needed and aged > ABANDONED:  # or a large request is still being written
+            if (
+                path.stem not in needed and aged > ABANDONED
+            ):  # a new one may belong to a request still being written
                 path.unlink()
 
 
 def finish(name: str, **about: object) -> None:
-    """Say how a request ended, and take it away."""
+    """Record how a request ended, and remove it."""
     write(_outcome(name), json.dumps(about))
     drop(name)
 
 
 def deaths(name: str) -> Path:
-    """Where it is kept how many processes have died over a request."""
+    """File that counts the processes that died over a request."""
     return _request(name).with_suffix(".deaths")
 
 
 def input_array(content: str) -> NDArray[np.generic]:
-    """An array that a request came with."""
+    """An input array of a request."""
     return np.asarray(np.load(_folder() / "inputs" / f"{content}.npy"))
 
 
 def read(key: str) -> NDArray[np.float32] | None:
-    """A layout by its key; None if it is not there, or damaged: then it is taken away to be computed anew."""
+    """A layout by its key; None if it is missing, or damaged: then it is removed, to be computed again."""
     try:
         places = np.asarray(np.load(_result(key)), dtype=np.float32)
     except FileNotFoundError:
@@ -244,16 +246,16 @@ def _outcome(name: str) -> Path:
 
 
 def _ended(name: str) -> dict[str, Any]:
-    """How a request has ended; empty if it has not."""
+    """How a request ended; empty if it has not."""
     try:
-        about = json.loads(_outcome(name).read_text())
+        outcome = json.loads(_outcome(name).read_text())
     except (OSError, ValueError):
         return {}
-    return about if isinstance(about, dict) and about.get("state") in ("done", "failed") else {}
+    return outcome if isinstance(outcome, dict) and outcome.get("state") in ("done", "failed") else {}
 
 
 def _touch(name: str) -> bool:
-    """Note that somebody waits; False if there is no such request."""
+    """Mark a request as still awaited; False if there is no such request."""
     try:
         os.utime(_request(name))
     except OSError:
@@ -267,12 +269,12 @@ def _wake() -> None:
 
 
 def _content(array: NDArray[np.generic]) -> str:
-    about = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(about + np.ascontiguousarray(array).tobytes()).hexdigest()[:24]
+    header = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()[:24]
 
 
 def _keep(array: NDArray[np.generic]) -> str:
-    """Put an array where the worker finds it; its content is its name."""
+    """Put an array where the worker finds it, named by its content."""
     name = _content(array)
     path = _folder() / "inputs" / f"{name}.npy"
     if path.exists():

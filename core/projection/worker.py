@@ -1,6 +1,6 @@
 """The process that computes layouts; `core.projection.store` starts it.
 
-It imports umap once, works on what was asked for last, and ends when nobody has asked for some minutes.
+It imports umap once, works on the latest request, and ends when nobody has asked for some minutes.
 """
 
 import os
@@ -22,7 +22,7 @@ Tell = Callable[[int, int, str], None]
 
 def main(running: Running) -> None:
     """Compute layouts until nobody asks for more."""
-    os.nice(5)  # pages and trainings come first
+    os.nice(5)  # pages and training runs come first
     if name := running.about["run"]:
         take_up(name)
     running.progressed()
@@ -41,13 +41,13 @@ def main(running: Running) -> None:
 
 
 def refuse(why: str) -> None:
-    """Nothing that waits will be computed."""
+    """Fail all waiting requests."""
     for name, _ in store.waiting():
         store.finish(name, state="failed", error=why)
 
 
 def take_up(name: str) -> None:
-    """Go on with a request over which a process has died, or give it up: a layout may take all memory."""
+    """Go on with a request over which a process died, or give it up: a layout may need too much memory."""
     steps = dict(store.waiting()).get(name)
     if steps is None:
         return
@@ -57,7 +57,7 @@ def take_up(name: str) -> None:
 
 
 def work(name: str, steps: list[dict[str, Any]], tell: Tell) -> None:
-    """Compute the first layout of a request that is not there; the last one ends the request."""
+    """Compute the first missing layout of a request; the last one ends the request."""
     try:
         missing = [number for number, step in enumerate(steps) if store.read(step["key"]) is None]
         if missing:
@@ -67,22 +67,22 @@ def work(name: str, steps: list[dict[str, Any]], tell: Tell) -> None:
     except Ended:
         raise
     except Exception as error:
-        about = str(error) if isinstance(error, MaclError) else f"{type(error).__name__}: {error}"
-        store.finish(name, state="failed", error=about)
+        message = str(error) if isinstance(error, MaclError) else f"{type(error).__name__}: {error}"
+        store.finish(name, state="failed", error=message)
         return
     if len(missing) <= 1:
         store.finish(name, state="done")
 
 
 def compute(step: dict[str, Any], tell: Callable[[int, int], None]) -> None:
-    """Compute and keep one layout."""
+    """Compute one layout and put it into the cache."""
     from core.projection.fit import fit
 
     z = np.asarray(store.input_array(step["z"]), dtype=np.float32)
-    begin = None
+    initial = None
     if step["start"] is not None and step["origin"] is not None:
-        before = store.read(step["start"])
-        if before is None:
+        other = store.read(step["start"])
+        if other is None:
             raise MaclError("the layout to start from is gone: ask again")
-        begin = carry(before, store.input_array(step["origin"]), z)
-    store.keep(step["key"], fit(z, store.Umap(**step["umap"]), begin, tell))
+        initial = carry(other, store.input_array(step["origin"]), z)
+    store.keep(step["key"], fit(z, store.Umap(**step["umap"]), initial, tell))

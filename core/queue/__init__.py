@@ -1,1 +1,1 @@
-"""Runs that wait for a process to train them."""
+"""Runs that wait to be trained."""

@@ -1,20 +1,20 @@
 """Hand runs to a detached worker, stop them, resume them. Nothing here imports torch.
 
-How the state of a run follows from its folder, first match first:
+How the state of a run follows from its folder; the first match counts:
 
-    scores.json            finished (unless trains_on is there too: it was given more epochs)
+    scores.json            finished (unless trains_on is there too: the run was given more epochs)
     lock is held           running
     submitted              queued, a worker will take it
     error.txt              failed
     stopped                stopped (resumable)
     started                interrupted: its process died (resumable)
-    nothing of these       queued, created but not handed to a worker
+    none of these          queued, created but not handed to a worker
 
 A worker (`core.queue.worker`) outlives page, browser and server; it drains the queue of its device in order
 of submission and ends after some idle minutes. It is the `core.background` process `.worker-<device>` of the
-run root, whose note names the run in its hands. If it dies, the next worker puts that run at the end of the
-queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS` deaths at the same
-point it has failed. `.paused` in the run root lets no worker begin another run.
+run root, and its note names the run it is training. If it dies, the next worker puts that run at the end of
+the queue, so that a run that kills its worker does not hold up the others; after `MOST_DEATHS` deaths at the
+same point the run has failed. While `.paused` is in the run root, no worker begins another run.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ from core.errors import MaclError
 from core.files import PROJECT, clear_scratch, locked_by
 from core.runs import DEVICE, Run, RunConfig, create
 
-OWN = re.compile(r"\d{8}-\d{6}|[0-9a-f]{20}$")  # names of run folders, and of the lab's
-BEGUN_SECONDS = 60.0  # in which a run folder that is empty is being written by an earlier version
+OWN = re.compile(r"\d{8}-\d{6}|[0-9a-f]{20}$")  # names of run folders, the lab's included
+BEGUN_SECONDS = 60.0  # an empty run folder this young may still be written by an earlier version
 
 
 def run_root() -> Path:
@@ -48,12 +48,12 @@ def submit(config: RunConfig, root: Path | None = None) -> Run:
 
 
 def requeue(run: Run, *keep: str) -> None:
-    """Put a run behind all others that wait, whatever has become of it before; starts no worker.
+    """Put a run at the end of the queue, whatever its state; starts no worker.
 
-    What it was marked with before goes, but for what is to be kept.
+    Removes its earlier markers, except those to `keep`.
     """
-    # first: a worker that takes the run and fails at once must not lose its error, and a run that is stopped
-    # while it waits again is stopped, not failed
+    # before "submitted": a worker that takes the run and fails at once must not lose its error, and a run
+    # stopped while it waits again must be stopped, not failed
     run.unmark(*{"stop", "error.txt", "stopped", "deaths"}.difference(keep))
     (run.path / "submitted").touch()
 
@@ -81,22 +81,21 @@ def stop(run: Run) -> None:
     if state == "running":
         run.mark("stop")
     elif state == "queued":
-        # stop as well, until it is resumed: a process that takes the run at this very moment sees it at the
-        # first step
+        # "stop" as well: a process that takes the run at this very moment sees it at the first step
         run.mark("stop")
         run.mark("stopped")
         run.unmark("submitted")
 
 
 def queue(root: Path) -> list[Run]:
-    """Runs that wait for a worker, first submitted first."""
+    """Runs that wait for a worker, in order of submission."""
     waiting = []
     try:
         names = os.listdir(root)
     except OSError:
         return []
     for name in names:
-        # by plain strings: an idle worker asks ten times a second, and most of the runs do not wait
+        # plain strings, for speed: an idle worker looks ten times a second, and most runs do not wait
         if name.startswith(".") or not os.access(f"{root}/{name}/submitted", os.F_OK):
             continue
         run = Run(root / name)
@@ -108,16 +107,16 @@ def queue(root: Path) -> list[Run]:
 
 
 def pause(root: Path) -> None:
-    """Let no worker begin another run; what runs goes on to its end. It stays paused through restarts."""
+    """Let no worker begin another run; running ones go on to their end. Restarts do not end the pause."""
     root.mkdir(parents=True, exist_ok=True)
     (root / ".paused").touch()
 
 
 def unpause(root: Path) -> None:
-    """Let the queue go on, with a worker for everything that waits."""
+    """Let the queue go on, with workers for all waiting runs."""
     (root / ".paused").unlink(missing_ok=True)
     for device in {device_of(run) for run in queue(root)}:
-        with contextlib.suppress(MaclError):  # `trouble` tells why it cannot start
+        with contextlib.suppress(MaclError):  # `trouble` says why it cannot start
             ensure_worker(device, root)
 
 
@@ -127,28 +126,28 @@ def paused(root: Path) -> bool:
 
 
 def dropped(root: Path, taken_over: Path | None = None) -> list[Run]:
-    """Runs that were in the hands of a worker when it died, and that nobody has taken up since.
+    """Runs whose worker died over them, and which nobody has taken up since.
 
     Args:
-        root: Of the runs.
-        taken_over: A lock that the caller has just taken: the note beside it is still the dead worker's.
+        root: The run root.
+        taken_over: A lock that the caller has just taken; the note beside it is still the dead worker's.
     """
-    found: dict[str, Run] = {}
+    runs: dict[str, Run] = {}
     for path in root.glob(".worker-*.json"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            name, held = json.loads(path.read_text()).get("run"), path.with_suffix(".lock")
-            if name and (held == taken_over or locked_by(held) is None):
+            name, lock_file = json.loads(path.read_text()).get("run"), path.with_suffix(".lock")
+            if name and (lock_file == taken_over or locked_by(lock_file) is None):
                 run = Run(root / str(name))
                 if run.state == "interrupted":
-                    found[run.id] = run
-    return [found[name] for name in sorted(found)]
+                    runs[run.id] = run
+    return [runs[name] for name in sorted(runs)]
 
 
 def take_up(run: Run) -> None:
-    """Queue a run whose worker has died again, behind all others; after `MOST_DEATHS` it has failed.
+    """Put a run whose worker has died at the end of the queue; after `MOST_DEATHS` it has failed.
 
-    Deaths count only if the run made no progress between them: a machine may be restarted as often as it
-    likes.
+    Deaths count only if the run made no progress between them: a machine may be restarted any number of
+    times.
     """
     rows = run.history()
     deaths = count_death(run.path / "deaths", int(rows[-1]["step"]) if rows else 0)
@@ -168,27 +167,27 @@ def device_of(run: Run) -> str:
         device = str(json.loads((run.path / "config.json").read_bytes()).get("device"))
     except (OSError, ValueError, AttributeError, RecursionError):
         return "auto"
-    return device if DEVICE.fullmatch(device) else "auto"  # one that no worker serves would wait for ever
+    return device if DEVICE.fullmatch(device) else "auto"  # no worker would ever serve an unknown one
 
 
 def worker(device: str, root: Path) -> Process:
-    """The worker that is asked for by this name of a device."""
+    """The worker known by this device name."""
     return Process(root / f".worker-{device}")
 
 
 def workers(root: Path) -> dict[str, dict[str, object]]:
     """Living workers by device name: process id, the queues they take, and whether they are ready."""
-    found: dict[str, dict[str, object]] = {}
+    living: dict[str, dict[str, object]] = {}
     for path in root.glob(".worker-*.lock"):
         device = path.name.removeprefix(".worker-").removesuffix(".lock")
         process = worker(device, root)
-        if (pid := process.pid) is not None:  # its note is not there yet, or damaged: it lives all the same
-            found[device] = {"takes": [device], "ready": False, **process.alive(), "pid": pid}
-    return found
+        if (pid := process.pid) is not None:  # alive even if its note is missing or damaged
+            living[device] = {"takes": [device], "ready": False, **process.alive(), "pid": pid}
+    return living
 
 
 def trouble(root: Path, device: str = "auto") -> str:
-    """Why the last worker for a device could not start; empty if it could."""
+    """Why the last worker of a device could not start; empty if it could."""
     note = worker(device, root).note()
     return str(note.get("error" if note.get("state") == "failed" else "trouble") or "")
 
@@ -201,8 +200,8 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
         OSError: If the run root cannot be made.
     """
     root = (root or run_root()).resolve()
-    for about in workers(root).values():
-        takes = about["takes"]
+    for living in workers(root).values():
+        takes = living["takes"]
         if isinstance(takes, list) and device in takes:
             return
     root.mkdir(parents=True, exist_ok=True)
@@ -210,7 +209,7 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
 
 
 def tidy(root: Path) -> None:
-    """Remove what killed processes have left: half-written files, and folders of runs that never were."""
+    """Remove what killed processes left: half-written files, and empty run folders."""
     clear_scratch(root)
     for folder in root.iterdir():
         if OWN.match(folder.name):
@@ -219,4 +218,4 @@ def tidy(root: Path) -> None:
                 clear_scratch(folder)
                 clear_scratch(folder / "frames")
                 if not 0 <= age < BEGUN_SECONDS:
-                    folder.rmdir()  # one that holds anything stays
+                    folder.rmdir()  # fails, as it should, unless it is empty

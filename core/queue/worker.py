@@ -13,21 +13,21 @@ from core.queue import launch
 from core.queue.launch import device_of, queue
 from core.runs import Run
 
-IDLE_SECONDS = 600.0  # longer than a person looks at a result before the next start
+IDLE_SECONDS = 600.0  # longer than a person studies a result before starting the next run
 POLL_SECONDS = 0.1
-TAKE_UP_SECONDS = 2.0  # between two looks for what dead workers have left
-PUT_OFF_SECONDS = 5.0  # a run that somebody else trains, or whose folder cannot be written
-AHEAD_SECONDS = 2.0  # of idleness, after which something may be computed that nobody has asked for yet
-EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # so long after a run somebody waits for the next
+TAKE_UP_SECONDS = 2.0  # between two searches for runs of dead workers
+PUT_OFF_SECONDS = 5.0  # before a run that another process trains, or cannot be written, is tried again
+AHEAD_SECONDS = 2.0  # of idleness, after which work is done ahead of time
+EAGER_SECONDS, EAGER_POLL = 30.0, 0.02  # for this long after a run the next one is probably awaited
 
 
 def main(running: Running, device: str) -> None:
-    """Serve the queue of one device until idle or told to end (the current run then stops resumably)."""
+    """Serve the queue of one device until idle or asked to end (the current run can then be resumed)."""
     Worker(running.process.path.parent, device, IDLE_SECONDS, running).serve()
 
 
 class Worker:
-    """One process for one device; it bears the name it was asked for and that of the device."""
+    """One process for one device, known by the name it was asked for and by that of the device."""
 
     def __init__(self, root: Path, asked: str, idle: float, running: Running | None = None) -> None:
         self.root = root
@@ -37,12 +37,12 @@ class Worker:
         self.running.at_end = self._stop_run
         self.current: Run | None = None
         self.takes = [asked]
-        self.others: list[str] = []  # devices of this kind, which other workers serve
-        self.looked = time.monotonic()  # for what dead workers have left
-        self.put_off: dict[str, float] = {}  # runs that cannot be begun, and until when nobody tries again
+        self.others: list[str] = []  # devices of the same kind, served by other workers
+        self.looked = time.monotonic()  # for runs of dead workers
+        self.put_off: dict[str, float] = {}  # runs that could not begin, and when to try them again
 
     def serve(self) -> None:
-        """Warm up, train what is queued, give the locks back."""
+        """Warm up, train the queued runs, give the locks back."""
         self._take_up(self.running.process.file("lock"))
         self._say(ready=False)
         launch.tidy(self.root)
@@ -51,23 +51,23 @@ class Worker:
 
         names = [self.asked]
         try:
-            found, auto = device.resolve(self.asked), device.resolve("auto")
+            resolved, auto = device.resolve(self.asked), device.resolve("auto")
             own, names, self.takes, self.others = roles(
-                self.asked, str(found), device.alike(found), auto.type == found.type
+                self.asked, str(resolved), device.alike(resolved), auto.type == resolved.type
             )
         except MaclError:
-            own = self.asked  # it is not there: its runs are taken all the same, fail, and say so
+            own = self.asked  # no such device: its runs are taken all the same, to fail and say so
         if not self.running.also([launch.worker(name, self.root).path for name in names]):
             return  # the worker of that device takes this queue too
         self._say(ready=False)
         loop.warm_up()
-        if self._next() is None:  # a run that waits already may do without
+        if self._next() is None:  # a run that is waiting may not need them
             loop.warm_up_backbones()
         self.running.progressed()
         self._say(ready=True)
         self._drain(lambda folder: loop.run(folder, submitted_only=True, auto=own))
         self.running.release()
-        # somebody may have submitted between the last look and the release, and have seen this worker alive
+        # a run may have been submitted between the last look and the release, when this worker seemed alive
         if not self.running.ending and self._next() is not None and self.running.begin():
             self.serve()
 
@@ -88,11 +88,11 @@ class Worker:
                     time.sleep(POLL_SECONDS)
                 return False
             fresh = False
-            self._say(ready=True)  # which run is in these hands, should they die
+            self._say(ready=True)  # names the current run, in case this process dies
             self._ask_others()
             try:
                 train_run(self.current.path)
-            except Exception as error:  # somebody else trains it, its folder has gone, or whatever it is
+            except Exception as error:  # another process trains it, its folder has gone, or anything else
                 print(f"{self.current.id}: {error}", file=sys.stderr, flush=True)
                 self.put_off[self.current.id] = time.monotonic() + PUT_OFF_SECONDS
             ended = time.monotonic()
@@ -103,19 +103,19 @@ class Worker:
         self._say(ready=True)
 
     def _waiting(self) -> Run | None:
-        """The next run; what a worker of another device has dropped is among them."""
+        """The next run, including those of dead workers of other devices."""
         if time.monotonic() - self.looked > TAKE_UP_SECONDS:
             self._take_up()
             self.looked = time.monotonic()
         return self._next()
 
     def _wanted(self, end: float) -> bool:
-        """Whether there is something to do, or the time for doing nothing is over."""
+        """Whether there is something to do, or the idle time is over."""
         return self.running.ending or time.monotonic() > end or self._waiting() is not None
 
     def _take_up(self, taken_over: Path | None = None) -> None:
         for run in launch.dropped(self.root, taken_over):
-            with suppress(OSError):  # its folder cannot be written: it stays interrupted, the others go on
+            with suppress(OSError):  # if its folder cannot be written it stays interrupted
                 launch.take_up(run)
 
     def _next(self) -> Run | None:
@@ -128,7 +128,7 @@ class Worker:
         return None
 
     def _ask_others(self) -> None:
-        """A worker on each of the other devices of this kind while runs wait that may go to any of them."""
+        """Start workers on the other devices of this kind if several waiting runs may go to any of them."""
         if self.others and sum(device_of(run) == "auto" for run in queue(self.root)) > 1:
             for device in self.others:
                 with suppress(MaclError):
@@ -146,11 +146,11 @@ class Worker:
 def roles(
     asked: str, found: str, every: list[str], automatic: bool
 ) -> tuple[str, list[str], list[str], list[str]]:
-    """What a worker serves.
+    """The device, locks and queues of a worker.
 
     Args:
         asked: The name that it was started for.
-        found: The device behind that name.
+        found: The device that name stands for.
         every: All devices of this kind, by number.
         automatic: Whether runs for "auto" may go to this kind.
 

@@ -1,4 +1,4 @@
-"""The comparison of finished runs: rows with mean ± std, as CSV, LaTeX, Markdown and text."""
+"""The comparison of finished runs: rows of mean ± std, as CSV, LaTeX, Markdown and text."""
 
 from core.report.baseline import moved, named, pin
 from core.report.cells import NOT_COMPUTED, Cell, cell, cells, lack, missing, single

@@ -1,4 +1,4 @@
-"""A block of the comparison against one of its rows."""
+"""Comparison of a block of rows with one of them, the baseline."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ Pair = tuple[Result, Result]  # baseline and method with one seed
 def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
     """The rows of a block with `against` filled: each method against the baseline, metric by metric.
 
-    A seed counts where both have it, with the same test images. Chance and oracle are compared with nothing.
+    A seed counts if both have it with the same test images. Chance and oracle are not compared.
 
     Args:
         block: Rows of one data set and protocol.
         baseline: One of them.
 
     Raises:
-        ValueError: The baseline is none of the rows, or chance or oracle.
+        ValueError: The baseline is not in the block, or is chance or oracle.
     """
     if baseline.reference or not any(row is baseline for row in block):
         raise ValueError(f"need a method of the block as its baseline, got {baseline.name}")
@@ -31,12 +31,12 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
     against: list[dict[str, Comparison]] = [{} for _ in others]
     for key in METRICS:
         pairs = [_pairs(baseline, row, key) for row in others]
-        found = compare(
+        compared = compare(
             [[_difference(pair, key) for pair in row.kept] for row in pairs],
             [_ratio(row.kept) for row in pairs],
             [[ours.config.seed for ours, _ in row.kept] for row in pairs],
         )
-        for comparisons, comparison, row in zip(against, found, pairs, strict=True):
+        for comparisons, comparison, row in zip(against, compared, pairs, strict=True):
             comparisons[key] = replace(
                 comparison, moved=tuple(row.moved), empty=tuple(row.empty), missing=tuple(row.missing)
             )
@@ -50,32 +50,34 @@ def pin(block: Sequence[Row], baseline: Row) -> list[Row]:
 
 
 def named(block: Sequence[Row], name: str, variant: bool = True) -> Row | None:
-    """The row of that name, its parameters by name or symbol; or of that key of a loss, with its defaults.
+    """The row of this name, its parameters by name or symbol; or of this key of a loss, with its defaults.
 
-    Else the only one of its loss, if nothing but the temperature differs, such as its tuned variant in
-    another study; None if the block has none.
+    Failing that, the only row of the loss if just the temperature differs, such as its tuned variant in
+    another study; None if there is none.
 
     Args:
         block: Rows of one data set and protocol.
-        name: As the table or the page names it, or the key of a loss.
-        variant: Take one of another temperature too.
+        name: Name as in the table or on the page, or the key of a loss.
+        variant: Accept a row with another temperature too.
     """
     loss, changed = _parsed(name)
-    alike = [row for row in block if row.loss == loss and (row.recorded or not name.endswith(RECORDED))]
-    exact = [row for row in alike if _parsed(row.method)[1] == changed]
+    rows_of_loss = [
+        row for row in block if row.loss == loss and (row.recorded or not name.endswith(RECORDED))
+    ]
+    exact = [row for row in rows_of_loss if _parsed(row.method)[1] == changed]
     if exact:
         return min(exact, key=lambda row: row.recorded)
-    if not variant or len(alike) != 1:
+    if not variant or len(rows_of_loss) != 1:
         return None
-    tuned = temperature(alike[0].loss, alike[0].results[0].config.params)
-    both = [dict(parameters) for parameters in (changed, _parsed(alike[0].method)[1])]
-    for parameters in both:
+    tuned = temperature(rows_of_loss[0].loss, rows_of_loss[0].results[0].config.params)
+    parameter_sets = [dict(parameters) for parameters in (changed, _parsed(rows_of_loss[0].method)[1])]
+    for parameters in parameter_sets:
         parameters.pop(tuned, None)
-    return alike[0] if both[0] == both[1] else None
+    return rows_of_loss[0] if parameter_sets[0] == parameter_sets[1] else None
 
 
 def _parsed(name: str) -> tuple[str, dict[str, str]]:
-    """Key of the loss and its changed parameters, as text; the key is empty where there is no such loss."""
+    """Key of the loss and its changed parameters, as text; the key is empty if there is no such loss."""
     title, bracket, changed = name.removesuffix(RECORDED).partition(" (")
     keys = [key for key, spec in LOSSES.items() if title == spec.title or name == key]
     loss = keys[0] if keys else ""
@@ -87,7 +89,7 @@ def _parsed(name: str) -> tuple[str, dict[str, str]]:
 
 
 def common(baseline: Row, row: Row) -> list[Pair]:
-    """The results of two rows by the seeds that both have, whatever their test images."""
+    """Pairs of results at the seeds that both rows have, whatever their test images."""
     theirs = {result.config.seed: result for result in row.results}
     return [
         (result, theirs[result.config.seed]) for result in baseline.results if result.config.seed in theirs
@@ -95,7 +97,7 @@ def common(baseline: Row, row: Row) -> list[Pair]:
 
 
 def moved(block: Sequence[Row]) -> list[int]:
-    """The seeds of a block at which its rows have different test images: the data changed between them."""
+    """Seeds at which the rows of a block have different test images: the data changed between them."""
     first: dict[int, Result] = {}
     results = [result for row in block if not row.reference for result in row.results]
     pairs = [(first.setdefault(result.config.seed, result), result) for result in results]
@@ -113,21 +115,21 @@ class _Pairs:
 
 
 def _pairs(baseline: Row, row: Row, key: str) -> _Pairs:
-    found = _Pairs([], [], [], [])
+    pairs = _Pairs([], [], [], [])
     for ours, theirs in common(baseline, row):
         if not one_split(ours, theirs):
-            found.moved.append(ours.config.seed)
+            pairs.moved.append(ours.config.seed)
         elif any(key not in result.scores["metrics"] for result in (ours, theirs)):
-            found.missing.append(ours.config.seed)
+            pairs.missing.append(ours.config.seed)
         elif any(result.scores["metrics"][key] is None for result in (ours, theirs)):
-            found.empty.append(ours.config.seed)
+            pairs.empty.append(ours.config.seed)
         else:
-            found.kept.append((ours, theirs))
-    return found
+            pairs.kept.append((ours, theirs))
+    return pairs
 
 
 def one_split(a: Result, b: Result) -> bool:
-    """Whether two results stand on the same test images."""
+    """Whether two results have the same test images."""
     ours, theirs = (r.data or origin.of_scores(r.config.dataset, r.scores) for r in (a, b))
     return origin.compare(ours, theirs).split
 
@@ -139,10 +141,10 @@ def _difference(pair: Pair, key: str) -> float:
 
 
 def _ratio(pairs: Sequence[Pair]) -> float:
-    """n_test / n_train, mean over the seeds; a paper-like 20 to 70 where the sizes are not known."""
-    known = [
+    """n_test / n_train, mean over the seeds; 20 to 70, as in the paper, if the sizes are unknown."""
+    ratios = [
         ours.scores["images"] / ours.scores["train_images"]
         for ours, _ in pairs
         if ours.scores.get("images") and ours.scores.get("train_images")
     ]
-    return sum(known) / len(known) if known else 2 / 7
+    return sum(ratios) / len(ratios) if ratios else 2 / 7

@@ -9,7 +9,7 @@ from core.report.cells import Cell, cells
 from core.report.paper import published, warning
 from core.report.rows import Row, blocks
 
-LONG = 24  # characters of a method
+LONG = 24  # characters; a longer method takes two lines
 OTHERS = "Rows differ in their seeds and so in their test images."
 TEST = "corrected resampled t-test over seeds, Holm, 5 %"
 
@@ -18,12 +18,12 @@ def to_csv(rows: list[Row], paper: bool = False) -> str:
     """One line per row; mean and std of every metric in percent with two decimals.
 
     With a pinned baseline also the difference in points, its 95 % interval, and the p-value after Holm. A
-    value that is not there is an empty cell, so that columns stay numbers: no image can query, or the metric
-    was not computed (the other forms tell which).
+    missing value is an empty cell, so that columns stay numeric: no image can query, or the metric was not
+    computed (the other formats say which).
 
     Args:
-        rows: In their order.
-        paper: With the published values.
+        rows: Rows in order.
+        paper: Include the published values.
     """
     pinned = any(row.baseline for row in rows)
     parts = ["", "_std"]
@@ -41,7 +41,7 @@ def to_csv(rows: list[Row], paper: bool = False) -> str:
 
 
 def _csv(cell: Cell, pinned: bool, paper: bool) -> list[str]:
-    """A cell in columns of numbers: empty where there is no value, for whatever reason."""
+    """A cell as columns of numbers, empty if there is no value for whatever reason."""
     columns = [cell.mean, cell.spread]
     if pinned:
         test = cell.against.test if cell.against else None
@@ -57,8 +57,8 @@ def to_latex(rows: list[Row], paper: bool = False) -> str:
     """A whole table (booktabs) per data set and protocol; best bold, second underlined, + and − significant.
 
     Args:
-        rows: In their order.
-        paper: With the published values.
+        rows: Rows in order.
+        paper: Include the published values.
     """
     return "\n".join(_latex(block, paper) for block in blocks(rows))
 
@@ -67,15 +67,15 @@ def _latex(block: list[Row], paper: bool) -> str:
     seeds = sorted({seed for row in block for seed in row.seeds})
     over = f"seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else f"seed {seeds[0]}"
     name, base = f"{' '.join(block[0].dataset.split())}, {block[0].protocol}", _baseline(block)
-    given = "the seeds given ($n$)" if _differ(block) else over
+    over_seeds = "the seeds given ($n$)" if _differ(block) else over
     caption = f"{_tex(name)}: percent, " + (
-        f"mean and standard deviation over {given}." if len(seeds) > 1 else f"{over}."
+        f"mean and standard deviation over {over_seeds}." if len(seeds) > 1 else f"{over}."
     )
     caption += f" {OTHERS}" if _differ(block) else ""
     caption += r" Best mean bold, second underlined."
     if base:
         caption += rf" $^{{+}}$ better, $^{{-}}$ worse than {_tex(base)} ({_tex(TEST)}).{_family(block)}"
-    # long names take a second line, so that the table fits between the margins
+    # long names wrap, so that the table fits between the margins
     first = "l" if max(len(_method(row, block)) for row in block) <= LONG else "p{31mm}"
     lines = [
         f"% {name}, {over}; needs \\usepackage{{booktabs}}",
@@ -106,7 +106,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _head(title: str) -> str:
-    """Title of a column in two lines: the table has to fit on a page."""
+    """Title of a column on two lines, so that the table fits the page."""
     name, at, cut = title.partition("@")
     return rf"\shortstack[r]{{{_tex(name)}\\{_tex(at + cut)}}}"
 
@@ -129,7 +129,7 @@ def _text(cell: Cell, pinned: bool) -> str:
 
 
 def aligned(lines: Sequence[Sequence[str]], left: int) -> str:
-    """Lines of cells in columns as wide as they need; the first `left` ones flush left, the others right."""
+    """Lines of cells in aligned columns; the first `left` ones flush left, the others right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = []
     for line in lines:
@@ -145,8 +145,8 @@ def to_markdown(rows: list[Row], paper: bool = False) -> str:
     """A table per data set and protocol; best bold, second in italics; + and − significant.
 
     Args:
-        rows: In their order.
-        paper: With the published values.
+        rows: Rows in order.
+        paper: Include the published values.
     """
     parts = []
     for block in blocks(rows):
@@ -183,12 +183,12 @@ def _differ(block: list[Row]) -> bool:
 
 
 def _method(row: Row, block: list[Row]) -> str:
-    """Name of a row, with its number of seeds where the rows of its block differ in them."""
+    """Name of a row, with its number of seeds if the rows of its block differ in them."""
     return f"{row.name} (n = {len(row.seeds)})" if _differ(block) else row.name
 
 
 def _caution(block: list[Row], paper: bool) -> str:
-    """What to keep in mind of the published values of a table; empty where it shows none."""
+    """A caution about the published values of a table; empty if it shows none."""
     return warning(block) if paper and any(published(row) for row in block) else ""
 
 
@@ -197,8 +197,10 @@ def _published(row: Row) -> list[str]:
 
 
 def _family(block: list[Row]) -> str:
-    """Over how many comparisons Holm corrects: those of the rows of the table."""
-    counts = sorted({found.family for row in block for found in row.against.values() if found.family})
+    """The number of comparisons that Holm corrects for, in words: those of the rows of the table."""
+    counts = sorted(
+        {comparison.family for row in block for comparison in row.against.values() if comparison.family}
+    )
     if not counts:
         return ""
     span = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
@@ -206,7 +208,7 @@ def _family(block: list[Row]) -> str:
 
 
 def _line(text: str) -> str:
-    """One line that breaks no Markdown table."""
+    """The text on one line, safe in a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
@@ -233,7 +235,7 @@ _TEX = {
     "ε": r"$\varepsilon$",
     "τ": r"$\tau$",
 }
-_KNOWN_TO_LATEX = 0x180  # pdflatex stops at a letter beyond Latin that no package has declared
+_KNOWN_TO_LATEX = 0x180  # pdflatex stops at letters beyond Latin unless a package declares them
 
 
 def _tex(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The values that the MACL paper prints in its tables 4 to 6: a reference, no target.
+"""The values that the MACL paper prints in its tables 4 to 6: a reference, not a target.
 
 Its Easy, Medium and Hard columns equal a random order on all three data sets.
 """
@@ -16,24 +16,24 @@ FILE = PROJECT / "assets" / "paper_tables.csv"
 
 @cache
 def tables() -> dict[str, tuple[int, dict[str, dict[str, float]]]]:
-    """Data set to the number of its table and loss -> metric -> percent."""
-    found: dict[str, tuple[int, dict[str, dict[str, float]]]] = {}
+    """By data set: the number of its table, and percent by loss and metric."""
+    by_dataset: dict[str, tuple[int, dict[str, dict[str, float]]]] = {}
     with FILE.open(newline="") as file:
         for line in csv.DictReader(file):
-            table = found.setdefault(line["dataset"], (int(line["table"]), {}))
+            table = by_dataset.setdefault(line["dataset"], (int(line["table"]), {}))
             table[1][line["loss"]] = {key: float(line[key]) for key in METRICS if key in line}
-    return found
+    return by_dataset
 
 
 def published(row: Row) -> dict[str, float]:
-    """What the paper prints for a row, metric to percent; empty for a variant that it does not have."""
+    """The paper's values for a row, percent by metric; empty for a variant that it does not have."""
     if row.reference or row.method != LOSSES[row.loss].title or row.dataset not in tables():
         return {}
     return tables()[row.dataset][1].get(row.loss, {})
 
 
 def warning(block: list[Row]) -> str:
-    """What to keep in mind when published values stand beside those of a block; empty where there are none.
+    """A caution for published values beside those of a block; empty if there are none.
 
     Args:
         block: Rows of one data set and protocol.

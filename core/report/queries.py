@@ -13,11 +13,11 @@ class Disagreement:
     """Where two runs with one test split differ in one metric.
 
     Attributes:
-        difference: (Q,) first − second, in percentage points; nan where one of them leaves the query out.
+        difference: (Q,) first − second, in percentage points; nan if one of them leaves the query out.
         first: Rows that the first run answers better, largest difference first.
         second: Rows that the second answers better, largest difference first.
-        better: Number of all queries that the first answers better.
-        worse: Number of all that the second answers better.
+        better: Total number of queries that the first answers better.
+        worse: Total number that the second answers better.
     """
 
     difference: Floats
@@ -28,12 +28,12 @@ class Disagreement:
 
 
 def disagreement(first: ArrayLike, second: ArrayLike, k: int) -> Disagreement:
-    """The k queries of either side with the largest difference; equal ones in row order.
+    """The k queries on either side with the largest difference; equal ones in row order.
 
     Args:
         first: Values of one metric (Q,), fractions, nan where a query is left out.
         second: Those of the other run, for the same images in the same order.
-        k: How many of each side, at most.
+        k: How many on each side, at most.
 
     Raises:
         ValueError: Rows of different length.
@@ -42,8 +42,8 @@ def disagreement(first: ArrayLike, second: ArrayLike, k: int) -> Disagreement:
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"need two rows of equal length, got {a.shape} and {b.shape}")
     difference = 100 * (a - b)
-    known = np.where(np.isnan(difference), 0.0, difference)
-    order = np.argsort(-known, kind="stable")
-    back = np.argsort(known, kind="stable")
-    better, worse = int((known > 0).sum()), int((known < 0).sum())
-    return Disagreement(difference, order[: min(k, better)], back[: min(k, worse)], better, worse)
+    comparable = np.where(np.isnan(difference), 0.0, difference)
+    order = np.argsort(-comparable, kind="stable")
+    reverse = np.argsort(comparable, kind="stable")
+    better, worse = int((comparable > 0).sum()), int((comparable < 0).sum())
+    return Disagreement(difference, order[: min(k, better)], reverse[: min(k, worse)], better, worse)

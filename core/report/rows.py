@@ -14,22 +14,22 @@ from core.metrics.significance import Comparison
 from core.runs import PRESETS, Run, RunConfig, origin
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
-RECORDED = ", recorded"  # behind the name of a row that came with the product, beside a person's own
+RECORDED = ", recorded"  # suffix of a row that came with the product, if the block has a person's own too
 
 
 @dataclass(frozen=True)
 class Result:
-    """What the table needs of a finished run, read once: reading hundreds of folders takes a while.
+    """What the table needs of a finished run, read once because reading hundreds of folders takes a while.
 
     Attributes:
-        id: Name of the run folder, or of the line of a benchmark.
-        config: Of the run.
-        scores: `metrics`, `chance`, `oracle`: metric to fraction, None where no image can query, left out
-            where the version that scored the run did not know it; and what was noted beside them.
-        recorded: It came with the product.
-        study: What tells its protocol from that of other runs with such a configuration, in words.
-        folder: There is a run folder behind it, with curve and embeddings.
-        data: What is known of its images and labels; None: no more than the scores say.
+        id: Name of the run folder, or of the row of a benchmark.
+        config: Configuration of the run.
+        scores: `metrics`, `chance`, `oracle`: a fraction by metric, None if no image can query, absent if the
+            version that scored the run did not have the metric; and what was noted beside them.
+        recorded: Whether it came with the product.
+        study: What tells its protocol from that of other runs with the same configuration, in words.
+        folder: Whether it has a run folder, with curve and embeddings.
+        data: What is known of its images and labels; None: only what the scores say.
     """
 
     id: str
@@ -58,8 +58,8 @@ def read(run: Run) -> Result:
 def flaw(scores: Mapping[str, Any]) -> str:
     """What is wrong with the scores of a run; empty if nothing.
 
-    Needed are metrics, chance and oracle, and numbers or None wherever numbers belong. A metric that is not
-    there at all was not known to the version that scored the run: that is no flaw.
+    Required are metrics, chance and oracle, with numbers or None wherever numbers belong. An absent metric is
+    not a flaw: the version that scored the run did not have it.
     """
     for part in ("metrics", "chance", "oracle"):
         values = scores.get(part)
@@ -83,17 +83,17 @@ class Row:
     """One line of the table: a loss with its parameters on one data set under one protocol.
 
     Attributes:
-        dataset: Key of the data set; with its folder where that alone tells two apart.
+        dataset: Key of the data set, with its folder if only that tells two apart.
         protocol: Preset, and what differs from it.
         method: Title of the loss and the parameters that differ from their defaults; "chance", "oracle".
-        loss: Key; "chance" and "oracle" for the two reference rows.
+        loss: Key of the loss; "chance" and "oracle" for the two reference rows.
         seeds: Ascending, one run each.
-        values: Metric to mean and standard deviation in percent; a metric that no run has is left out.
-        rank: Metric to 1 (best of the block) or 2 (second); reference rows have none.
+        values: Mean and standard deviation in percent by metric; a metric that no run has is left out.
+        rank: 1 (best of the block) or 2 (second) by metric; reference rows have none.
         results: The runs behind the row, in the order of `seeds`; for a reference row one run per seed.
-        name: The method, with "recorded" where the block holds a person's own rows too.
-        baseline: The others of its block are compared with this row.
-        against: Metric to the comparison with the baseline; empty without one.
+        name: The method, with "recorded" if the block holds a person's own rows too.
+        baseline: Whether the others of its block are compared with this row.
+        against: Comparison with the baseline by metric; empty without one.
     """
 
     dataset: str
@@ -118,7 +118,7 @@ class Row:
 
     @property
     def recorded(self) -> bool:
-        """Whether its results came with the product; a person's own are another row."""
+        """Whether its results came with the product; a person's own form another row."""
         return not self.reference and all(result.recorded for result in self.results)
 
 
@@ -142,14 +142,14 @@ def _changed(config: RunConfig) -> _Changed:
 
 
 def _place(changed: _Changed) -> list[tuple[str, float, str]]:
-    """Where a method stands among those of its loss: numbers by value, not as text."""
+    """Sort key of a method among those of its loss: numbers by value, not as text."""
     return [
         (name, value, "") if isinstance(value, int | float) else (name, 0.0, value) for name, value in changed
     ]
 
 
 def protocol_name(config: RunConfig) -> str:
-    """Everything but data set, loss and seed that tells two rows apart, in short."""
+    """Short name for everything but data set, loss and seed that tells two rows apart."""
     changed = [
         f"{key}={_short(getattr(config, key))}"
         for key in _PROTOCOL_FIELDS
@@ -160,7 +160,7 @@ def protocol_name(config: RunConfig) -> str:
 
 _NOT_PROTOCOL = {
     *("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed", "device"),
-    "embed_every",  # it changes nothing of the outcome
+    "embed_every",  # does not change the outcome
 }
 _PROTOCOL_FIELDS = [key for key in RunConfig.model_fields if key not in _NOT_PROTOCOL]
 _DEFAULTS = {key: RunConfig.model_fields[key].default for key in _PROTOCOL_FIELDS}
@@ -172,23 +172,23 @@ def dataset_name(config: RunConfig) -> str:
 
 
 def summary(results: Iterable[Result], *, dataset: str | None = None, preset: str | None = None) -> list[Row]:
-    """Rows of the comparison: runs that differ only in their seed are one row.
+    """Rows of the comparison: runs that differ only in their seed form one row.
 
-    What came with the product and what a person has trained are two rows, even of the same method.
+    Runs that came with the product and a person's own form two rows, even for the same method.
 
     Per data set and protocol: the chance row, the losses in the order of `LOSSES`, the oracle row. Chance and
     oracle are means over the distinct seeds of the block, since each seed has its own test split.
 
     Args:
-        results: Finished runs; of several with the same configuration and seed one with a run folder counts,
-            the newest of those.
+        results: Finished runs; of several with the same configuration and seed one counts: the newest with a
+            run folder, else the newest.
         dataset: Only this key.
         preset: Only this preset.
     """
     groups: dict[tuple[str, str], dict[tuple[str, _Changed, bool], dict[int, Result]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    # the name of a run begins with its time, also at the end of the id of a benchmark's row
+    # the name of a run, with which the id of a benchmark's row ends, begins with its time
     for result in sorted(results, key=lambda result: (result.folder, result.id.rpartition("/")[2])):
         config = result.config
         if (dataset and config.dataset != dataset) or (preset and config.preset != preset):
@@ -200,18 +200,18 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
     for (name, protocol), methods in sorted(groups.items()):
         order = list(LOSSES)
         block = []
-        for loss, changed, came in sorted(
+        for loss, changed, recorded in sorted(
             methods, key=lambda key: (order.index(key[0]), _place(key[1]), key[2])
         ):
-            found = methods[loss, changed, came]
-            method = method_name(next(iter(found.values())).config)
-            block.append(_row(name, protocol, method, loss, found, "metrics"))
+            result_of = methods[loss, changed, recorded]
+            method = method_name(next(iter(result_of.values())).config)
+            block.append(_row(name, protocol, method, loss, result_of, "metrics"))
         mixed = any(not row.recorded for row in block)
         for row in block:
             if row.recorded and mixed:
                 row.name = f"{row.method}{RECORDED}"
         _rank(block)
-        by_seed = {seed: result for found in methods.values() for seed, result in found.items()}
+        by_seed = {seed: result for result_of in methods.values() for seed, result in result_of.items()}
         rows.append(_row(name, protocol, "chance", "chance", by_seed, "chance"))
         rows.extend(block)
         rows.append(_row(name, protocol, "oracle", "oracle", by_seed, "oracle"))
@@ -219,16 +219,16 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
 
 
 def blocks(rows: Iterable[Row]) -> list[list[Row]]:
-    """Rows by data set and protocol, in their order: the tables of a page or a paper."""
+    """Rows by data set and protocol, in order: the tables of a page or a paper."""
     parts: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         parts[row.dataset, row.protocol].append(row)
     return list(parts.values())
 
 
-def _row(name: str, protocol: str, method: str, loss: str, found: dict[int, Result], part: str) -> Row:
-    seeds = tuple(sorted(found))
-    chosen = tuple(found[seed] for seed in seeds)
+def _row(name: str, protocol: str, method: str, loss: str, by_seed: dict[int, Result], part: str) -> Row:
+    seeds = tuple(sorted(by_seed))
+    chosen = tuple(by_seed[seed] for seed in seeds)
     return Row(name, protocol, method, loss, seeds, _values(chosen, part), chosen)
 
 
@@ -244,16 +244,18 @@ def _values(results: Iterable[Result], part: str) -> dict[str, Value]:
 
 
 def _rank(block: list[Row]) -> None:
-    """Mark best and second of each metric by the value that the table shows; equal values share a mark."""
+    """Mark best and second of each metric by the value shown in the table; equal values share a mark."""
     for key in METRICS:
-        shown = sorted({round(row.values[key][0], 2) for row in block if key in row.values}, reverse=True)
+        printed_values = sorted(
+            {round(row.values[key][0], 2) for row in block if key in row.values}, reverse=True
+        )
         for row in block:
-            if key in row.values and round(row.values[key][0], 2) in shown[:2] and len(block) > 1:
-                row.rank[key] = shown.index(round(row.values[key][0], 2)) + 1
+            if key in row.values and round(row.values[key][0], 2) in printed_values[:2] and len(block) > 1:
+                row.rank[key] = printed_values.index(round(row.values[key][0], 2)) + 1
 
 
 def _short(value: object) -> str:
-    """As short as it can be, so that no two values read alike."""
+    """A value as short as possible without making two values look the same."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:g}" if float(f"{value:g}") == value else repr(value)

@@ -1,4 +1,4 @@
-"""A finished run scored again: with metrics that it lacks, and in a search of its whole data set."""
+"""Score a finished run again: for metrics that it lacks, and in a search of its whole data set."""
 
 import json
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from core.report.rows import flaw
 from core.runs import Run, without_nan
 
 SAME = 1e-6  # a saved value and that of the saved embeddings agree to this, on any machine
-AT_ONCE = 64  # images that are read from the disk and embedded
+AT_ONCE = 64  # images read from disk and embedded at once
 
 Scores = dict[str, dict[str, float | None]]
 
 
 def again(run: Run, protocol: str = "paper") -> Scores:
-    """`metrics`, `chance` and `oracle` of a run from its saved test embeddings; None where none can query.
+    """`metrics`, `chance` and `oracle` of a run from its saved test embeddings; None if no image can query.
 
     Raises:
-        MaclError: If it has no embeddings, or none that can be read.
+        MaclError: If it has no readable embeddings.
     """
     z, y = run.embeddings()
     return {
@@ -33,14 +33,14 @@ def again(run: Run, protocol: str = "paper") -> Scores:
 
 
 def complete(run: Run) -> list[str]:
-    """Write the metrics that scores.json lacks, from the saved embeddings; what is there stays as it is.
+    """Add the metrics that scores.json lacks, from the saved embeddings; existing values stay.
 
     Returns:
-        Keys of the metrics that were added.
+        Keys of the metrics added.
 
     Raises:
-        MaclError: If the run came with the product, has not finished, or is trained again just now; or if a
-            value that is there is not that of the embeddings.
+        MaclError: If the run came with the product, has not finished, or is being trained again; or if an
+            existing value is not that of the embeddings.
     """
     if run.recorded:
         raise MaclError(f"{run.id} came with the product and is never written to: train it here")
@@ -61,8 +61,8 @@ def complete(run: Run) -> list[str]:
                     )
         added = [key for key in metrics.METRICS if any(key not in saved[part] for part in computed)]
         if added:
-            whole = saved | {part: values | saved[part] for part, values in computed.items()}
-            run.mark("scores.json", json.dumps(whole, indent=2) + "\n")
+            merged = saved | {part: values | saved[part] for part, values in computed.items()}
+            run.mark("scores.json", json.dumps(merged, indent=2) + "\n")
         return added
     finally:
         unlock(run.path / "lock")
@@ -75,30 +75,30 @@ def _same(saved: float | None, computed: float | None) -> bool:
 
 
 def over_all(run: Run, progress: Callable[[int, int, str], None] | None = None) -> dict[str, Any]:
-    """The scores of a run whose test images search training, validation and test images, each but itself.
+    """The scores of a run if its test images search all other images: training, validation and test.
 
-    Not the paper's protocol: the network has been trained on most of what it finds. All images are embedded
-    anew, so that queries and gallery went through one network on one machine.
+    Not the paper's protocol: the network was trained on most of what it finds. All images are embedded again,
+    so that queries and gallery go through the same network on the same machine.
 
     Args:
-        run: With its weights.
-        progress: Called with images done, images in all, and what is done.
+        run: A run with its weights.
+        progress: Called with images done, images in all, and what is being done.
 
     Returns:
-        As `again`, and `gallery`, `queries` (number of images that ask), `images` (of those searched).
+        As `again`, and `gallery`, `queries` (number of query images), `images` (number searched).
 
     Raises:
-        MaclError: If the run has no weights, or its images are not there any more as they were.
+        MaclError: If the run has no weights, or its images are gone or have changed.
     """
     from core.encoder import trained  # torch: 2 s
 
     config, splits = run.config, run.splits()
     network = trained.read(run)
-    whole = config.images.load(config.seed, progress=progress)
-    row_of = {name: row for row, name in enumerate(whole.names)}
+    data = config.images.load(config.seed, progress=progress)
+    row_of = {name: row for row, name in enumerate(data.names)}
     names = [name for part in ("train", "val", "test") for name in splits.get(part, [])]
     queries = np.arange(len(names) - len(splits.get("test", [])), len(names))
-    y = np.asarray(whole.labels)[[row_of.get(name, 0) for name in names]] > 0  # (N, L)
+    y = np.asarray(data.labels)[[row_of.get(name, 0) for name in names]] > 0  # (N, L)
     tested = np.array_equal(y[queries], run.embeddings()[1] > 0)
     if not names or not tested or not row_of.keys() >= set(names):
         raise MaclError(
@@ -108,7 +108,7 @@ def over_all(run: Run, progress: Callable[[int, int, str], None] | None = None) 
     parts = []
     for start in range(0, len(names), AT_ONCE):
         rows = [row_of[name] for name in names[start : start + AT_ONCE]]
-        parts.append(network.embed(whole.images[rows]))
+        parts.append(network.embed(data.images[rows]))
         if progress:
             progress(start + len(rows), len(names), "embedding all images")
     z = np.concatenate(parts)  # (N, D)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 
 def to_csv(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV; texts in one line, and those that a spreadsheet would run as a formula made harmless."""
+    """Rows as CSV; texts on one line, and those that a spreadsheet would run as a formula made harmless."""
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows([harmless(cell) for cell in row] for row in rows)
     return file.getvalue()
 
 
 def harmless(cell: object) -> object:
-    """A text that begins like a formula, and is no number, gets a leading apostrophe."""
+    """A text that begins like a formula but is not a number gets a leading apostrophe."""
     if not isinstance(cell, str):
         return cell
     cell = " ".join(cell.split())

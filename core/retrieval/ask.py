@@ -1,9 +1,9 @@
-"""Questions that need a run's network: pages without torch put them, `core.retrieval.embedder` answers.
+"""Questions that need a run's network: pages without torch ask them, `core.retrieval.embedder` answers.
 
-A question is a small file under the cache, its answer a safetensors file of the same name: it is computed
-once, however often and by however many pages it is asked, and it survives them all. The embedder is a
-detached process like the worker that trains, but apart from it, so that a query never waits for a training;
-it starts when first needed and stays warm for some minutes.
+A question is a small file in the cache, its answer a safetensors file of the same name: computed once,
+however many pages ask it, and it outlives them all. The embedder is a detached process like the training
+worker but separate from it, so that a query never waits for training; it starts when first needed and stays
+warm for some minutes.
 """
 
 import hashlib
@@ -23,23 +23,23 @@ from core.background.cache import cache_root, used, write
 from core.background.process import Process
 from core.runs import Run
 
-VERSION = 1  # of the answers: raise it when the same question gets another one
+VERSION = 1  # of the answers: raise it when the same question would get a different one
 WEIGHTS = "model.safetensors"
-PICTURE = "picture:"  # before the key of an uploaded picture, where an image name may stand
+PICTURE = "picture:"  # prefix of an uploaded picture's key, used in place of an image name
 URGENCY = {"embed": 0, "explain": 1, "splits": 2}
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of one run.
+    """A question about one run.
 
     Attributes:
-        kind: `embed`: the embedding of an uploaded picture, z (1, D). `splits`: those of all images that are
-            not in the test split, z_train, y_train, z_val, y_val in the order of splits.json. `explain`: why
-            the images `first` and `second` are similar, the fields of `core.encoder.explain.Explanation`.
+        kind: `embed`: the embedding of an uploaded picture, z (1, D). `splits`: those of all images outside
+            the test split, z_train, y_train, z_val, y_val in the order of splits.json. `explain`: why the
+            images `first` and `second` are similar, the fields of `core.encoder.explain.Explanation`.
         run: Path of the run folder.
         first: Name of an image of the run's data set, or `PICTURE` and the key of an uploaded one.
-        second: Likewise.
+        second: As `first`.
     """
 
     kind: Literal["embed", "splits", "explain"]
@@ -49,7 +49,7 @@ class Question:
 
     @property
     def key(self) -> str:
-        """The question and the weights it is asked of."""
+        """Hash of the question and of the weights it is about."""
         with suppress(OSError):
             stat = (Path(self.run) / WEIGHTS).stat()
             weights = f"{stat.st_mtime_ns} {stat.st_size}"
@@ -59,7 +59,7 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Reply:
-    """What has come of a question: `ready` with its `arrays`, `waiting`, or `failed` with its `error`."""
+    """State of a question: `ready` with its `arrays`, `waiting`, or `failed` with its `error`."""
 
     state: Literal["ready", "waiting", "failed"]
     arrays: dict[str, np.ndarray]
@@ -67,27 +67,27 @@ class Reply:
 
 
 def can_answer(run: Run) -> bool:
-    """The run has its weights; one that was recorded with the product has none."""
+    """Whether the run has its weights; runs recorded with the product have none."""
     return (run.path / WEIGHTS).is_file()
 
 
 def ask(question: Question) -> Reply:
-    """The answer if it is there; else the question is put, an embedder is started if none is alive.
+    """The answer if it is there; else leaves the question, and starts an embedder if none is alive.
 
     Raises:
-        MaclError: If the cache cannot be written, or no process started.
+        MaclError: If the cache cannot be written, or no process can be started.
     """
     reply = look(question)
     if reply.state == "waiting":
-        waiting = home() / "questions" / f"{URGENCY[question.kind]}-{question.key}.json"
-        if not waiting.exists():
-            write(waiting, json.dumps(asdict(question)))
+        path = home() / "questions" / f"{URGENCY[question.kind]}-{question.key}.json"
+        if not path.exists():
+            write(path, json.dumps(asdict(question)))
         ensure()
     return reply
 
 
 def look(question: Question) -> Reply:
-    """What has come of a question; puts none."""
+    """The state of a question, without asking it."""
     path = answer_path(question.key)
     try:
         with safe_open(path, framework="numpy") as file:
@@ -103,30 +103,30 @@ def look(question: Question) -> Reply:
 
 
 def answered_within(questions: Sequence[Question], seconds: float) -> bool:
-    """Wait so long for an embedder that is warm and at nothing else; whether all have come to something."""
-    about, deadline = doing(), time.monotonic() + seconds
-    if not about.get("ready") or about.get("total") or any(one.kind == "splits" for one in questions):
+    """Wait this long for a warm and otherwise idle embedder; returns whether all questions are settled."""
+    status, deadline = doing(), time.monotonic() + seconds
+    if not status.get("ready") or status.get("total") or any(one.kind == "splits" for one in questions):
         return False
-    left = list(questions)
-    while left and time.monotonic() < deadline:
+    open_questions = list(questions)
+    while open_questions and time.monotonic() < deadline:
         time.sleep(0.01)
-        left = [question for question in left if look(question).state == "waiting"]
-    return not left
+        open_questions = [question for question in open_questions if look(question).state == "waiting"]
+    return not open_questions
 
 
 def again(question: Question) -> None:
-    """Forget that a question failed, so that it can be put again."""
+    """Forget that a question failed, so that it can be asked again."""
     answer_path(question.key).with_suffix(".txt").unlink(missing_ok=True)
 
 
 def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
-    """Put an uploaded picture where the embedder finds it; it deletes it when it has been idle.
+    """Put an uploaded picture where the embedder finds it; the embedder deletes it after some idle time.
 
-    Sizes that are there already stay: another tab may ask with the same picture.
+    Sizes that are there already stay: another tab may use the same picture.
 
     Args:
-        key: Of its content.
-        sizes: The prepared picture (P, P, 3) uint8 by P.
+        key: Hash of its content.
+        sizes: The prepared picture (P, P, 3) uint8 for each P.
 
     Raises:
         MaclError: If the cache cannot be written.
@@ -136,7 +136,7 @@ def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
 
 
 def picture(key: str) -> dict[int, np.ndarray]:
-    """An uploaded picture by its sizes; empty if it is gone."""
+    """An uploaded picture in its sizes; empty if it is gone."""
     try:
         with safe_open(picture_path(key), framework="numpy") as file:
             return {int(size): file.get_tensor(size) for size in file.keys()}  # noqa: SIM118  no mapping
@@ -153,7 +153,7 @@ def ensure() -> None:
     """Start an embedder unless one is alive.
 
     Raises:
-        MaclError: If the cache cannot be written, or no process started.
+        MaclError: If the cache cannot be written, or no process can be started.
     """
     process().start("core.retrieval.embedder")
 
@@ -165,15 +165,15 @@ def doing() -> dict[str, Any]:
 
 
 def home() -> Path:
-    """Where questions, answers and uploaded pictures lie."""
+    """Folder of questions, answers and uploaded pictures."""
     return cache_root() / "embedder"
 
 
 def answer_path(key: str) -> Path:
-    """Where an answer lies; why there is none stands in a .txt beside it."""
+    """File of an answer; a .txt beside it says why a question failed."""
     return home() / "answers" / f"{key}.safetensors"
 
 
 def picture_path(key: str) -> Path:
-    """Where an uploaded picture lies."""
+    """File of an uploaded picture."""
     return home() / "pictures" / f"{key}.safetensors"

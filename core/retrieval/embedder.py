@@ -1,4 +1,4 @@
-"""The process that answers `core.retrieval.ask`: imports torch once, keeps few networks, ends when idle."""
+"""The process that answers `core.retrieval.ask`: imports torch once, keeps a few networks, ends when idle."""
 
 import time
 import traceback
@@ -28,48 +28,48 @@ if TYPE_CHECKING:
     from core.encoder.trained import Trained
 
 LEAST_URGENT = 9
-BATCH = 64  # images between two looks for more urgent questions
+BATCH = 64  # images after which more urgent questions get a turn
 IDLE_SECONDS = 600.0
 POLL_SECONDS = 0.03
-NETWORKS = 16  # kept; of runs that share a frozen backbone only the heads are their own
+NETWORKS = 16  # kept; runs that share a frozen backbone differ in their heads only
 BACKBONES = 3
 DATA_SETS = 4  # open at once; their images are mapped, not read
 
 
 def main(running: Running) -> None:
-    """Answer questions until idle, or told to end."""
+    """Answer questions until idle or asked to end."""
     Embedder(IDLE_SECONDS, running).serve()
 
 
 def refuse(why: str) -> None:
-    """Answer everything that waits with the same reason.
+    """Answer all waiting questions with this error.
 
-    What kills a process before it has begun, such as a torch that cannot be imported, would kill the next one
-    as well, and the page would wait for ever.
+    What kills a process before it begins, such as a torch that cannot be imported, would kill the next one as
+    well, and the page would wait for ever.
     """
-    for path, _, about in waiting(ask.home() / "questions"):
+    for path, _, content in waiting(ask.home() / "questions"):
         with suppress(TypeError):
-            write(answer_path(Question(**about).key).with_suffix(".txt"), why)
+            write(answer_path(Question(**content).key).with_suffix(".txt"), why)
         answered(path)
 
 
 class Embedder:
-    """One process for a cache."""
+    """The one embedder of a cache."""
 
     def __init__(self, idle: float = IDLE_SECONDS, running: Running | None = None) -> None:
         self.idle, self.running = idle, running or Running(ask.process().path)
         self.networks: OrderedDict[str, Trained] = OrderedDict()
         self.backbones: dict[tuple[str, str], Backbone] = {}
         self.data: OrderedDict[tuple[object, ...], Dataset] = OrderedDict()
-        # the last image's features, and their backbone: while it is held, no other has its id
+        # the last image's features, and their backbone: while it is referenced no other can have its id
         self.seen: tuple[tuple[object, ...], Tensor, Backbone] | None = None
         self.urgency = LEAST_URGENT
 
     def serve(self) -> None:
-        """Warm up, answer, delete what nobody has been promised."""
+        """Warm up, answer questions, delete uploaded pictures that are too old."""
         self.take_up()
         self.tidy()
-        from core.encoder import trained  # noqa: F401  torch comes in here: with the lock, so that no second one loads it
+        from core.encoder import trained  # noqa: F401  imports torch, now that the lock keeps a second process from it
 
         self._warm_up()
         self.running.progressed()
@@ -78,7 +78,7 @@ class Embedder:
         self.tidy(0.0)
 
     def take_up(self) -> None:
-        """Give up a question over which several processes have died: for one the memory may be too small."""
+        """Give up a question over which several processes have died: it may need too much memory."""
         if name := self.running.about["run"]:
             path = ask.home() / "questions" / name
             if path.exists() and (deaths := count_death(path.with_suffix(".deaths"))) >= MOST_DEATHS:
@@ -87,39 +87,42 @@ class Embedder:
         self.running.say(run=None, ready=False)
 
     def next_one(self, before: int = LEAST_URGENT) -> bool:
-        """Answer the oldest of the most urgent questions; False without one more urgent than `before`."""
+        """Answer the oldest of the most urgent questions; False if none is more urgent than `before`."""
         urgent = self._waiting(before)
         if not urgent:
             return False
-        _, path, about = urgent[0]
+        _, path, content = urgent[0]
         try:
-            question = Question(**about)
+            question = Question(**content)
         except TypeError:
             answered(path)
             return True
         outer, inner = self.running.about["run"], self.urgency
         self.urgency = URGENCY[question.kind]
         self.running.say(run=path.name)
-        place = answer_path(question.key)
+        answer_file = answer_path(question.key)
         try:
             if look(question).state != "ready":
-                write(place, save(self.answer(question)))
+                write(answer_file, save(self.answer(question)))
         except Ended:
             return True  # the next process answers it
-        except Exception as error:  # whatever it is, the next question can be answered
-            known = isinstance(error, MaclError)
-            write(place.with_suffix(".txt"), str(error) if known else f"{type(error).__name__}: {error}")
-            if not known:
+        except Exception as error:  # whatever it is, the next question may still be answered
+            is_mistake = isinstance(error, MaclError)
+            write(
+                answer_file.with_suffix(".txt"),
+                str(error) if is_mistake else f"{type(error).__name__}: {error}",
+            )
+            if not is_mistake:
                 traceback.print_exception(error)
         answered(path)
-        if question.kind == "splits":  # the large ones
-            bound(place.parent, place)
+        if question.kind == "splits":  # only these answers are large
+            bound(answer_file.parent, answer_file)
         self.urgency = inner
         self._idle(outer)
         return True
 
     def answer(self, question: Question) -> dict[str, np.ndarray]:
-        """The arrays that `core.retrieval.ask.Question` promises; MaclError says why there are none."""
+        """The arrays described in `core.retrieval.ask.Question`; MaclError says why there are none."""
         run = Run(Path(question.run))
         network = self._network(run)
         if question.kind == "embed":
@@ -128,8 +131,8 @@ class Embedder:
             return self._splits(run, network)
         from core.encoder.explain import explain
 
-        found = explain(network, self._image(run, question.first), self._image(run, question.second))
-        return {key: np.array(value, dtype=np.float64) for key, value in asdict(found).items()}
+        explanation = explain(network, self._image(run, question.first), self._image(run, question.second))
+        return {key: np.array(value, dtype=np.float64) for key, value in asdict(explanation).items()}
 
     def _one(self, network: "Trained", run: Run, name: str) -> np.ndarray:
         """Embedding (1, D) of one image; runs that share a backbone share its features."""
@@ -147,23 +150,23 @@ class Embedder:
                 "train again"
             )
         row = {name: i for i, name in enumerate(data.names)}
-        found: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray] = {}
         for part in ("train", "val"):
-            lost = [name for name in names[part] if name not in row]
-            if lost:
+            missing = [name for name in names[part] if name not in row]
+            if missing:
                 raise MaclError(
-                    f"{len(lost)} of the run's images, such as {lost[0]}, are gone from {data.name}"
+                    f"{len(missing)} of the run's images, such as {missing[0]}, are gone from {data.name}"
                 )
             rows = np.array([row[name] for name in names[part]], dtype=np.int64)
             if network.config.trainable == "head":
                 z = network.project(self._features(network, data, rows))
             else:
                 z = self._embed(network, data, rows)
-            found |= {f"z_{part}": z, f"y_{part}": np.asarray(data.labels[rows])}
-        return found
+            arrays |= {f"z_{part}": z, f"y_{part}": np.asarray(data.labels[rows])}
+        return arrays
 
     def _features(self, network: "Trained", data: Dataset, rows: np.ndarray) -> "Tensor":
-        """Features (n, F) of a frozen backbone, those that the head was trained on: cached on the disk."""
+        """Features (n, F) of a frozen backbone, those the head was trained on, from the cache on disk."""
         import torch
 
         from core.training.features import features
@@ -219,12 +222,12 @@ class Embedder:
         return self.data[key]
 
     def _waiting(self, before: int) -> list[tuple[str, Path, dict[str, Any]]]:
-        """The most urgent first, and of those the oldest."""
-        requests = [(path.name[0], path, about) for path, _, about in waiting(ask.home() / "questions")]
+        """Questions more urgent than `before`: the most urgent first, and of those the oldest."""
+        requests = [(path.name[0], path, content) for path, _, content in waiting(ask.home() / "questions")]
         return sorted((one for one in requests if one[0] < str(before)), key=lambda one: one[0])
 
     def _step(self, done: int, total: int, what: str) -> None:
-        """Say how it goes, and let what is more urgent go first."""
+        """Report progress, and answer more urgent questions first."""
         self.running.tell(done, total, what)
         while self.next_one(self.urgency):
             pass
@@ -233,7 +236,7 @@ class Embedder:
         self.running.say(ready=True, run=run, what="", done=0, total=0)
 
     def _warm_up(self) -> None:
-        """Run once what the first question would otherwise wait for."""
+        """Load and run once what the first question would otherwise have to wait for."""
         import torch
 
         from core import device
@@ -242,17 +245,14 @@ class Embedder:
 
         device.keep_memory()
         if self._waiting(LEAST_URGENT):
-            return  # what they need, they bring along
+            return  # waiting questions load what they need
         with suppress(MaclError):
             backbone = self.backbones[LITE0, "imagenet"] = build_backbone(LITE0, "imagenet").eval()
             with torch.inference_mode(), device.autocast(torch.device("cpu")):
                 backbone(torch.zeros(1, 3, 64, 64))
 
     def tidy(self, seconds: float = IDLE_SECONDS) -> None:
-        """Delete uploaded pictures older than this.
-
-        At the start those go that a killed process has left; none was promised to stay longer.
-        """
+        """Delete uploaded pictures older than this, also those that a killed process left."""
         for path in (ask.home() / "pictures").glob("*.safetensors"):
             with suppress(OSError):
                 if not 0 <= time.time() - path.stat().st_mtime <= seconds:  # a clock may be set back

@@ -11,9 +11,9 @@ from core.metrics.scores import MAP_CUT, METRICS, average_precision, per_query
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BLOCK = 1 << 24  # cosines held at once, 64 MiB
+BLOCK = 1 << 24  # cosines in memory at once, 64 MiB
 BY_RANK = 50  # ranks of precision and Jaccard by rank
-FEW = 3  # images that share a rare combination, at most
+FEW = 3  # at most this many images share a rare combination
 RARITIES = {
     "label": "with one of the rarest quarter of the labels",
     "few": f"whose combination of labels at most {FEW} images have",
@@ -29,9 +29,9 @@ class Neighbour:
         row: Its row in the gallery.
         cosine: Similarity with the query, −1 … 1.
         jaccard: |y_q ∩ y_i| / |y_q ∪ y_i|.
-        shared: Numbers of the labels that both hold, ascending.
-        missing: Of those that only the query holds.
-        extra: Of those that only this image holds.
+        shared: Column numbers of the labels that both hold, ascending.
+        missing: Those that only the query holds.
+        extra: Those that only this image holds.
     """
 
     row: int
@@ -44,7 +44,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one run retrieves for one query.
+    """The answer of one run to one query.
 
     Attributes:
         neighbours: The k nearest images, best first.
@@ -53,7 +53,7 @@ class Answer:
         precision: Share of the neighbours that hold a label of the query; nan without neighbours or labels.
         jaccard: Mean Jaccard index of the neighbours; nan likewise.
         precisions: The precision among the first 1, 2, … images, at most `BY_RANK`; empty without labels.
-        jaccards: Likewise the mean Jaccard index.
+        jaccards: The mean Jaccard index, likewise.
     """
 
     neighbours: tuple[Neighbour, ...]
@@ -66,12 +66,12 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Images that are searched.
+    """The images searched.
 
     Attributes:
         z: Embeddings (N, D), unit rows.
         y: Labels (N, L), 0 or 1.
-        names: Of the N images.
+        names: Names of the N images.
         splits: Split of each image: test, train or val.
         rows: Row of each image by its name.
     """
@@ -109,16 +109,16 @@ def search_for(
     k: int,
     exclude: int | None = None,
 ) -> Answer:
-    """Search a gallery for what is near an embedding.
+    """Search a gallery for the images nearest to an embedding.
 
     Args:
         query: (D,), a unit row.
-        own: Labels (L,) of the query; None where nobody knows them: every label of a neighbour is then
-            `extra`, and Jaccard index, precision and AP are nan.
+        own: Labels (L,) of the query; None if unknown: every label of a neighbour is then `extra`, and
+            Jaccard index, precision and AP are nan.
         z: Embeddings (N, D), unit rows.
         y: Labels (N, L), 0 or 1.
         k: How many neighbours, ≥ 1.
-        exclude: The query's own row; None where it is not in the gallery.
+        exclude: The query's own row; None if it is not in the gallery.
 
     Raises:
         ValueError: Shapes that disagree, or as in `rank`.
@@ -127,21 +127,21 @@ def search_for(
     if k < 1:
         raise ValueError(f"need k ≥ 1, got {k}")
     order, cosines = rank(query, gallery, max(1, len(gallery) - (exclude is not None)), exclude)  # (n,)
-    mine = np.zeros(labels.shape[1], bool) if own is None else np.asarray(own).astype(bool)  # (L,)
-    similarity = jaccard(mine[None], labels)[0, order]  # (n,)
-    known, k = own is not None, min(k, len(order))
-    if not known:
+    query_labels = np.zeros(labels.shape[1], bool) if own is None else np.asarray(own).astype(bool)  # (L,)
+    similarity = jaccard(query_labels[None], labels)[0, order]  # (n,)
+    has_labels, k = own is not None, min(k, len(order))
+    if not has_labels:
         similarity = np.full(len(order), np.nan)
     neighbours = tuple(
         Neighbour(
             int(i),
             float(cosines[n]),
             float(similarity[n]),
-            *(tuple(np.flatnonzero(part).tolist()) for part in _differences(mine, labels[i])),
+            *(tuple(np.flatnonzero(part).tolist()) for part in _differences(query_labels, labels[i])),
         )
         for n, i in enumerate(order[:k])
     )
-    if not neighbours or not known:
+    if not neighbours or not has_labels:
         return Answer(neighbours, float("nan"), float("nan"), float("nan"))
     hits = similarity[None, :MAP_CUT] > 0
     ap = float(average_precision(hits)[0]) if (similarity > 0).any() else float("nan")
@@ -161,7 +161,7 @@ def search_for(
 def metrics_of(
     query: ArrayLike, own: ArrayLike, z: ArrayLike, y: ArrayLike, exclude: int | None = None
 ) -> dict[str, float]:
-    """The 7 metrics of one query of a gallery, as `core.metrics.per_query` gives them; as in `search_for`."""
+    """The 7 metrics of one query, as `core.metrics.per_query` computes them; arguments as in `search_for`."""
     gallery, labels = np.asarray(z), np.asarray(y)
     if exclude is not None:
         scores = per_query(gallery, labels, queries=[exclude])
@@ -176,7 +176,7 @@ def metrics_of(
 
 
 def rare(y: ArrayLike, kind: str) -> NDArray[np.bool_]:
-    """Which images (N,) are rare among these labels (N, L), in a way of `RARITIES`.
+    """Which images (N,) are rare by their labels (N, L), in one of the ways of `RARITIES`.
 
     Raises:
         ValueError: Unknown kind.
@@ -203,7 +203,7 @@ def worst_first(values: Floats, over: Floats | None = None) -> Ints:
 def _differences(
     query: NDArray[np.bool_], image: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Labels (L,) that both hold, only the query, only the image."""
+    """Labels (L,) held by both, by the query only, and by the image only."""
     return query & image, query & ~image, image & ~query
 
 
@@ -212,14 +212,14 @@ def rank(
 ) -> tuple[Ints, Floats]:
     """The k gallery images most similar to a query, best first; equal cosines in gallery order.
 
-    A float32 product finds the candidates, everything within its rounding error of the k-th included; their
-    order comes from float64 cosines, which are equal for equal rows.
+    A float32 product finds the candidates, including all within rounding error of the k-th; float64 cosines,
+    which are equal for equal rows, decide their order.
 
     Args:
         query: (D,), or (Q, D) for several queries; unit rows.
         gallery: (N, D) unit rows.
-        k: How many to return, ≥ 1; fewer come back when the gallery holds fewer.
-        exclude: Gallery index never to return, such as the query's own: one for all, or (Q,), −1 for none.
+        k: How many to return, ≥ 1; fewer if the gallery holds fewer.
+        exclude: Gallery index not to return, such as the query's own: one for all, or (Q,), −1 for none.
 
     Returns:
         Indices and cosines, (k,) for one query and (Q, k) for several.
@@ -233,8 +233,8 @@ def rank(
         raise ValueError(f"need query (D,) or (Q, D) and gallery (N, D), got {q.shape} and {g.shape}")
     if k < 1:
         raise ValueError(f"need k ≥ 1, got {k}")
-    out = None if exclude is None else _excluded(exclude, len(queries), len(g))
-    k = min(k, len(g) - (out is not None and max(out, default=-1) >= 0))
+    excluded = None if exclude is None else _excluded(exclude, len(queries), len(g))
+    k = min(k, len(g) - (excluded is not None and max(excluded, default=-1) >= 0))
     indices, cosines = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k))
     if k == 0:
         return (indices[0], cosines[0]) if q.ndim == 1 else (indices, cosines)
@@ -242,26 +242,30 @@ def rank(
     coarse_gallery = g.astype(np.float32, copy=False)
     rows = max(1, BLOCK // len(g))
     for start in range(0, len(queries), rows):
-        with np.errstate(invalid="ignore", over="ignore"):  # reported below, as an error
+        with np.errstate(invalid="ignore", over="ignore"):  # raises below instead
             coarse = queries[start : start + rows].astype(np.float32, copy=False) @ coarse_gallery.T  # (b, N)
         if not np.isfinite(coarse.sum()):
             raise ValueError("need finite query and gallery, got nan or inf")
         for i, row in enumerate(coarse, start):
-            if out is not None and out[i] >= 0:
-                row[out[i]] = -np.inf
+            if excluded is not None and excluded[i] >= 0:
+                row[excluded[i]] = -np.inf
             indices[i], cosines[i] = _best(queries[i], g, row, k)
     return (indices[0], cosines[0]) if q.ndim == 1 else (indices, cosines)
 
 
 def _excluded(exclude: int | ArrayLike, queries: int, size: int) -> list[int]:
     """One gallery index per query, −1 for none."""
-    out = np.asarray(exclude)
-    if out.dtype.kind not in "iu" or out.shape not in ((), (queries,)):
-        raise ValueError(f"need exclude as one index or one per query, got {out.dtype} of shape {out.shape}")
-    given: list[int] = [int(out)] * queries if out.ndim == 0 else out.tolist()
-    if given and not (min(given) >= -1 and max(given) < size):
-        raise ValueError(f"need exclude within −1 … {size - 1}, got {min(given)} … {max(given)}")
-    return given
+    indices = np.asarray(exclude)
+    if indices.dtype.kind not in "iu" or indices.shape not in ((), (queries,)):
+        raise ValueError(
+            f"need exclude as one index or one per query, got {indices.dtype} of shape {indices.shape}"
+        )
+    per_query_index: list[int] = [int(indices)] * queries if indices.ndim == 0 else indices.tolist()
+    if per_query_index and not (min(per_query_index) >= -1 and max(per_query_index) < size):
+        raise ValueError(
+            f"need exclude within −1 … {size - 1}, got {min(per_query_index)} … {max(per_query_index)}"
+        )
+    return per_query_index
 
 
 def _best(

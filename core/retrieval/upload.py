@@ -1,7 +1,7 @@
-"""An image from a stranger's hands: recognised by its content, bounded, decoded in a process of its own.
+"""An image from a stranger: recognised by its content, limited in size, decoded in a process of its own.
 
-Only pixels leave that process: no metadata, no name, nothing that a file carries behind its image. A decoder
-that a file makes crash, loop or swallow memory takes down that process and nothing else.
+Only pixels leave that process: no metadata, no name, nothing else from the file. If a file makes the decoder
+crash, loop or use up memory, only that process goes down.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ REFUSED = 3  # exit code of a message; 1 is a traceback
 LIMITS = f"JPEG, PNG or TIFF, at most {MAX_BYTES // 10**6} MB and {MAX_PIXELS // 10**6} million pixels"
 NEED = "need a JPEG, PNG or TIFF"
 
-_OTHERS = {  # how files begin that people take for photographs
+_OTHERS = {  # first bytes of files that people take for photographs
     b"GIF8": "a GIF",
     b"BM": "a BMP",
     b"%PDF": "a PDF",
@@ -42,18 +42,18 @@ _OTHERS = {  # how files begin that people take for photographs
 
 
 def start() -> subprocess.Popen[bytes]:
-    """A process that waits for one file; half a second faster than one that has to start first.
+    """Start a process that waits for one file, which saves half a second once the file is there.
 
-    It ends when its file has been decoded, or with whoever started it.
+    It ends when it has decoded its file, or with the process that started it.
     """
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "core.retrieval.upload"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=PROJECT,
-        env=alone,
+        env=one_thread,
     )
 
 
@@ -63,15 +63,15 @@ def pixels(
     """The image in each of these sizes, as `core.data` prepares the images of a data set.
 
     Args:
-        data: The whole file. Its name and extension play no part.
+        data: The whole file. Its name and extension do not matter.
         sizes: Sides P, pixels.
-        decoder: From `start`, used up by this; None starts one.
+        decoder: A process from `start`, good for one file; None starts one.
 
     Returns:
-        (P, P, 3) uint8 RGB for each size: the first frame, upright as its EXIF says, squeezed to a square.
+        (P, P, 3) uint8 RGB for each size: the first frame, upright by its EXIF data, squeezed to a square.
 
     Raises:
-        MaclError: In one line what is wrong with the file.
+        MaclError: With what is wrong with the file, in one line.
     """
     if not data:
         raise MaclError(f"the file is empty: {NEED}")
@@ -80,10 +80,10 @@ def pixels(
             f"{len(data) / 1e6:.1f} MB are too much: need at most {MAX_BYTES // 10**6} MB, "
             "save it smaller or with more compression"
         )
-    asked = f"{' '.join(map(str, sizes))}\n".encode() + data
+    request = f"{' '.join(map(str, sizes))}\n".encode() + data
     with decoder if decoder is not None and decoder.poll() is None else start() as process:
         try:
-            out, said = process.communicate(asked, timeout=3 * MAX_SECONDS)
+            answer, error_text = process.communicate(request, timeout=3 * MAX_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             raise MaclError(
@@ -91,29 +91,29 @@ def pixels(
             ) from None
     expected = [size * size * 3 for size in sizes]
     if process.returncode == REFUSED:
-        raise MaclError(said.decode(errors="replace").strip())
-    if process.returncode or len(out) != sum(expected):  # a signal: out of time, memory or luck
+        raise MaclError(error_text.decode(errors="replace").strip())
+    if process.returncode or len(answer) != sum(expected):  # a signal: out of time, memory or luck
         raise MaclError("decoding it failed: the file is damaged or made to do harm; save the image anew")
     ends = np.cumsum(expected)
     return [
-        np.frombuffer(out, np.uint8, count, end - count).reshape(size, size, 3)
+        np.frombuffer(answer, np.uint8, count, end - count).reshape(size, size, 3)
         for size, count, end in zip(sizes, expected, ends, strict=True)
     ]
 
 
 def name_of(given: str) -> str:
-    """What to call the image on the page: the last part of the given name, printable, not too long."""
+    """The image's name on the page: the last part of the given name, printable, not too long."""
     last = given.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(letter for letter in last if letter.isprintable())[-60:].strip() or "image"
 
 
 def key_of(data: bytes) -> str:
-    """The content of a file as a short name."""
+    """A short name for a file, from its content."""
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
-    """As `pixels`, in this very process; sets Pillow's own bound aside for ours."""
+    """As `pixels`, but in this process, and with our size limit instead of Pillow's."""
     bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with quiet_decoding():
@@ -132,7 +132,7 @@ def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def check(data: bytes) -> None:
-    """Look at the head of a file, nothing decoded.
+    """Check the head of a file without decoding it.
 
     Raises:
         MaclError: If it is none of `FORMATS`, too small, or has too many pixels.
@@ -143,7 +143,7 @@ def check(data: bytes) -> None:
         raise MaclError(f"this is {_looks_like(data)}: {NEED}") from None
     with image:
         width, height = image.size
-        # a TIFF is decoded tile by tile, and a tile may be larger than the image
+        # a TIFF is decoded tile by tile, and its tiles may be larger than the image
         tags = getattr(image, "tag_v2", {})
         tile = [int(value) for value in (tags.get(322, 0), tags.get(323, 0))]
     if width * height > MAX_PIXELS or tile[0] * tile[1] > MAX_PIXELS:
@@ -168,10 +168,10 @@ def _looks_like(data: bytes) -> str:
 
 
 def _bound() -> None:
-    """Let this process take so much more memory and time than it has now."""
+    """Limit the memory and time that this process may take from now on."""
     import resource
 
-    with contextlib.suppress(OSError, ValueError):  # macOS does not keep to it
+    with contextlib.suppress(OSError, ValueError):  # macOS does not enforce it
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + MAX_MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -180,7 +180,7 @@ def _bound() -> None:
 
 
 def main() -> int:
-    """Decode the file on the standard input, after a line with the sizes: bare bytes one by one."""
+    """Decode the file on standard input, after a line with the sizes; writes the raw pixels of each size."""
     _bound()
     sizes, _, data = sys.stdin.buffer.read().partition(b"\n")
     try:

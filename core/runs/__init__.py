@@ -1,4 +1,4 @@
-"""Runs: what they are asked to be, and the folder that holds all that came of it."""
+"""Runs: their configuration, and the folder that holds all their results."""
 
 from core.runs.config import DEVICE, PRESETS, RunConfig, explain
 from core.runs.folder import (

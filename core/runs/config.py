@@ -1,4 +1,4 @@
-"""What a run is asked to be: one schema for form, command line and JSON, and the presets it starts from."""
+"""The configuration of a run: one schema for form, command line and JSON, and the presets."""
 
 import json
 import os
@@ -51,14 +51,14 @@ PAPER: dict[str, Any] = {
 }
 PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
-# What a run is of: chosen first, each in a way of its own. All other fields are settings of the preset.
+# What a run is about: chosen first, each in its own way. All other fields are settings of the preset.
 SUBJECT = ("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed")
 NO_EFFECT = ("device", "preset", "embed_every")  # on the outcome
 
 
 @dataclass(frozen=True)
 class OneOf:
-    """Marks a field whose value is one of some names."""
+    """Marks a field whose value is one of these names."""
 
     names: Mapping[str, Any]
 
@@ -74,7 +74,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Place:
-    """Marks a field that names a file or a folder, if it is none of these words."""
+    """Marks a field that names a file or a folder, unless it is one of these words."""
 
     words: tuple[str, ...] = ()
 
@@ -139,15 +139,15 @@ class RunConfig(BaseModel):
 
     @property
     def images(self) -> ImageSet:
-        """What it trains on."""
+        """The images it trains on."""
         return ImageSet(self.dataset, self.data_root, self.image_size, self.skip_broken)
 
     @property
     def identity(self) -> str:
         """Equal for configurations with the same outcome.
 
-        Device, name of the preset and what is saved on the way do not count, nor does the place of the images
-        unless they are a person's own.
+        The device, the preset's name and what is saved on the way do not count, nor does the place of the
+        images unless they are a person's own.
         """
         left_out = {*NO_EFFECT}
         if self.dataset != "folder":
@@ -162,7 +162,7 @@ class RunConfig(BaseModel):
         """Where a person's own images are, links resolved; empty for the other data sets."""
         if self.dataset != "folder" or not self.data_root:
             return ""
-        # a line of a benchmark has a name there, which is no path
+        # a row of a benchmark has a name here instead of a path
         return os.path.realpath(self.data_root) if os.path.isabs(self.data_root) else self.data_root
 
     @field_validator("device")
@@ -194,7 +194,7 @@ class RunConfig(BaseModel):
 
     @classmethod
     def build(cls, preset: str, **fields: Any) -> Self:
-        """A configuration from a preset, `fields` beating it; MaclError names the field at fault."""
+        """A configuration from a preset, overridden by `fields`; MaclError names the field at fault."""
         if preset not in PRESETS:
             raise MaclError(f"preset: need one of {', '.join(PRESETS)}, got {preset!r}")
         try:
@@ -204,7 +204,7 @@ class RunConfig(BaseModel):
 
 
 def explain(error: ValidationError) -> str:
-    """One line of what a configuration got wrong, field by field."""
+    """What is wrong with a configuration, field by field, in one line."""
     parts = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"])

@@ -1,6 +1,6 @@
-"""The run folder: the only store. Configuration, markers, metrics, scores and embeddings of one training.
+"""The run folder, the only store: configuration, markers, metrics, scores and embeddings of one run.
 
-The state of a run is derived from its files and its lock, never kept elsewhere. Nothing here imports torch.
+The state of a run follows from its files and its lock and is kept nowhere else. Nothing here imports torch.
 """
 
 import json
@@ -23,13 +23,13 @@ from core.errors import MaclError
 from core.files import lock, locked_by, scratch, unlock, write_atomic
 from core.runs.config import RunConfig, explain
 
-TRAINS_ON = "trains_on"  # has scores, and is to train for more epochs; holds those that the scores are of
+TRAINS_ON = "trains_on"  # marks a scored run given more epochs; holds the number its scores belong to
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run folder. Reads only, but for the markers that start, stop and resume it."""
+    """One run folder. Only reads, except for the markers that start, stop and resume it."""
 
     path: Path
 
@@ -52,13 +52,13 @@ class Run:
 
     @property
     def state(self) -> State:
-        """Derived from the folder: see the table in `core.queue.launch`."""
+        """State derived from the folder, see the table in `core.queue.launch`."""
         has = self._has
         if self.finished:
             return "finished"
         if locked_by(self.path / "lock") is not None:
             return "running"
-        if self.finished:  # it has ended between the two looks
+        if self.finished:  # it ended between the two checks
             return "finished"
         if has("submitted"):
             return "queued"
@@ -70,12 +70,12 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """It has its scores, and does not train on."""
+        """Whether it has its scores, and has not been given more epochs."""
         return self._has("scores.json") and not self._has(TRAINS_ON)
 
     @property
     def lost(self) -> bool:
-        """It was created and never handed to a worker: whoever did so died in between."""
+        """Whether it was created but never handed to a worker, because its creator died in between."""
         return self.state == "queued" and not self._has("submitted")
 
     @property
@@ -86,20 +86,20 @@ class Run:
 
     @property
     def deaths(self) -> tuple[int, int]:
-        """How many workers have died while they trained this run, and the step it had reached then."""
+        """How many workers have died while training this run, and the step it had reached."""
         return read_deaths(self.path / "deaths")
 
     @property
     def log(self) -> str:
-        """Everything the run said, with times."""
+        """The log of the run, with times."""
         return self._text("log.txt")
 
     def history(self) -> list[dict[str, float]]:
-        """Lines of metrics.jsonl in order; what is damaged, or still being written, is left out."""
+        """Rows of metrics.jsonl in order; damaged ones, or one still being written, are left out."""
         return self.history_after(0)[0]
 
     def history_after(self, offset: int) -> tuple[list[dict[str, float]], int]:
-        """Lines of metrics.jsonl from this byte on, and the byte after the last complete one."""
+        """Rows of metrics.jsonl from this byte on, and the byte after the last complete one."""
         try:
             with (self.path / "metrics.jsonl").open("rb") as file:
                 file.seek(offset)
@@ -113,16 +113,16 @@ class Run:
     def progress(self) -> dict[str, Any]:
         """What the run is doing now: `what`, `done`, `total`, `eta_s`.
 
-        Empty before the start, and where a machine that went down has left a damaged file: the run writes it
-        anew within seconds.
+        Empty before the start, or if a machine that went down left a damaged file: the run writes a new one
+        within seconds.
         """
         try:
-            found = self._json("progress.json")
+            report = self._json("progress.json")
         except MaclError:
             return {}
-        numbers: list[Any] = [found.get("done"), found.get("total"), found.get("eta_s", "missing") or 0]
+        numbers: list[Any] = [report.get("done"), report.get("total"), report.get("eta_s", "missing") or 0]
         sound = all(_is_number(number) and number >= 0 for number in numbers)
-        return found if sound and isinstance(found.get("what"), str) else {}
+        return report if sound and isinstance(report.get("what"), str) else {}
 
     def scores(self) -> dict[str, Any]:
         """`metrics`, `chance`, `oracle`: the seven keys each, fractions; empty before the end."""
@@ -130,28 +130,28 @@ class Run:
 
     @property
     def precision(self) -> str:
-        """What the network computed in, "bf16" or "float32", as the scores say; else what was asked for."""
-        said = str(self.scores().get("device", "")).rpartition(", ")[2]
-        return said if said in ("bf16", "float32") else self.config.precision
+        """The precision the network computed in, "bf16" or "float32"; before the end, the one asked for."""
+        computed_in = str(self.scores().get("device", "")).rpartition(", ")[2]
+        return computed_in if computed_in in ("bf16", "float32") else self.config.precision
 
     def splits(self) -> dict[str, list[str]]:
         """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
         return self._json("splits.json")
 
     def classes(self) -> list[str]:
-        """Names of the labels, in the order of their columns; empty for a run that has not begun.
+        """Names of the labels, in column order; empty for a run that has not begun.
 
-        A file that is damaged, or still being copied, is a MaclError.
+        MaclError for a file that is damaged, or still being copied.
         """
-        found = self._parsed("classes.json", [])
-        if not isinstance(found, list):
+        names = self._parsed("classes.json", [])
+        if not isinstance(names, list):
             raise MaclError(f"{self.path / 'classes.json'} is damaged (no list): copy the run again")
-        return found
+        return names
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
-        """Test embeddings z (n, D) float32 and labels y (n, L) uint8; MaclError before the end of the run.
+        """Test embeddings z (n, D) float32 and labels y (n, L) uint8.
 
-        A file that cannot be read is a MaclError too.
+        MaclError before the end of the run, or if the file cannot be read.
         """
         path = self.path / "embeddings.safetensors"
         if not path.is_file():
@@ -182,7 +182,7 @@ class Run:
 
     @property
     def recorded(self) -> bool:
-        """The run came with the product (assets/recorded); it is never changed."""
+        """Whether the run came with the product (assets/recorded); such a run is never changed."""
         return self._has("recorded")
 
     @property
@@ -191,7 +191,7 @@ class Run:
         return self._text("name.txt").strip()
 
     def rename(self, title: str) -> None:
-        """Give the run a name of at most 80 characters in one line; an empty one takes it away."""
+        """Name the run, with at most 80 characters on one line; an empty name removes it."""
         self.mark("name.txt", " ".join(title.split())[:80])
 
     def mark(self, name: str, text: str = "") -> None:
@@ -199,7 +199,7 @@ class Run:
         write_atomic(self.path / name, text)
 
     def unmark(self, *names: str) -> None:
-        """Take marker files away; those that are not there are no error."""
+        """Remove marker files; missing ones are no error."""
         for name in names:
             (self.path / name).unlink(missing_ok=True)
 
@@ -213,11 +213,11 @@ class Run:
             return ""
 
     def _json(self, name: str) -> dict[str, Any]:
-        """Content of a file; empty if there is none, or nothing in it; MaclError if it is damaged."""
-        found = self._parsed(name, {})
-        if not isinstance(found, dict):
+        """Content of a file; empty if it is missing or empty; MaclError if it is damaged."""
+        content = self._parsed(name, {})
+        if not isinstance(content, dict):
             raise MaclError(f"{self.path / name} is damaged (no object): copy the run again")
-        return found
+        return content
 
     def _parsed(self, name: str, empty: object) -> object:
         text = self._text(name)
@@ -228,14 +228,14 @@ class Run:
 
 
 def curve_row(line: bytes) -> dict[str, float] | None:
-    """A line of the curve, with NaN for null; None if it is damaged.
+    """A row of the curve, with NaN for null; None if it is damaged.
 
     A machine that went down leaves zero bytes or half a line. A row has a step, and numbers in all columns;
-    NaN is one where a metric has no value.
+    for a validation metric NaN is allowed.
     """
     try:
-        found = json.loads(line)
-        row = {key: math.nan if value is None else value for key, value in found.items()}
+        content = json.loads(line)
+        row = {key: math.nan if value is None else value for key, value in content.items()}
         sound = all(_is_number(value, nan=key.startswith("val_")) for key, value in row.items())
         sound = sound and row.get("step", -1) >= 0
     except (ValueError, AttributeError, RecursionError):
@@ -244,7 +244,7 @@ def curve_row(line: bytes) -> dict[str, float] | None:
 
 
 def _is_number(value: object, *, nan: bool = False) -> bool:
-    """A number that can be counted with; infinity and what has hundreds of digits is none."""
+    """Whether a value is a usable number: not infinite, and not one of hundreds of digits."""
     try:
         finite = isinstance(value, int | float) and math.isfinite(value)
     except OverflowError:
@@ -253,7 +253,7 @@ def _is_number(value: object, *, nan: bool = False) -> bool:
 
 
 def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with None for NaN, which JSON does not know."""
+    """The values with None for NaN, which JSON does not have."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
 
 
@@ -264,17 +264,17 @@ def create(config: RunConfig, root: Path) -> Run:
         MaclError: If the root cannot be written.
     """
     now = time.time()
-    # with milliseconds, so that runs that are started together are listed in their order
+    # with milliseconds, so that runs started together are listed in their order
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
     name = f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        new = scratch(root / name)
-        new.mkdir()
-        write_atomic(new / "config.json", config.model_dump_json(indent=2) + "\n")
+        unfinished = scratch(root / name)
+        unfinished.mkdir()
+        write_atomic(unfinished / "config.json", config.model_dump_json(indent=2) + "\n")
         while (path := root / f"{name}-{secrets.token_hex(2)}").exists():
             pass
-        new.rename(path)  # at once: nobody finds a run without its configuration
+        unfinished.rename(path)  # renamed when complete, so that nobody finds a run without its configuration
     except OSError as error:
         raise MaclError(
             f"no run can be kept in {root} ({error.strerror or error}): "
@@ -284,20 +284,20 @@ def create(config: RunConfig, root: Path) -> Run:
 
 
 def list_runs(root: Path) -> list[Run]:
-    """All run folders below `root`, newest first; folders without a configuration are passed over."""
+    """All run folders in `root`, newest first; folders without a configuration are skipped."""
     folders = [path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith(".")]
     return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
 
 
 def delete(run: Run) -> Path:
-    """Move a run to the trash folder of its root, from where `restore` brings it back.
+    """Move a run to the trash folder of its root; `restore` brings it back.
 
     Raises:
         MaclError: If it is running (stop it first) or recorded with the product.
     """
     if run.recorded:
         raise MaclError(f"{run.id} came with the product and cannot be deleted")
-    if not lock(run.path / "lock"):  # held until it has moved: no worker may take it meanwhile
+    if not lock(run.path / "lock"):  # held until it has moved, so that no worker takes it
         raise MaclError(f"{run.id} is running: stop it first, then delete it")
     try:
         trash = run.path.parent / ".trash"
@@ -317,7 +317,7 @@ def empty_trash(root: Path) -> None:
     """Delete for good what is in the trash.
 
     Raises:
-        MaclError: If something there cannot be deleted.
+        MaclError: If something in it cannot be deleted.
     """
     try:
         shutil.rmtree(root / ".trash")
@@ -333,7 +333,7 @@ def restore(run: Run) -> Run:
 
 
 def find(name: str, root: Path) -> Run:
-    """The run of that folder name, path, or unique ending; MaclError if there is none or more than one."""
+    """The run with this path, folder name or unique ending of it; MaclError if there is not exactly one."""
     direct = Path(name)
     if (direct / "config.json").is_file():
         return Run(direct.absolute())
@@ -342,6 +342,8 @@ def find(name: str, root: Path) -> Run:
         run for run in runs if name and run.id.endswith(name)
     ]
     if len(matches) != 1:
-        found = "no run" if not matches else f"{len(matches)} runs"
-        raise MaclError(f"{found} named {name!r} in {root}: give a folder, a full name, or its unique ending")
+        number = "no run" if not matches else f"{len(matches)} runs"
+        raise MaclError(
+            f"{number} named {name!r} in {root}: give a folder, a full name, or its unique ending"
+        )
     return matches[0]

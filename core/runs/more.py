@@ -1,7 +1,7 @@
-"""More epochs for a run: the one change of its configuration that a resume allows.
+"""More epochs for a run: the one change of configuration that a resume allows.
 
 A finished run that trains on keeps its scores, weights and embeddings until the new ones are there, and can
-go back to them. What was changed, and when, stays in `epochs.json` of the run. Nothing here imports torch.
+go back to them. `epochs.json` in its folder records each change and its time. Nothing here imports torch.
 """
 
 import json
@@ -20,7 +20,7 @@ NOTE = "epochs.json"
 
 
 def changes(run: Run) -> list[dict[str, Any]]:
-    """Every change of the number of epochs, first to last: `from`, `to`, `at`; empty if there was none."""
+    """Every change of the number of epochs, oldest first: `from`, `to`, `at`; empty if there was none."""
     try:
         rows = json.loads((run.path / NOTE).read_bytes())
         return [row for row in rows if isinstance(row["from"], int) and isinstance(row["to"], int)]
@@ -29,13 +29,18 @@ def changes(run: Run) -> list[dict[str, Any]]:
 
 
 def allowed(run: Run, began: int, now: int) -> bool:
-    """Whether a run that began with so many epochs may have so many now: the change has been noted."""
-    noted = changes(run)
-    return bool(noted) and now > began and noted[-1]["to"] == now and began in [row["from"] for row in noted]
+    """Whether a run that began with `began` epochs may have `now` epochs: the change must be recorded."""
+    recorded = changes(run)
+    return (
+        bool(recorded)
+        and now > began
+        and recorded[-1]["to"] == now
+        and began in [row["from"] for row in recorded]
+    )
 
 
 def results_of(run: Run) -> int | None:
-    """Epochs of the results that a run which trains on still has; None if it does not train on."""
+    """For a run that trains on, the epochs its present results belong to; None for others."""
     try:
         return int((run.path / TRAINS_ON).read_text())
     except (OSError, ValueError):
@@ -43,11 +48,11 @@ def results_of(run: Run) -> int | None:
 
 
 def extend(run: Run, epochs: int) -> None:
-    """Let a run train to so many epochs in all; the next resume goes on from its last checkpoint.
+    """Let a run train to this many epochs in all; the next resume goes on from its last checkpoint.
 
     Raises:
-        MaclError: If it is running, came with the product, has as many epochs already, or cannot come to the
-            result of a run that was started with so many.
+        MaclError: If it is running, came with the product, has that many epochs already, or could not reach
+            the result of a run started with that many.
     """
     if run.recorded:
         raise MaclError(f"{run.id} came with the product and cannot be trained on")
@@ -58,15 +63,15 @@ def extend(run: Run, epochs: int) -> None:
         if epochs <= config.epochs:
             raise MaclError(f"need more than the {config.epochs} epochs that {run.id} has, got {epochs}")
         fields = config.model_dump() | {"epochs": epochs}
-        wanted = RunConfig.build(fields.pop("preset"), **fields)
-        began = (run.path / CHECKPOINT).exists()
-        if began and config.scheduler == "cosine":
+        extended = RunConfig.build(fields.pop("preset"), **fields)
+        has_checkpoint = (run.path / CHECKPOINT).exists()
+        if has_checkpoint and config.scheduler == "cosine":
             raise MaclError(
                 f"{run.id} has a cosine schedule, which ends with its last epoch: with more epochs every "
                 f"step before would have been another, so start a new run with {epochs} epochs"
             )
         if run.finished:
-            if not began:
+            if not has_checkpoint:
                 raise MaclError(
                     f"{run.id} has no checkpoint to go on from (earlier versions and benchmarks remove it at "
                     f"the end): start a new run with {epochs} epochs"
@@ -77,14 +82,14 @@ def extend(run: Run, epochs: int) -> None:
                     f"again: start a new run with a patience of more than {config.patience}"
                 )
             run.mark(TRAINS_ON, str(config.epochs))
-        _change(run, wanted)
+        _change(run, extended)
 
 
 def take_back(run: Run) -> None:
-    """Make a run that trains on finished again, with the epochs of the results that it still has.
+    """Make a run that trains on finished again, with the epochs of its present results.
 
     Raises:
-        MaclError: If it is running, does not train on, or was killed while it wrote its new results.
+        MaclError: If it is running, does not train on, or was killed while writing its new results.
     """
     with _Held(run):
         epochs = results_of(run)
@@ -92,11 +97,11 @@ def take_back(run: Run) -> None:
             raise MaclError(f"{run.id} does not train on: there is nothing to take back")
         if int(_about(run, "model.safetensors").get("epoch", -1)) != run.scores().get("epoch"):
             raise MaclError(f"{run.id} has its new weights already: resume it, and it ends at once")
-        kept = [json.dumps(without_nan(row)) for row in run.history() if row.get("epoch", 0) <= epochs]
-        write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+        rows = [json.dumps(without_nan(row)) for row in run.history() if row.get("epoch", 0) <= epochs]
+        write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in rows))
         run.unmark(*(f"frames/{epoch:05d}.safetensors" for epoch in run.frames() if epoch > epochs))
-        began = json.loads(_about(run, CHECKPOINT).get("meta", "{}")).get("config", {})
-        if began.get("epochs") != epochs:  # it has been trained further than its results
+        checkpoint_config = json.loads(_about(run, CHECKPOINT).get("meta", "{}")).get("config", {})
+        if checkpoint_config.get("epochs") != epochs:  # it has been trained further than its results
             run.unmark(CHECKPOINT, "best.safetensors")
         _change(run, run.config.model_copy(update={"epochs": epochs}))
         run.unmark("submitted", "stop", "stopped", "error.txt", TRAINS_ON)
@@ -109,7 +114,7 @@ def _change(run: Run, config: RunConfig) -> None:
 
 
 def _about(run: Run, name: str) -> dict[str, str]:
-    """What a file of tensors says of itself; empty if there is none, or it cannot be read."""
+    """Metadata of a file of tensors; empty if it is missing or cannot be read."""
     try:
         with safe_open(run.path / name, framework="numpy") as file:
             return file.metadata() or {}
@@ -118,7 +123,7 @@ def _about(run: Run, name: str) -> dict[str, str]:
 
 
 class _Held:
-    """The lock of a run, so that nobody trains it while its configuration changes."""
+    """Holds the lock of a run, so that nobody trains it while its configuration changes."""
 
     def __init__(self, run: Run) -> None:
         self.run = run

@@ -1,7 +1,7 @@
 """What a run began with: its configuration, and digests of its images, labels and weights.
 
-They are kept in each checkpoint and in data.json of the run. A run is resumed on nothing else: what comes out
-would be two trainings under one name. `compare` says of two runs whether they saw the same images.
+They are kept in each checkpoint and in data.json of the run. A run is resumed only on the same ones: else its
+result would mix two trainings under one name. `compare` says whether two runs saw the same images.
 """
 
 import json
@@ -23,8 +23,7 @@ from core.errors import MaclError
 from core.runs.config import RunConfig
 from core.runs.folder import Run
 
-# nothing that is trained depends on these; whether images and weights in another place are the same, their
-# digests tell
+# training does not depend on these; digests tell whether images and weights in another place are the same
 FREE = {"device", "preset", "embed_every", "data_root", "skip_broken", "weights"}
 WAY_OUT = "or start a new run"
 CHANGED = {
@@ -34,25 +33,25 @@ CHANGED = {
     "labels": "the labels of {} have changed since this run began",
     "splits": "the split of {} into training, validation and test has changed since this run began",
 }
-ROUNDED = 2e-6  # chance of one and the same test split agrees to this: a summary of a benchmark rounds
+ROUNDED = 2e-6  # chance values of the same test split agree to this: the summary of a benchmark rounds
 
 
 @dataclass(frozen=True)
 class Data:
-    """What is known of the images and labels behind a result; None or empty where nobody has written it down.
+    """What is known of the images and labels behind a result; None or empty if it was not recorded.
 
     Attributes:
         dataset: Key of `core.data.DATASETS`.
-        place: Of a person's own images, links resolved.
-        size: Side of the prepared images, and how deep ones were stretched: `key` is of the pixels of these.
+        place: Path of a person's own images, links resolved.
+        size: Side of the prepared images, and how deep ones were stretched; the image digest depends on both.
         digests: From `digests`; earlier versions did not write them.
-        classes: Names of the labels, in the order of their columns.
+        classes: Names of the labels, in column order.
         test: Digest of the names of the test images, in the order of the embeddings.
         labels: Digest of their labels.
         images: Number of test images.
         train_images: Number of training images.
-        chance: Of the test split by metric, which follows from its labels.
-        label_counts: Training images by label; of a benchmark.
+        chance: Chance of the test split by metric, which follows from its labels.
+        label_counts: Training images by label; only of a benchmark.
     """
 
     dataset: str
@@ -70,12 +69,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Same:
-    """How far two results stand on the same data.
+    """How far two results share their data.
 
     Attributes:
-        images: The name of an image means the same image.
-        labels: A column of labels means the same, and the images that both were tested on have the same.
-        split: They were tested on the same images with the same labels, in the same order.
+        images: An image name means the same image in both.
+        labels: A label column means the same in both, and images tested in both have the same labels.
+        split: Both were tested on the same images with the same labels, in the same order.
     """
 
     images: bool
@@ -84,13 +83,13 @@ class Same:
 
 
 def compare(a: Data, b: Data) -> Same:
-    """Whether two results stand on the same images, labels and test split, by what both of them know."""
+    """Whether two results share images, labels and test split, as far as both have them recorded."""
     images, labels = _same_images(a, b), _same_labels(a, b)
     return Same(images, labels, images and labels and _same_split(a, b))
 
 
 def _same_images(a: Data, b: Data) -> bool:
-    """The images of a published data set go by their names; a person's own are known by their pixels."""
+    """Images of a published data set are known by their names; a person's own by their pixels."""
     if a.dataset != b.dataset or a.dataset != "folder":
         return a.dataset == b.dataset
     if a.digests and b.digests and a.size == b.size:
@@ -99,16 +98,16 @@ def _same_images(a: Data, b: Data) -> bool:
         return True
     if os.path.exists(a.place) and os.path.exists(b.place):
         return False
-    return bool(a.test and a.labels) and (a.test, a.labels) == (b.test, b.labels)  # moved, as far as one sees
+    return bool(a.test and a.labels) and (a.test, a.labels) == (b.test, b.labels)  # probably moved
 
 
 def _same_labels(a: Data, b: Data) -> bool:
-    """Whether nothing that both know speaks against it."""
-    both = bool(a.digests and b.digests) and a.digests["names"] == b.digests["names"]
+    """Whether nothing recorded for both speaks against it."""
+    same_names = bool(a.digests and b.digests) and a.digests["names"] == b.digests["names"]
     tested = bool(a.test and a.labels and b.labels) and a.test == b.test
     return not (
         (a.classes and b.classes and a.classes != b.classes)
-        or (both and a.digests["labels"] != b.digests["labels"])
+        or (same_names and a.digests["labels"] != b.digests["labels"])
         or (tested and a.labels != b.labels)
     )
 
@@ -121,19 +120,19 @@ def _same_split(a: Data, b: Data) -> bool:
         return False
     if a.images is not None and b.images is not None and a.images != b.images:
         return False
-    both = [(a.chance[key], b.chance[key]) for key in a.chance if key in b.chance]
-    return (bool(both) or named) and all(
-        x == y or (x is not None and y is not None and abs(x - y) <= ROUNDED) for x, y in both
+    common = [(a.chance[key], b.chance[key]) for key in a.chance if key in b.chance]
+    return (bool(common) or named) and all(
+        x == y or (x is not None and y is not None and abs(x - y) <= ROUNDED) for x, y in common
     )
 
 
 def of_run(run: Run) -> Data:
-    """What a run folder says of its data, whichever version has written it.
+    """What a run folder says of its data, whichever version wrote it.
 
     Raises:
         MaclError: If its configuration or its split cannot be read.
     """
-    config, splits, y, written = run.config, run.splits(), _tested(run), _written(run)
+    config, splits, y, stored = run.config, run.splits(), _tested(run), _written(run)
     classes: list[str] = []
     scores: dict[str, Any] = {}
     with suppress(MaclError):
@@ -143,8 +142,8 @@ def of_run(run: Run) -> Data:
     return Data(
         config.dataset,
         config.place,
-        (written.get("size") or _size(config), written.get("stretch", STRETCH)),
-        written,
+        (stored.get("size") or _size(config), stored.get("stretch", STRETCH)),
+        stored,
         tuple(classes),
         _digest(splits["test"]) if splits.get("test") else "",
         "" if y is None else _digest_of(y),
@@ -171,7 +170,7 @@ def of_dataset(config: RunConfig, data: Dataset) -> Data:
 
 
 def of_scores(dataset: str, scores: Mapping[str, Any], label_counts: Mapping[str, int] | None = None) -> Data:
-    """What the scores of a result say of its data; a line of a benchmark has no more."""
+    """What the scores of a result say of its data; the row of a benchmark has nothing else."""
     chance = _known(scores.get("chance", {}))
     return Data(dataset, images=scores.get("images"), chance=chance, label_counts=label_counts or {})
 
@@ -185,16 +184,16 @@ def _size(config: RunConfig) -> str:
 
 
 def _written(run: Run) -> dict[str, str]:
-    """The digests in data.json; empty where an earlier version wrote none, or they cannot be read."""
+    """The digests in data.json; empty if an earlier version wrote none, or they cannot be read."""
     try:
-        known = json.loads((run.path / "data.json").read_bytes())
-        return known if {*CHANGED} <= known.keys() else {}
+        stored = json.loads((run.path / "data.json").read_bytes())
+        return stored if {*CHANGED} <= stored.keys() else {}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
 def _tested(run: Run) -> np.ndarray | None:
-    """Labels of the test images; None before the end of the run, or where they cannot be read."""
+    """Labels of the test images; None before the end of the run, or if they cannot be read."""
     try:
         with safe_open(run.path / "embeddings.safetensors", framework="numpy") as file:
             return np.asarray(file.get_tensor("y"))
@@ -208,11 +207,11 @@ def _digest_of(labels: np.ndarray) -> str:
 
 
 def digests(config: RunConfig, data: Dataset, weights: str) -> dict[str, str]:
-    """What is trained on, each in short; equal contents in another place are equal.
+    """Digests of everything trained on; equal contents in different places have equal digests.
 
     Args:
-        config: Of the run.
-        data: Its images and labels; `Dataset.key` says the pixels, and costs nothing.
+        config: Configuration of the run.
+        data: Its images and labels; `Dataset.key` identifies the pixels at no cost.
         weights: From `core.encoder.weights.weights_key`.
     """
     return {
@@ -229,23 +228,23 @@ def digests(config: RunConfig, data: Dataset, weights: str) -> dict[str, str]:
 
 
 def check_config(config: RunConfig, began: Mapping[str, Any]) -> None:
-    """MaclError if a field that decides the training is another than that of the configuration `began`.
+    """MaclError if a field that affects training differs from the configuration `began`.
 
-    A field that only one of the two versions of the program knows says nothing.
+    A field that only one of the two program versions has does not count.
     """
     now = config.model_dump(exclude=FREE)
     before = {name: value for name, value in began.items() if name not in FREE}
-    if now["loss"] == before.get("loss"):  # else all parameters are others, too
+    if now["loss"] == before.get("loss"):  # with another loss all parameters differ anyway
         now, before = now | now["params"], before | before["params"]
     names = [name for name in now if name != "params" and now[name] != before.get(name, now[name])]
     if names:
-        said, was = (", ".join(f"{name} {values[name]}" for name in names) for values in (now, before))
+        says, was = (", ".join(f"{name} {values[name]}" for name in names) for values in (now, before))
         it = "it" if len(names) == 1 else "them"
-        raise MaclError(f"config.json says {said}, but this run began with {was}: put {it} back, {WAY_OUT}")
+        raise MaclError(f"config.json says {says}, but this run began with {was}: put {it} back, {WAY_OUT}")
 
 
 def check_data(now: Mapping[str, str], began: Mapping[str, str], title: str) -> None:
-    """MaclError if images, labels or split are others than those of the digests `began`."""
+    """MaclError if images, labels or split differ from the digests `began`."""
     for name, changed in CHANGED.items():
         if now[name] != began[name]:
             it = "it" if name == "splits" else "them"
@@ -253,10 +252,10 @@ def check_data(now: Mapping[str, str], began: Mapping[str, str], title: str) -> 
 
 
 def check_weights(config: RunConfig, began: Mapping[str, Any], now: str, before: str) -> None:
-    """MaclError if the backbone's weights are others than those that the run began with.
+    """MaclError if the backbone's weights differ from those the run began with.
 
     Args:
-        config: Of the run now.
+        config: Configuration of the run now.
         began: The configuration it began with.
         now: Key of the weights now.
         before: Key of the weights it began with.
@@ -273,5 +272,5 @@ def check_weights(config: RunConfig, began: Mapping[str, Any], now: str, before:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    text = json.dumps(list(parts))  # not joined: a name may hold any letter
+    text = json.dumps(list(parts))  # not simply joined: a name may hold any character
     return sha256(text.encode()).hexdigest()[:32]

@@ -1,6 +1,6 @@
-"""Settings of a run as forms and command lines need them: fields of its configuration, parameters of a loss.
+"""Settings of a run for forms and command lines: fields of its configuration, parameters of its loss.
 
-All of it is read off `RunConfig` and `LOSSES`: a new field is one line there.
+All of it is derived from `RunConfig` and `LOSSES`: a new field is one line there.
 """
 
 from dataclasses import dataclass
@@ -19,15 +19,15 @@ class Setting:
     """One setting of a run.
 
     Attributes:
-        name: Of the field or the parameter.
-        kind: What its values are.
-        title: For people.
+        name: Name of the field or the parameter.
+        kind: Kind of its values.
+        title: Title for people.
         help: One line.
-        low: Smallest number, None: no bound; `above` itself is not allowed.
-        high: Largest number, None: no bound.
+        low: Smallest number; None: no bound.
+        high: Largest number; None: no bound.
         above: Whether `low` itself is not allowed.
         choices: All values of a choice.
-        words: Of a path: what names no file.
+        words: Values of a path that name no file.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Setting:
 
     @property
     def reach(self) -> str:
-        """The values of a number, in words."""
+        """The range of a number, in words."""
         if self.low is None:
             return "any number"
         low = f"{'above ' if self.above else ''}{self.low:.10g}"
@@ -52,13 +52,13 @@ class Setting:
 
     @property
     def few(self) -> tuple[Value, ...]:
-        """All values where there are only a few; empty for numbers and free text."""
+        """All values if there are only a few; empty for numbers and free text."""
         return (True, False) if self.kind == "bool" else self.choices or self.words
 
     def read(self, text: str) -> Value:
-        """The value that a person means; whether it is allowed, only `RunConfig` knows.
+        """The value that a person means; only `RunConfig` checks whether it is allowed.
 
-        A path is made absolute: whoever trains or resumes the run stands in another folder.
+        A path is made absolute: the process that trains or resumes the run may be in another folder.
         """
         if self.kind == "bool":
             if (word := text.strip().lower()) not in YES + NO:
@@ -75,7 +75,7 @@ class Setting:
 
 
 def shown(value: object) -> str:
-    """A value as `Setting.read` takes it."""
+    """A value as text that `Setting.read` accepts."""
     if isinstance(value, bool):
         return str(value).lower()
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
@@ -118,26 +118,26 @@ def parameter(p: Parameter) -> Setting:
 
 
 def fields() -> list[Setting]:
-    """Fields that a person can name, in the order of the configuration."""
+    """Fields that a person can set, in the order of the configuration."""
     return [field(name) for name in RunConfig.model_fields if name not in ("params", "preset")]
 
 
 def of_preset() -> list[Setting]:
-    """Fields that a preset sets, or leaves at the paper's value."""
+    """Fields that a preset sets or leaves at the paper's value."""
     return [setting for setting in fields() if setting.name not in SUBJECT]
 
 
 def of_loss(loss: str) -> dict[str, Setting]:
-    """Parameters of a loss by name; none for a loss that does not exist."""
+    """Parameters of a loss by name; empty if there is no such loss."""
     return {p.name: parameter(p) for p in LOSSES[loss].parameters} if loss in LOSSES else {}
 
 
 def axes(loss: str) -> list[Setting]:
-    """What a figure may have on an axis: all that changes the outcome, but for data set and seed."""
-    chosen = [setting for setting in of_preset() if setting.name not in NO_EFFECT]
-    return [*of_loss(loss).values(), field("loss"), *chosen]
+    """Settings a figure may have on an axis: all that change the outcome, except data set and seed."""
+    settings = [setting for setting in of_preset() if setting.name not in NO_EFFECT]
+    return [*of_loss(loss).values(), field("loss"), *settings]
 
 
 def preset_value(preset: str, name: str) -> Any:
-    """Value of a field before a person changes it."""
+    """Value of a field before anybody changes it."""
     return PRESETS[preset].get(name, RunConfig.model_fields[name].default)

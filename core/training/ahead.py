@@ -1,4 +1,4 @@
-"""What a first quick start waits for longest, computed while the worker is idle and a person still reads."""
+"""The slowest parts of a first quick start, computed while the worker is idle and the person still reads."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,17 +12,17 @@ from core.training.features import features
 
 
 class Wanted(Exception):
-    """Somebody waits for the worker."""
+    """Somebody is waiting for the worker."""
 
 
 def ahead(wanted: Callable[[], bool]) -> None:
-    """Prepare the demo set, and its features as the preset `instant` takes them, unless they are there.
+    """Prepare the demo set and its features for the preset `instant`, unless they exist already.
 
-    On a CPU only, and never on its last core: the page is to answer meanwhile. (A lower priority would be no
-    help: what a process gives up of it, it cannot take again for the run.)
+    On a CPU only, and never on its last core, so that the page keeps answering. (A lower priority would not
+    do: a process that has lowered its priority cannot raise it again for the run.)
 
     Args:
-        wanted: Looked at after each batch: whether to stop. The run that waits goes on with what is computed.
+        wanted: Called after each batch: whether to stop. The waiting run goes on from what is computed.
     """
     config = RunConfig.build("instant", dataset="demo")
     threads = torch.get_num_threads()
@@ -31,7 +31,7 @@ def ahead(wanted: Callable[[], bool]) -> None:
         if wanted():
             raise Wanted
 
-    with suppress(Exception):  # no room, no weights, Wanted: the run says what is wrong
+    with suppress(Exception):  # no room, no weights, Wanted: the run itself will say what is wrong
         if devices.resolve().type == "cpu":
             torch.set_num_threads(max(1, threads - 1))
             data = recent.dataset(config)

@@ -1,6 +1,6 @@
-"""What the training loop is fed: batches of rows, the images or features of a batch, the learning rate.
+"""Input of the training loop: batches of rows, the images or features of a batch, the learning rate.
 
-Everything here follows from the seed and the number of steps done, so that a resumed run sees what an
+Everything here follows from the seed and the number of steps done, so a resumed run sees exactly what an
 uninterrupted one would have seen.
 """
 
@@ -27,7 +27,7 @@ class Images:
         self.precision = config.precision
         self.at_once = max(at_once(config.image_size), min(config.batch_size, EVALUATED))
         self.layout = devices.memory_format(device)
-        # a GPU with room keeps all images: no copy per step
+        # a GPU with enough memory keeps all images, which saves a copy per step
         self.resident: Tensor | None = None
         if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
             self.resident = torch.from_numpy(np.array(data.images)).to(device)
@@ -44,7 +44,7 @@ class Images:
         return self._laid_out(view(self._gather(rows), self.size))
 
     def autocast(self) -> AbstractContextManager[object]:
-        """What the encoder computes in."""
+        """The precision in which the encoder computes."""
         return devices.autocast(self.device, self.precision)
 
     def _gather(self, rows: np.ndarray) -> Tensor:
@@ -57,7 +57,7 @@ class Images:
 
 
 class Frozen:
-    """Batches of features that a frozen backbone computed once; all of them stay on the device."""
+    """Batches of features that a frozen backbone has computed once; the whole table stays on the device."""
 
     at_once = EVALUATED
 
@@ -73,15 +73,15 @@ class Frozen:
         return self.train(rows, 0)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """What the head computes in: it gains nothing from bf16."""
+        """The head computes in float32: it gains nothing from bf16."""
         return nullcontext()
 
 
 def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarray]:
     """The batches of an epoch: a permutation that depends on seed and epoch alone, cut into equal parts.
 
-    What is left over after the last full batch is not used in this epoch: a contrastive loss on a handful of
-    images is mostly noise. With fewer images than one batch, they are one batch.
+    Images left over after the last full batch are not used in this epoch: a contrastive loss on a handful of
+    images is mostly noise. Fewer images than one batch form a single batch.
     """
     order = rows[torch.randperm(len(rows), generator=generator(seed, 1, epoch)).numpy()]
     if len(rows) <= size:
@@ -90,13 +90,13 @@ def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarr
 
 
 def generator(seed: int, stream: int, index: int) -> torch.Generator:
-    """A CPU generator of its own for every (seed, stream, index), so that nothing depends on history."""
+    """A separate CPU generator for every (seed, stream, index), so that nothing depends on history."""
     state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 def learning_rate(config: RunConfig, epoch: int) -> float:
-    """The rate of an epoch, counted from 0.
+    """The learning rate of an epoch, counted from 0.
 
     The paper's "CosineAnnealingLR … 20 % every 15 epochs" describes a step schedule (default); `cosine` falls
     to 0 at the last epoch.

@@ -21,20 +21,20 @@ from core.training.learner import Learner
 
 NAME = "resume.safetensors"
 MODEL = "model.safetensors"
-BEST = "best.safetensors"  # weights of the epoch that was best on validation so far
+BEST = "best.safetensors"  # weights of the best epoch on validation so far
 
 
 @dataclass
 class Course:
-    """How far a training has come.
+    """How far a training run has come.
 
     Attributes:
-        threads: It computes with; one and two differ in the last bits.
+        threads: Number of CPU threads; results with one and two differ in the last bits.
         data: Digests of what it is trained on.
         step: Steps done.
-        best: Value on validation of the best epoch so far.
+        best: Validation score of the best epoch so far.
         best_epoch: That epoch, counted from 1; 0 before the first.
-        seconds: Spent in training.
+        seconds: Time spent in training.
     """
 
     threads: int
@@ -46,7 +46,7 @@ class Course:
 
 
 def write(run: Run, learner: Learner, course: Course) -> None:
-    """Put a checkpoint into the place of the one before."""
+    """Write a checkpoint in place of the previous one."""
     losses = learner.read()
     tensors = learner.tensors()
     for index, parameter in enumerate(learner.parameters):
@@ -74,19 +74,23 @@ def read(run: Run) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def check_data(run: Run, data: Dataset, meta: dict[str, Any]) -> dict[str, str]:
-    """Digests of what the run is trained on; MaclError if they are not those of its checkpoint.
+    """Digests of what the run is trained on; MaclError if they differ from those of its checkpoint.
 
-    Its test split would leak, or its result would be that of two trainings.
+    With other data its test split could leak, or its result would mix two trainings.
     """
-    config, began = run.config, meta.get("data", {})
-    # a checkpoint holds the weights of a network that is trained whole, and their file may be gone
-    named = meta.get("config", {}).get("weights", config.weights)
-    same = config.trainable == "all" and config.weights == named
-    weights = began.get("weights", "") if meta and same else weights_key(config.backbone, config.weights)
-    now = origin.digests(config, data, weights)
-    if began:
-        origin.check_data(now, began, data.name)
-        origin.check_weights(config, meta["config"], weights, began["weights"])
+    config, saved = run.config, meta.get("data", {})
+    # for a network trained as a whole the checkpoint holds the weights, and their file may be gone
+    saved_weights = meta.get("config", {}).get("weights", config.weights)
+    still_pretrained = config.trainable == "all" and config.weights == saved_weights
+    weights = (
+        saved.get("weights", "")
+        if meta and still_pretrained
+        else weights_key(config.backbone, config.weights)
+    )
+    current = origin.digests(config, data, weights)
+    if saved:
+        origin.check_data(current, saved, data.name)
+        origin.check_weights(config, meta["config"], weights, saved["weights"])
     elif meta and (  # a checkpoint of an earlier version
         run.splits() != split_names(data) or run.classes() != list(data.classes)
     ):
@@ -94,7 +98,7 @@ def check_data(run: Run, data: Dataset, meta: dict[str, Any]) -> dict[str, str]:
             f"the images or labels of {data.name} have changed since this run began: put them back "
             "as they were, or start a new run"
         )
-    return now
+    return current
 
 
 def split_names(data: Dataset) -> dict[str, list[str]]:
@@ -105,7 +109,7 @@ def split_names(data: Dataset) -> dict[str, list[str]]:
 def restore(
     run: Run, learner: Learner, course: Course, tensors: dict[str, Tensor], meta: dict[str, Any]
 ) -> None:
-    """Go back to a checkpoint, or to the beginning if it is empty, and cut the curve back to its step."""
+    """Go back to a checkpoint, or to the start if it is empty, and cut the curve back to its step."""
     if meta:
         _check_fits(learner, tensors)
         learner.load(tensors)
@@ -119,27 +123,27 @@ def restore(
         learner.losses = meta["losses"]
         course.step, course.seconds = meta["step"], meta["seconds"]
         course.best, course.best_epoch = meta["best"], meta["best_epoch"]
-    kept = [json.dumps(without_nan(row)) for row in run.history() if row["step"] <= course.step]
-    write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+    lines = [json.dumps(without_nan(row)) for row in run.history() if row["step"] <= course.step]
+    write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
     for epoch in run.frames():
-        if epoch > course.step // learner.per_epoch or not course.step:  # of epochs that come again
+        if epoch > course.step // learner.per_epoch or not course.step:  # these epochs are trained again
             run.unmark(f"frames/{epoch:05d}.safetensors")
 
 
 def write_model(run: Run, learner: Learner, name: str, epoch: int) -> None:
-    """What has been learned, with the configuration, and after which epoch."""
+    """Write what has been learned, with the configuration and the number of the epoch."""
     meta = {"config": learner.config.model_dump_json(), "epoch": str(epoch)}
     write_atomic(run.path / name, save(learner.tensors(), meta))
 
 
 def read_best(run: Run, epoch: int) -> dict[str, Tensor]:
-    """What had been learned after the epoch that was best on validation."""
+    """What had been learned by the best epoch on validation."""
     path = run.path / BEST
-    if not path.exists() and (run.path / TRAINS_ON).exists():  # the model of a finished run is its best
+    if not path.exists() and (run.path / TRAINS_ON).exists():  # a finished run's model is its best
         path = run.path / MODEL
     try:
         tensors, meta = read_tensors(path)
-        if meta.get("epoch", str(epoch)) != str(epoch):  # an earlier version's say nothing
+        if meta.get("epoch", str(epoch)) != str(epoch):  # earlier versions wrote no epoch
             raise OSError(f"need those of epoch {epoch}, got those of epoch {meta['epoch']}")
         return tensors
     except (SafetensorError, OSError) as error:
@@ -150,7 +154,7 @@ def read_best(run: Run, epoch: int) -> dict[str, Tensor]:
 
 
 def _check_fits(learner: Learner, tensors: dict[str, Tensor]) -> None:
-    """MaclError if the checkpoint is of another network or loss: an earlier version's says no more."""
+    """MaclError if the checkpoint has another network or loss, which is all an earlier version's can tell."""
     own = {key: tuple(value.shape) for key, value in learner.tensors().items()}
     saved = {k: tuple(v.shape) for k, v in tensors.items() if k.startswith(("encoder.", "loss."))}
     if wrong := [key for key in sorted({*own, *saved}) if own.get(key) != saved.get(key)]:
@@ -161,7 +165,7 @@ def _check_fits(learner: Learner, tensors: dict[str, Tensor]) -> None:
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """A moment in the memory layout of its parameter, which the fused optimiser takes for granted."""
+    """An optimiser moment in the memory layout of its parameter, which the fused optimiser relies on."""
     if value.shape != parameter.shape:
         return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone: computed once per data set, backbone, weights and size, and kept."""
+"""Features of a frozen backbone: computed once per data set, backbone, weights and size, then cached."""
 
 import hashlib
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from core.encoder.model import at_once, build_backbone
 from core.encoder.weights import weights_key
 from core.errors import MaclError
 
-VERSION = 2  # of the view and the normalisation: raise it when the same input gives other features
+VERSION = 2  # raise it when a change to the view or the normalisation changes the features
 BATCH = 64
 
-_begun: dict[Path, tuple[np.ndarray, int]] = {}  # one table that was stopped, and how many rows it has
+_begun: dict[Path, tuple[np.ndarray, int]] = {}  # one interrupted table, and how many rows it has
 
 
 def features(
@@ -35,22 +35,22 @@ def features(
     Args:
         dataset: Its images are resized as a whole to `image_size`.
         backbone: As in `core.encoder.model.build_backbone`.
-        weights: Likewise; "none" is one fixed draw of random weights.
+        weights: As there; "none" is one fixed draw of random weights.
         image_size: Side, pixels.
         device: As in `core.device.resolve`.
-        progress: Told (done, total, what) after each batch; what it raises stops the work, and the next call
-            in this process goes on from there.
+        progress: Called with (done, total, what) after each batch; an exception from it stops the work, and
+            the next call in this process goes on from there.
         precision: As in `core.device.precision_of`.
 
     Returns:
         (N, F) float32, memory-mapped and read-only, in the order of `dataset.images`.
 
     Raises:
-        MaclError: If device, backbone or weights are not there, or a feature is not finite.
+        MaclError: If device, backbone or weights are missing, or a feature is not finite.
     """
-    where = devices.resolve(device)
-    exact = devices.precision_of(where, precision)
-    key = (VERSION, dataset.key, backbone, weights_key(backbone, weights), image_size, exact)
+    target = devices.resolve(device)
+    computes_in = devices.precision_of(target, precision)
+    key = (VERSION, dataset.key, backbone, weights_key(backbone, weights), image_size, computes_in)
     name = hashlib.sha256(repr(key).encode()).hexdigest()[:32]
     path = cache_root() / "features" / f"{name}.npy"
     count = len(dataset.images)
@@ -58,7 +58,7 @@ def features(
     if cached is not None:
         return cached
 
-    if where.type == "cpu":
+    if target.type == "cpu":
         devices.keep_memory()
     if weights == "none":
         with torch.random.fork_rng(devices=[]):
@@ -66,15 +66,15 @@ def features(
             network = build_backbone(backbone, weights)
     else:
         network = build_backbone(backbone, weights)
-    network = network.to(where).to(memory_format=devices.memory_format(where)).eval()
+    network = network.to(target).to(memory_format=devices.memory_format(target)).eval()
     table, done = _begun.pop(path, (np.empty((count, network.features), np.float32), 0))
     what = f"features of {backbone}"
     size = min(BATCH, at_once(image_size))
     try:
-        with torch.inference_mode(), devices.autocast(where, exact):
+        with torch.inference_mode(), devices.autocast(target, computes_in):
             for start in range(done, count, size):
-                batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(where)
-                images = view(batch, image_size).contiguous(memory_format=devices.memory_format(where))
+                batch = torch.from_numpy(np.array(dataset.images[start : start + size])).to(target)
+                images = view(batch, image_size).contiguous(memory_format=devices.memory_format(target))
                 table[start : start + size] = network(images).float().cpu().numpy()
                 done = min(start + size, count)
                 if progress is not None:
@@ -91,7 +91,7 @@ def features(
 
 
 def _read(path: Path, count: int) -> np.ndarray | None:
-    """The cached table, None if there is none or it is not whole."""
+    """The cached table; None if it is missing or incomplete."""
     try:
         table = _load(path)
     except (OSError, EOFError, ValueError):

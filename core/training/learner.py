@@ -1,4 +1,4 @@
-"""What learns in a training: encoder, loss and optimiser on their device, and what they are fed."""
+"""The parts of a run that learn: encoder, loss and optimiser on their device, and their input."""
 
 import math
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Learner:
     """Encoder, loss and optimiser of one run.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         data: Its images and labels.
         device: Where everything is computed.
-        weights: imagenet, none, or a file: what a backbone that is trained whole begins with.
-        progress: Told (done, total, what) while features are computed.
+        weights: imagenet, none, or a file: initial weights of a backbone that is trained as a whole.
+        progress: Called with (done, total, what) while features are computed.
 
     Raises:
         MaclError: If there are fewer than two training images.
@@ -59,21 +59,21 @@ class Learner:
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         self.parameters = [*self.encoder.parameters(), *self.loss.parameters()]
         self.optimizer = kind(self.parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-        # steps with loss and norm of the gradient, still on the GPU, and losses that have come from there
+        # steps with loss and gradient norm, still on the GPU; and the losses already read from there
         self.unread: list[tuple[int, Tensor]] = []
         self.losses: list[float] = []
 
     def begin_epoch(self, rate: float) -> None:
-        """Train from now on, at this learning rate."""
+        """Switch to training mode, at this learning rate."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.encoder.train()
 
     def step(self, rows: np.ndarray, number: int) -> None:
-        """One optimiser step, the so manieth of the run, on the images of `rows`.
+        """One optimiser step on the images of `rows`; `number` counts the steps of the run from 1.
 
-        A look at a value waits until a GPU has caught up with the program. So there nobody looks at the loss
-        before the next line of the curve is due.
+        Reading a value makes the program wait for the GPU, so the loss stays there until the next line of the
+        curve is due.
         """
         images = self.source.train(rows, number - 1)
         with self.source.autocast():
@@ -84,26 +84,26 @@ class Learner:
             loss.backward()
         except (FloatingPointError, ValueError) as error:
             raise self.diverged(str(error), number) from error
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
-        self.unread.append((number, torch.stack([loss.detach(), norm])))
+        gradient_norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
+        self.unread.append((number, torch.stack([loss.detach(), gradient_norm])))
         if not self.ahead:
             self.read()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def read(self) -> list[float]:
-        """Losses in nats of the steps since the last line of the curve; Diverged at the first not finite."""
+        """Losses in nats since the last line of the curve; Diverged at the first that is not finite."""
         unread, self.unread = self.unread, []
         values = torch.stack([value for _, value in unread]).tolist() if unread else []
-        for (step, _), (loss, norm) in zip(unread, values, strict=True):
-            if not math.isfinite(loss) or not math.isfinite(norm):
-                what = "gradient" if math.isfinite(loss) else "loss"
-                raise self.diverged(f"the {what} is not finite", step)
+        for (step, _), (loss, gradient_norm) in zip(unread, values, strict=True):
+            if not math.isfinite(loss) or not math.isfinite(gradient_norm):
+                culprit = "gradient" if math.isfinite(loss) else "loss"
+                raise self.diverged(f"the {culprit} is not finite", step)
             self.losses.append(loss)
         return self.losses
 
     def embed(self, rows: np.ndarray, step: int, progress: Progress | None = None) -> np.ndarray:
-        """Embeddings (n, D) float32 of these images in evaluation mode, after so many steps of training.
+        """Embeddings (n, D) float32 of these images in evaluation mode, after `step` steps of training.
 
         Raises:
             Diverged: If one is not finite.
@@ -128,7 +128,7 @@ class Learner:
         return {key: value.detach().contiguous() for key, value in {**encoder, **loss}.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take what `tensors` gave; other names are passed over."""
+        """Load what `tensors` returned; other names are ignored."""
         self.encoder.load_state_dict(
             {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
         )
@@ -137,7 +137,7 @@ class Learner:
                 parameter.copy_(tensors[f"loss.{key}"])
 
     def diverged(self, what: str, step: int) -> Diverged:
-        """The error of a value that is not finite at this step, with its likely cause."""
+        """The error for a value that is not finite at this step, with its likely cause."""
         config = self.config
         if config.lr > 0.005:
             cause = f"the learning rate {config.lr} is likely too high: try 0.001"
@@ -152,7 +152,7 @@ class Learner:
 def _on_features(
     config: RunConfig, data: Dataset, device: torch.device, progress: Progress
 ) -> tuple[nn.Module, Images | Frozen]:
-    """A head, and the features of a frozen backbone that it is fed."""
+    """A head, and its input: the features of a frozen backbone."""
     table = features(
         data,
         config.backbone,
@@ -169,7 +169,7 @@ def _on_features(
 def _on_images(
     config: RunConfig, data: Dataset, device: torch.device, weights: str
 ) -> tuple[nn.Module, Images | Frozen]:
-    """A backbone with its head, and the images that they are fed."""
+    """A backbone with its head, and their input: the images."""
     torch.manual_seed(config.seed)
     backbone = build_backbone(config.backbone, weights)
     head = ProjectionHead(backbone.features, config.hidden, config.dim)

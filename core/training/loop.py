@@ -1,6 +1,6 @@
-"""The training loop: one run folder in, curve, weights, test embeddings and scores out.
+"""The training loop: a run folder in; curve, weights, test embeddings and scores out.
 
-`python -m core.training RUN_FOLDER` is the one entry point of every launcher; the worker calls `run`.
+Every launcher starts `python -m core.training RUN_FOLDER`; the worker calls `run`.
 """
 
 import json
@@ -32,11 +32,11 @@ from core.training.log import Log, Progress, Stopped, fail
 
 CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
-)  # not oftener; a stop saves at once
+)  # at least this long between two; a stop saves at once
 LOG_STEPS = 10
-MOST_FRAMES = 100  # saved test embeddings of a run; a run of very many epochs must not fill the disk
-THREADS = torch.get_num_threads()  # of a new run; a resumed one in the same worker may have had others
-VALIDATION_METRIC = "map_medium"  # what `keep: best` goes by
+MOST_FRAMES = 100  # saved test embeddings per run, so that a run of very many epochs does not fill the disk
+THREADS = torch.get_num_threads()  # of a new run; a resumed one keeps the number it began with
+VALIDATION_METRIC = "map_medium"  # decides which epoch `keep: best` keeps
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def stop_on_signal(folder: Path) -> None:
-    """Let Ctrl-C, SIGTERM and a closed terminal stop the run of `folder` resumably instead of killing it."""
+    """Let Ctrl-C, SIGTERM and a closed terminal stop the run so that it can be resumed, not kill it."""
 
     def stop() -> None:
         with suppress(OSError):
@@ -67,7 +67,7 @@ def stop_on_signal(folder: Path) -> None:
 
 
 def warm_up() -> None:
-    """Import and run once what the first run would otherwise wait for."""
+    """Import and run once what the first run would otherwise have to wait for."""
     head = ProjectionHead(8, 8, 8)
     optimizer = torch.optim.Adam(head.parameters(), fused=True)  # imports torch's compiler: 1 s
     head(torch.zeros(2, 8)).sum().backward()
@@ -75,26 +75,26 @@ def warm_up() -> None:
 
 
 def warm_up_backbones() -> None:
-    """Import what most backbones need; a run on features that are there already does without."""
+    """Import what most backbones need; a run on cached features does without."""
     import timm  # noqa: F401  (1 s)
 
 
 def run(
     folder: Path, progress: Progress | None = None, *, submitted_only: bool = False, auto: str = "auto"
 ) -> State:
-    """Train the run of `folder` from its start or its last checkpoint, to its end or until stopped.
+    """Train the run of `folder` from its start or its last checkpoint until it ends or is stopped.
 
-    What goes wrong is written into the folder (`error.txt`, with the traceback in `log.txt`) and ends in the
-    state "failed"; it is not raised, so that a worker goes on with the next run.
+    Errors of training are written into the folder (`error.txt`, with the traceback in `log.txt`) and give the
+    state "failed"; they are not raised, so that a worker goes on with the next run.
 
     Args:
         folder: A run folder with `config.json`.
-        progress: Told (done, total, what) about everything that takes long, besides `progress.json`.
-        submitted_only: Leave the run alone if somebody took it out of the queue in the meantime.
-        auto: The device of a run that leaves it open.
+        progress: Called with (done, total, what) during everything that takes long, besides `progress.json`.
+        submitted_only: Leave the run alone if somebody has taken it out of the queue in the meantime.
+        auto: The device for a run whose device is "auto".
 
     Returns:
-        finished, stopped or failed; with `submitted_only` whatever the state of a run left alone is.
+        finished, stopped or failed; or, with `submitted_only`, the state of a run that was left alone.
 
     Raises:
         MaclError: If there is no such folder, or another process is training this run.
@@ -105,7 +105,7 @@ def run(
         raise MaclError(f"there is no run folder {folder}")
     if not lock(folder / "lock"):
         raise MaclError(f"{run.id} is being trained by another process: wait for it, or stop it first")
-    if run.finished:  # by the time the lock was free; trained again it would be lost
+    if run.finished:  # by the time the lock was free; training again would lose the result
         unlock(folder / "lock")
         return "finished"
     if submitted_only and not (folder / "submitted").exists():
@@ -136,7 +136,7 @@ def run(
 
 @dataclass
 class Training:
-    """What one training works with."""
+    """Everything one training run works with."""
 
     run: Run
     log: Log
@@ -147,7 +147,7 @@ class Training:
 
 
 def train(run: Run, log: Log, auto: str = "auto") -> None:
-    """Prepare, train, score; everything that a page reads is in the run folder afterwards."""
+    """Prepare, train, score; afterwards the run folder holds everything that a page reads."""
     training = prepare(run, log, auto)
     train_steps(training)
     log.say(f"training took {training.course.seconds:.2f} s for {training.course.step} steps")
@@ -155,7 +155,7 @@ def train(run: Run, log: Log, auto: str = "auto") -> None:
 
 
 def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
-    """Everything up to the first step that is left; MaclError if a resumed run would be another one."""
+    """Everything before the first remaining step; MaclError if a resumed run would not be the same run."""
     config = run.config
     tensors, meta = checkpoint.read(run)
     if began_with := meta.get("config"):  # not in a checkpoint of an earlier version
@@ -166,7 +166,7 @@ def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
     threads = meta.get("threads", THREADS)
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
-    devices.keep_memory()  # a tenth of a step on a CPU
+    devices.keep_memory()  # saves a tenth of a step on a CPU
     device = devices.resolve(auto if config.device == "auto" else config.device)
     log.say(f"device: {devices.describe(device, config.precision)}")
 
@@ -189,10 +189,10 @@ def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
 
 
 def train_steps(training: Training) -> None:
-    """All steps that are left; the number of steps done alone says where a run is in its course."""
+    """Train all remaining steps; the number of steps done alone says where a run is in its course."""
     run, log, config = training.run, training.log, training.config
     learner, course, rows = training.learner, training.course, training.data.splits["train"]
-    per_epoch, already = learner.per_epoch, course.seconds
+    per_epoch, seconds_before = learner.per_epoch, course.seconds
     total = per_epoch * config.epochs
     order: list[np.ndarray] = []
     began = since = saved = time.monotonic()
@@ -212,17 +212,17 @@ def train_steps(training: Training) -> None:
         if ended or course.step % LOG_STEPS == 0 or course.step == 1:
             losses, learner.losses = learner.read(), []
             now = time.monotonic()
-            mean = sum(losses) / len(losses)  # of one batch it would be mostly noise
+            mean = sum(losses) / len(losses)  # the loss of a single batch would be mostly noise
             row = {"step": course.step, "epoch": epoch + 1, "loss": mean, "lr": rate}
             row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
-            row["seconds"] = round(already + now - began, 3)
+            row["seconds"] = round(seconds_before + now - began, 3)
             line = json.dumps(row | (validate(training, epoch + 1) if ended else {}))
             with (run.path / "metrics.jsonl").open("a") as file:
                 file.write(line + "\n")
             if ended:
                 save_frame(training, epoch + 1)
             images, since = 0, time.monotonic()
-        course.seconds = already + time.monotonic() - began
+        course.seconds = seconds_before + time.monotonic() - began
         stop = log.stop_wanted()
         if stop or (ended and time.monotonic() - saved >= CHECKPOINT_SECONDS):
             checkpoint.write(run, learner, course)
@@ -233,14 +233,14 @@ def train_steps(training: Training) -> None:
 
 
 def out_of_patience(training: Training) -> bool:
-    """Whether no epoch has been better on validation than the best for as long as was asked for."""
+    """Whether validation has not improved for `patience` epochs."""
     course, patience = training.course, training.config.patience
     done = course.step // training.learner.per_epoch  # epochs
     return bool(patience and course.best_epoch) and done - course.best_epoch >= patience
 
 
 def validate(training: Training, epoch: int) -> dict[str, float | None]:
-    """Metrics on the validation split, with "val_" before their keys; keeps the weights of the best."""
+    """Metrics on the validation split, keys prefixed with "val_"; saves the weights if they are the best."""
     course, rows = training.course, training.data.splits["val"]
     if len(rows) < 2:
         return {}
@@ -253,7 +253,7 @@ def validate(training: Training, epoch: int) -> dict[str, float | None]:
 
 
 def save_frame(training: Training, epoch: int) -> None:
-    """Test embeddings after this epoch, if they are wanted; in half precision, enough for a picture."""
+    """Save test embeddings of this epoch, if due; half precision is enough for a picture."""
     config, folder = training.config, training.run.path / "frames"
     every = config.embed_every and max(config.embed_every, -(-config.epochs // MOST_FRAMES))
     if every and (epoch % every == 0 or epoch == config.epochs):
@@ -263,17 +263,17 @@ def save_frame(training: Training, epoch: int) -> None:
 
 
 def finish(training: Training) -> None:
-    """Weights, test embeddings, then the scores: their file is what makes a run finished."""
+    """Write weights, test embeddings, then scores: the scores file is what makes a run finished."""
     run, log, config, data = training.run, training.log, training.config, training.data
     learner, course = training.learner, training.course
     epochs = course.step // learner.per_epoch
-    kept = course.best_epoch or epochs
-    checkpoint.write(run, learner, course)  # before the best weights come back: more epochs go on from here
+    kept_epoch = course.best_epoch or epochs
+    checkpoint.write(run, learner, course)  # before loading the best weights: more epochs go on from here
     if epochs < config.epochs:
         why = f"none was better on validation for {config.patience} epochs"
         log.say(f"stopped early after epoch {epochs} of {config.epochs}: {why}")
     if course.best_epoch:
-        learner.load(checkpoint.read_best(run, kept))
+        learner.load(checkpoint.read_best(run, kept_epoch))
         log.say(f"keeping epoch {course.best_epoch}, the best on validation")
     elif config.keep == "best":
         log.say("keeping the last epoch: the validation split is too small to tell which is best")
@@ -284,14 +284,14 @@ def finish(training: Training) -> None:
         "metrics": without_nan(metrics.evaluate(z, y)),
         "chance": without_nan(metrics.chance(y)),
         "oracle": without_nan(metrics.oracle(y)),
-        "epoch": kept,
+        "epoch": kept_epoch,
         "epochs": epochs,
         "images": len(rows),
         "training_s": round(course.seconds, 3),
         "device": devices.describe(learner.device, config.precision),
     }
-    # one after the other, once all is there: a run that trains on has older ones until now
-    checkpoint.write_model(run, learner, checkpoint.MODEL, kept)
+    # in this order, once everything is computed: a run given more epochs keeps its old files until now
+    checkpoint.write_model(run, learner, checkpoint.MODEL, kept_epoch)
     write_atomic(run.path / "embeddings.safetensors", save(tensors))
     write_atomic(run.path / "scores.json", json.dumps(scores, indent=2) + "\n")
     run.unmark(TRAINS_ON, checkpoint.BEST, "stop")

@@ -1,4 +1,4 @@
-"""The data set that a process opened last, kept for its next run: many short trainings share one."""
+"""The data set a process opened last, kept for its next run: many short runs share one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,16 +10,16 @@ from core.runs import RunConfig
 Progress = Callable[[int, int, str], None]
 Key = tuple[object, ...]
 
-_kept: dict[Key, Dataset] = {}  # one entry; its key holds what the files looked like
+_kept: dict[Key, Dataset] = {}  # one entry; its key holds a fingerprint of the files
 
 
 def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
-    """As `core.data.load`, from memory where it is the last one's and cannot have changed."""
+    """As `core.data.load`, but from memory if it is the last one opened and cannot have changed."""
     key = _key(config)
-    found = _kept.get(key) if key else None
-    if found is not None:
-        rows = split(found.labels, found.names, DATASETS[config.dataset], config.seed)
-        return replace(found, splits=rows)
+    cached = _kept.get(key) if key else None
+    if cached is not None:
+        rows = split(cached.labels, cached.names, DATASETS[config.dataset], config.seed)
+        return replace(cached, splits=rows)
     data = config.images.load(config.seed, progress=progress)
     _kept.clear()
     if key:
@@ -28,10 +28,10 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
 
 
 def _key(config: RunConfig) -> Key:
-    """What tells two data sets apart, the state of their files included; empty if nothing can.
+    """What tells two data sets apart, including the state of their files; empty if nothing can.
 
-    That can be said of an archive, and of pictures that come with the program; the files of a person's folder
-    may change unseen.
+    An archive and the images that come with the program can be told apart; the files of a person's folder may
+    change unseen.
     """
     comes_along = config.data_root is None and DATASETS[config.dataset].home is not None
     if not comes_along and not Path(config.data_root or "").is_file():

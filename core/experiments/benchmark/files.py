@@ -1,4 +1,4 @@
-"""Read the summary of a benchmark: those that came with the product, and a person's own."""
+"""Read the summaries of benchmarks: those that came with the product, and a person's own."""
 
 import json
 import os
@@ -17,14 +17,14 @@ FILE = "summary.json"
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A summary, read.
+    """The content of a summary file.
 
     Attributes:
-        name: Of its folder or file.
-        about: `made` (ISO date), `command`, `versions`, `devices`, `notes`, `tuned` (what the search found),
+        name: Name of its folder or file.
+        about: `made` (ISO date), `command`, `versions`, `devices`, `notes`, `tuned` (results of the search),
             `failures`.
         results: One per run, as `core.report.summary` takes them.
-        recorded: It came with the product.
+        recorded: Whether it came with the product.
     """
 
     name: str
@@ -34,25 +34,25 @@ class Benchmark:
 
     @property
     def prefix(self) -> str:
-        """How the ids of its results begin: a person's own benchmark may be called like a recorded one."""
+        """Prefix of the ids of its results: a person's own benchmark may have the name of a recorded one."""
         return f"benchmark/{'recorded' if self.recorded else 'own'}/{self.name}/"
 
 
 def read(path: Path) -> Benchmark:
-    """A benchmark from its summary file; MaclError if it is none."""
-    found = content(path)
+    """A benchmark from its summary file; MaclError if the file is not a summary."""
+    summary = content(path)
     name = path.parent.name if path.name == FILE else path.stem
-    empty = Benchmark(name, found["about"], (), recorded=path.name != FILE)
+    empty = Benchmark(name, summary["about"], (), recorded=path.name != FILE)
     results = tuple(
         Result(
             f"{empty.prefix}{row['run']}",
-            config_of(row, found["splits"][row["split"]].get("place")),
-            found["splits"][row["split"]] | row["scores"],
+            config_of(row, summary["splits"][row["split"]].get("place")),
+            summary["splits"][row["split"]] | row["scores"],
             recorded=empty.recorded,
-            study=found["about"]["study"],
+            study=summary["about"]["study"],
             folder=False,
         )
-        for row in found["runs"]
+        for row in summary["runs"]
     )
     return replace(empty, results=results)
 
@@ -69,28 +69,28 @@ def own(run_root: Path) -> list[Path]:
 
 
 def content(path: Path) -> dict[str, Any]:
-    """All of a summary file, as it was written; MaclError if it is none."""
+    """The whole content of a summary file; MaclError if it is not one."""
     try:
         if path.exists() and not path.is_file():  # reading a pipe or a device would never end
             raise MaclError(f"cannot read the summary {path}: it is no file")
-        found = json.loads(path.read_text())
+        summary = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise MaclError(f"cannot read the summary {path}: {error}") from error
-    if not isinstance(found, dict) or not {"about", "splits", "runs"} <= found.keys():
+    if not isinstance(summary, dict) or not {"about", "splits", "runs"} <= summary.keys():
         raise MaclError(f"{path} is no summary of a benchmark: need about, splits and runs")
     try:
-        sources = len(found["about"].get("joined", ()))
-        if not isinstance(found["about"]["study"], str):
+        sources = len(summary["about"].get("joined", ()))
+        if not isinstance(summary["about"]["study"], str):
             raise TypeError("need study as a text")
-        for row in found["runs"]:
-            _check(row, found["splits"], sources)
+        for row in summary["runs"]:
+            _check(row, summary["splits"], sources)
     except (KeyError, TypeError, AttributeError, MaclError) as error:
         raise MaclError(f"{path} is no summary of a benchmark: {error!r} in a run") from error
-    return found
+    return summary
 
 
 def config_of(row: Mapping[str, Any], place: str | None = None) -> RunConfig:
-    """Configuration of a row; of a person's own folder, `place` stands for where the images were."""
+    """Configuration of a row; for a person's own folder `place` stands in for the path of the images."""
     return RunConfig.build(row["preset"], **{**row["config"], "data_root": place})
 
 

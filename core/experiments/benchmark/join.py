@@ -1,4 +1,4 @@
-"""Runs that another machine has done: rows of its summary count as done, and go into the summary here."""
+"""Runs done on another machine: rows of its summary count as done, and go into the summary here."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from core.experiments.benchmark.plan import Plan, identity
 from core.experiments.benchmark.split import alike, label_counts, place
 from core.training import recent
 
-SOURCE = ("made", "command", "versions", "notes", "tuned")  # kept of a summary whose rows were joined
+SOURCE = ("made", "command", "versions", "notes", "tuned")  # fields kept from a joined summary
 
 
 @dataclass(frozen=True)
 class Joined:
-    """A row of a summary that was made elsewhere.
+    """A row of a summary made elsewhere.
 
     Attributes:
-        row: As it stands in the summary.
-        split: What the summary says of its split, with the place of the same images here.
+        row: The row as in the summary.
+        split: The summary's data on its split, with the place of the same images here.
         source: The fields `SOURCE` of its summary.
     """
 
@@ -31,20 +31,20 @@ class Joined:
 
 
 def read_joined(paths: Iterable[Path], plan: Plan, say: Callable[[str], None] = print) -> dict[str, Joined]:
-    """Rows of these summaries by the identity of their configuration; of one that several hold, the first.
+    """Rows of these summaries by the identity of their configuration; of equal ones the first.
 
-    All rows of the plan's data sets, preset and study, whatever their seed and loss: parts of one benchmark
-    become one table.
+    All rows of the plan's data sets, preset and study, whatever their seed and loss, so that parts of one
+    benchmark become one table.
 
     Args:
         paths: Summary files.
         plan: What is run here.
-        say: Told one line for each file with rows that do not belong to the plan.
+        say: Called with one line for each file with rows that do not belong to the plan.
 
     Raises:
-        MaclError: If a file is no summary, or a split in it has other images here.
+        MaclError: If a file is not a summary, or a split in it has other images here.
     """
-    found: dict[str, Joined] = {}
+    joined: dict[str, Joined] = {}
     for path in paths:
         summary = content(path)
         about, rows = summary["about"], summary["runs"]
@@ -59,9 +59,9 @@ def read_joined(paths: Iterable[Path], plan: Plan, say: Callable[[str], None] = 
             if row["split"] not in splits:
                 splits[row["split"]] = _checked(path, row, summary["splits"][row["split"]], plan)
             source = about["joined"][row["source"]] if "source" in row else about
-            kept = {key: source.get(key) for key in SOURCE}
-            found.setdefault(identity(config_of(row)), Joined(row, splits[row["split"]], kept))
-    return found
+            source_fields = {key: source.get(key) for key in SOURCE}
+            joined.setdefault(identity(config_of(row)), Joined(row, splits[row["split"]], source_fields))
+    return joined
 
 
 def _belongs(row: dict[str, Any], plan: Plan) -> bool:
@@ -69,13 +69,13 @@ def _belongs(row: dict[str, Any], plan: Plan) -> bool:
 
 
 def _checked(path: Path, row: dict[str, Any], split: dict[str, Any], plan: Plan) -> dict[str, Any]:
-    """What a summary says of a split, if it is that of the images here."""
+    """The summary's data on a split; MaclError if the images here are others."""
     dataset, seed = row["config"]["dataset"], config_of(row).seed
     config = plan.config(dataset, plan.methods[0], seed)
     data = recent.dataset(config)
-    here = {"chance": metrics.chance(data.labels[data.splits["test"]]), "label_counts": label_counts(data)}
+    current = {"chance": metrics.chance(data.labels[data.splits["test"]]), "label_counts": label_counts(data)}
     try:
-        same = alike(split, here)
+        same = alike(split, current)
     except (TypeError, AttributeError) as error:
         raise MaclError(f"{path} is no summary of a benchmark: {error!r} in {row['split']}") from error
     if not same:

@@ -10,7 +10,7 @@ from core.losses.parameters import Value
 from core.runs import RunConfig
 
 FACTORS = (1 / 6, 1 / 3, 2 / 3, 1.0, 5 / 3, 10 / 3)  # of the default: τ = 0.05, 0.1, 0.2, 0.3, 0.5, 1
-FIRST_SEARCH_SEED = 1000  # at least: those of the search are not those of the report
+FIRST_SEARCH_SEED = 1000  # at least; the search uses other seeds than the report
 TUNED = "τ tuned on validation"
 
 
@@ -23,7 +23,7 @@ class Method:
 
     @property
     def key(self) -> str:
-        """As the command line takes it: `macl:denominator=own`."""
+        """The method as on the command line: `macl:denominator=own`."""
         return ":".join([self.loss, *(f"{name}={value}" for name, value in self.params.items())])
 
     @property
@@ -37,7 +37,7 @@ class Method:
         return [float(f"{float(default) * factor:.4g}") for factor in FACTORS]
 
     def at(self, value: float) -> "Method":
-        """The same with this temperature."""
+        """The same method at this temperature."""
         return Method(self.loss, {**self.params, self.temperature: value})
 
 
@@ -46,17 +46,17 @@ ALL_METHODS = (*(Method(key) for key in LOSSES), Method("macl", {"denominator": 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be run.
+    """What to run.
 
     Attributes:
         preset: instant, quick or paper.
-        roots: Data sets, each with its folder or archive; None: the usual place.
+        roots: Data sets, each with its folder or archive; None: the default place.
         methods: The losses.
-        seeds: Of the report. A seed fixes split, initialisation, order and augmentation for every loss alike.
+        seeds: Seeds of the report. A seed fixes split, initialisation, order and augmentation for every loss.
         fields: Fields of the configuration that differ from the preset.
-        tune: Search the temperature of every loss on the validation split first.
-        search_seeds: How many seeds each candidate of the search gets.
-        device: Of every run.
+        tune: Whether to search the temperature of every loss on the validation split first.
+        search_seeds: Number of seeds per candidate of the search.
+        device: Device of every run.
     """
 
     preset: str
@@ -78,7 +78,7 @@ class Plan:
             params=dict(method.params),
             seed=seed,
             device=self.device,
-            **{"embed_every": 0, **self.fields},  # nobody looks at hundreds of spaces as they form
+            **{"embed_every": 0, **self.fields},  # nobody watches hundreds of spaces form
         )
 
     def search(self, dataset: str) -> Iterator[tuple[Method, float, RunConfig]]:
@@ -90,7 +90,7 @@ class Plan:
                     yield method, value, self.config(dataset, method.at(value), seed)
 
     def report(self, dataset: str, chosen: Iterable[Method]) -> Iterator[RunConfig]:
-        """Runs of the report on one data set, seed by seed: a first complete table is there early."""
+        """Runs of the report on one data set, seed by seed, so that a first complete table is there early."""
         chosen = tuple(chosen)
         for seed in self.seeds:
             for method in chosen:
@@ -98,21 +98,21 @@ class Plan:
 
     @property
     def study(self) -> str:
-        """What tells its rows from those of a benchmark without a search, in words; empty for such a one."""
+        """What tells its rows from those of a benchmark without a search, in words; empty without one."""
         return TUNED if self.tune else ""
 
     @property
     def runs(self) -> int:
-        """Number of runs, those of the search included."""
+        """Number of runs, including those of the search."""
         each = len(self.seeds) + (len(FACTORS) * self.search_seeds if self.tune else 0)
         return len(self.roots) * len(self.methods) * each
 
 
 def identity(config: RunConfig) -> str:
-    """Equal for configurations with the same outcome; a summary does not say where the images were."""
+    """Equal for configurations with the same outcome, wherever the images are: summaries do not say."""
     return config.model_copy(update={"data_root": None}).identity
 
 
 def split_name(config: RunConfig, place: str = "") -> str:
-    """Name of what all losses share at a seed; `place` tells a person's own folders apart."""
+    """Name of the split that all losses share at a seed; `place` tells a person's own folders apart."""
     return " ".join(part for part in (config.dataset, place, str(config.seed)) if part)

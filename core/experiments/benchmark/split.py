@@ -1,4 +1,4 @@
-"""What all losses share at a seed: the images of a split, their chance, and where they are from."""
+"""What all losses share at a seed: the images of a split, their chance, and their place."""
 
 import hashlib
 import json
@@ -29,15 +29,15 @@ def about(config: RunConfig, scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_of(run: Run, config: RunConfig) -> bool:
-    """Whether a finished run was tested on what its data set holds now: the same images, the same labels."""
+    """Whether a finished run was tested on the images and labels that its data set holds now."""
     now = origin.of_dataset(config, recent.dataset(config))
     return origin.compare(origin.of_run(run), now).split
 
 
 def place(data: Dataset, config: RunConfig) -> dict[str, str]:
-    """`place` of a person's own folder: its name, and a hash that tells it from another of that name.
+    """`place` of a person's own folder: its name, and a hash that tells it from others of the same name.
 
-    Empty for the other data sets: their images are the same everywhere. No path is kept.
+    Empty for other data sets, whose images are the same everywhere. No path is kept.
     """
     if config.dataset != "folder" or config.data_root is None:
         return {}
@@ -47,19 +47,19 @@ def place(data: Dataset, config: RunConfig) -> dict[str, str]:
 
 
 def label_counts(data: Dataset) -> dict[str, int]:
-    """How many training images hold each label."""
+    """Number of training images with each label."""
     counts = np.asarray(data.labels[data.splits["train"]]).sum(0)
     return dict(zip(data.classes, counts.tolist(), strict=True))
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two splits of one data set, as a summary keeps them, are the same images."""
+    """Whether two splits of one data set, as kept in summaries, hold the same images."""
     a, b = (origin.of_scores("", split, split.get("label_counts")) for split in (one, other))
     return origin.compare(a, b).split
 
 
 def rounded(values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """As a summary keeps them; None for nan, which JSON does not know."""
+    """Values as kept in a summary; None for nan, which JSON does not have."""
     return {
         name: None if value is None or math.isnan(value) else round(value, DIGITS)
         for name, value in values.items()

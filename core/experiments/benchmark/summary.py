@@ -1,4 +1,4 @@
-"""The one file that a benchmark leaves: numbers, configuration, versions and date, and no image."""
+"""The one file a benchmark leaves: numbers, configuration, versions and date, but no image."""
 
 import json
 import math
@@ -29,7 +29,7 @@ NOTHING: dict[str, Any] = {"about": {}, "runs": [], "splits": {}}
 
 
 class Rows:
-    """The rows of a summary, with the splits and sources that they point at."""
+    """The rows of a summary, with the splits and sources that they refer to."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -43,9 +43,9 @@ class Rows:
         """Add a row; False if the same configuration on the same images is there already.
 
         Args:
-            row: Its own `split` and `source`, if any, are replaced.
+            row: The row; its own `split` and `source`, if any, are replaced.
             split: What all losses share at its seed.
-            source: Where it was joined from; None for a run of this folder.
+            source: The summary it was joined from; None for a run of this folder.
         """
         config, name = config_of(row), self._name(config_of(row), split)
         if (identity(config), name) in self._held:
@@ -53,30 +53,32 @@ class Rows:
         self._held.add((identity(config), name))
         self.splits.setdefault(name, split)
         own = {key: value for key, value in row.items() if key not in ("run", "split", "source")}
-        added = {"run": row["run"], "split": name} | own
+        new_row = {"run": row["run"], "split": name} | own
         if source is not None:
             if source not in self.sources:
                 self.sources.append(source)
-            added["source"] = self.sources.index(source)
-        self.rows.append(added)
+            new_row["source"] = self.sources.index(source)
+        self.rows.append(new_row)
         return True
 
     def _name(self, config: RunConfig, split: dict[str, Any]) -> str:
-        """Name of a split; one of other images of the same data set gets a number."""
-        name = taken = split_name(config, split.get("place", ""))
+        """Name of a split; a split of other images of the same data set gets a number."""
+        name = unique = split_name(config, split.get("place", ""))
         number = 1
-        while taken in self.splits and not alike(self.splits[taken], split):
+        while unique in self.splits and not alike(self.splits[unique], split):
             number += 1
-            taken = f"{name} ({number})"
-        return taken
+            unique = f"{name} ({number})"
+        return unique
 
 
 def refuse_another_study(folder: Path, plan: Plan) -> None:
-    """MaclError if the folder holds a benchmark that does not go into one summary with this plan."""
+    """MaclError if the folder holds a benchmark that cannot share a summary with this plan."""
     last = _last(folder)
     if last["runs"] and last["about"]["study"] != plan.study:
-        held = last["about"]["study"] or "not tuned"
-        raise MaclError(f"--name: {folder} holds a benchmark of another kind ({held}): choose another name")
+        present = last["about"]["study"] or "not tuned"
+        raise MaclError(
+            f"--name: {folder} holds a benchmark of another kind ({present}): choose another name"
+        )
 
 
 def write(
@@ -89,14 +91,13 @@ def write(
 ) -> list[str]:
     """Write `summary.json` into the folder of the benchmark.
 
-    The metrics of every run that the last summary did not hold are computed again from its saved embeddings.
-    Rows that were joined stand as they came; `about` says where from. Rows of the last summary that are not
-    of this call stay while their run folder is there, or if they were joined: a smaller call takes nothing
-    away.
+    The metrics of every run not in the last summary are computed again from its saved embeddings. Joined rows
+    stay unchanged; `about` says where they are from. Rows of the last summary that are not part of this call
+    stay if their run folder exists or if they were joined, so that a smaller call removes nothing.
 
     Returns:
-        One line for each run whose saved scores are not those of its embeddings, or that cannot be read; such
-        a run is left out.
+        One line for each run that is left out because it cannot be read or its saved scores are not those of
+        its embeddings.
     """
     with _alone(folder):
         last = _last(folder)
@@ -106,16 +107,16 @@ def write(
         wrong = _add_runs(rows, outcome.runs, last, plan.roots)
         for one in (joined or {}).values():
             rows.add(one.row, one.split, one.source)
-        carried = _add_last(rows, last, folder, {run.id for run in outcome.runs})
-        before = last["about"] if carried else {}
+        any_carried = _add_last(rows, last, folder, {run.id for run in outcome.runs})
+        earlier = last["about"] if any_carried else {}
         about = {
             "made": time.strftime("%Y-%m-%d"),
             "command": command,
-            "earlier": _without(command, [*before.get("earlier", ()), before.get("command", command)]),
+            "earlier": _without(command, [*earlier.get("earlier", ()), earlier.get("command", command)]),
             "preset": plan.preset,
             "tuned": {
-                dataset: before.get("tuned", {}).get(dataset, {}) | outcome.tuned.get(dataset, {})
-                for dataset in before.get("tuned", {}) | outcome.tuned
+                dataset: earlier.get("tuned", {}).get(dataset, {}) | outcome.tuned.get(dataset, {})
+                for dataset in earlier.get("tuned", {}) | outcome.tuned
             },
             "study": plan.study,
             "devices": sorted({str(row["scores"]["device"]) for row in rows.rows}),
@@ -124,7 +125,7 @@ def write(
                 "python": platform.python_version(),
                 **{name: version(name) for name in ("torch", "torchvision", "timm", "numpy")},
             },
-            "notes": list(dict.fromkeys([*before.get("notes", ()), *notes])),
+            "notes": list(dict.fromkeys([*earlier.get("notes", ()), *notes])),
             "joined": rows.sources,
             "failures": [*outcome.failures, *wrong],
         }
@@ -141,7 +142,7 @@ def write(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """No other process writes the summary meanwhile: each would lose the rows of the other."""
+    """Lets no other process write the summary meanwhile: each would lose the rows of the other."""
     path = folder / ".summary.lock"
     while not lock(path):
         time.sleep(WAIT_SECONDS)
@@ -152,7 +153,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _last(folder: Path) -> dict[str, Any]:
-    with suppress(MaclError):  # none yet, or a damaged one: all of it can be computed again
+    with suppress(MaclError):  # missing or damaged: all of it can be computed again
         return content(folder / FILE)
     return NOTHING
 
@@ -160,13 +161,13 @@ def _last(folder: Path) -> dict[str, Any]:
 def _add_runs(
     rows: Rows, runs: Iterable[Run], last: dict[str, Any], roots: Mapping[str, str | None]
 ) -> list[str]:
-    """Add finished runs; one line for each that cannot be believed or read."""
-    known = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
+    """Add finished runs; returns one line for each that is unreadable or inconsistent."""
+    computed = {row["run"]: row for row in last["runs"] if _is_whole(row, last["splits"])}
     splits: dict[tuple[str, str | None, int], dict[str, Any]] = {}  # of data set, place and seed
     wrong = []
     for run in runs:
-        if run.id in known:
-            rows.add(known[run.id], last["splits"][known[run.id]["split"]])
+        if run.id in computed:
+            rows.add(computed[run.id], last["splits"][computed[run.id]["split"]])
             continue
         try:
             config = run.config  # an archive may have been moved since it was trained
@@ -191,12 +192,12 @@ def _add_runs(
 
 
 def _is_whole(row: Mapping[str, Any], splits: Mapping[str, Any]) -> bool:
-    """Whether a row was computed here, and says which of a person's own folders it is about."""
+    """Whether a row was computed here and, for a person's own folder, says which one."""
     return "source" not in row and (row["config"]["dataset"] != "folder" or "place" in splits[row["split"]])
 
 
 def _add_last(rows: Rows, last: dict[str, Any], folder: Path, done: set[str]) -> bool:
-    """Add what other calls have left in the last summary; whether there was any."""
+    """Add rows that other calls left in the last summary; returns whether there were any."""
     carried = False
     for row in last["runs"]:
         split = last["splits"][row["split"]]
@@ -210,7 +211,7 @@ def _add_last(rows: Rows, last: dict[str, Any], folder: Path, done: set[str]) ->
 
 
 def _without(command: str, commands: Iterable[str]) -> list[str]:
-    """The commands in their order, each once, without this one."""
+    """The commands in order, each once, without this one."""
     return [one for one in dict.fromkeys(commands) if one != command]
 
 
@@ -218,9 +219,9 @@ def _row(run: Run) -> dict[str, Any] | None:
     """One row of the summary; None if the run's scores are not those of its embeddings."""
     config, scores = run.config, run.scores()
     z, y = run.embeddings()
-    again = metrics.evaluate(z, y)
-    for name in again.keys() & scores["metrics"].keys():  # an older run may lack some
-        saved, value = scores["metrics"][name], again[name]
+    recomputed = metrics.evaluate(z, y)
+    for name in recomputed.keys() & scores["metrics"].keys():  # an older run may lack some
+        saved, value = scores["metrics"][name], recomputed[name]
         if (saved is None) != math.isnan(value) or (saved is not None and abs(saved - value) > 1e-9):
             return None
     defaults = {parameter.name: parameter.default for parameter in LOSSES[config.loss].parameters}

@@ -1,4 +1,4 @@
-"""Train what a benchmark lacks, and nothing twice."""
+"""Train the missing runs of a benchmark, and none twice."""
 
 import hashlib
 import math
@@ -17,7 +17,7 @@ from core.files import lock, unlock
 from core.runs import Run, RunConfig, create, list_runs
 from core.training import recent
 
-CHOOSE_BY = "val_map_medium"  # of the last epoch, mean over the seeds of the search
+CHOOSE_BY = "val_map_medium"  # of the last epoch, averaged over the seeds of the search
 POLL_SECONDS = 1.0
 
 Tell = Callable[[int, int, str], None]
@@ -25,19 +25,19 @@ Said = Callable[[str], None]
 
 
 class Interrupted(Exception):
-    """Somebody stopped the benchmark; the same command goes on with it."""
+    """Somebody stopped the benchmark; the same command continues it."""
 
 
 @dataclass
 class Outcome:
-    """What a benchmark has come to.
+    """Outcome of a benchmark.
 
     Attributes:
         runs: Finished runs of the report, in the order of the plan.
-        joined: Identities of runs of the report that another machine has done, in the order of the plan.
-        failures: One line for each run that did not finish, with its reason.
-        tuned: Data set to method to what its search found: the candidates with their mean on the validation
-            split, the number of runs behind each, and the chosen value.
+        joined: Identities of runs of the report done on another machine, in the order of the plan.
+        failures: One line for each run that did not finish, with the reason.
+        tuned: Result of the search by data set and method: the parameter, the candidates with their mean on
+            the validation split, and the chosen value.
     """
 
     runs: list[Run] = field(default_factory=list)
@@ -49,20 +49,20 @@ class Outcome:
 def train(
     plan: Plan, folder: Path, tell: Tell | None = None, say: Said = print, joined: Collection[str] = ()
 ) -> Outcome:
-    """Run everything of the plan that neither `folder` holds yet nor another machine has done.
+    """Run everything in the plan that is neither in `folder` nor done on another machine.
 
     Args:
-        plan: What is to be run.
-        folder: Run folders live here; made if missing.
-        tell: Told (done, total, what) about runs, and about what takes long inside a run.
-        say: Told one line per finished run.
-        joined: Identities of runs that another machine has done.
+        plan: What to run.
+        folder: Folder of the run folders; created if missing.
+        tell: Called with (done, total, what) about runs, and about what takes long inside a run.
+        say: Called with one line per finished run.
+        joined: Identities of runs done on another machine.
 
     Raises:
-        MaclError: If a data set is not there, or a field of the plan is wrong: before anything is run.
+        MaclError: If a data set is missing, or a field of the plan is wrong; before anything is run.
         Interrupted: After Ctrl-C or SIGTERM; the current run has saved a checkpoint.
     """
-    for dataset in plan.roots:  # a person's mistake must not show after hours
+    for dataset in plan.roots:  # a mistake must show now, not after hours
         first = next(plan.report(dataset, plan.methods))
         recent.dataset(first, tell)
     try:
@@ -88,7 +88,7 @@ def train(
 
 
 def _tune(plan: Plan, dataset: str, work: "Work", outcome: Outcome) -> list[Method]:
-    """The methods with the temperature that is best on the validation split of this data set."""
+    """The methods, each at its best temperature on the validation split of this data set."""
     search = list(plan.search(dataset))
     work.complete([config for _, _, config in search])
     chosen = []
@@ -96,12 +96,12 @@ def _tune(plan: Plan, dataset: str, work: "Work", outcome: Outcome) -> list[Meth
         means: dict[float, float] = {}
         for value in method.candidates():
             configs = [config for m, v, config in search if m is method and v == value]
-            found = [run for config in configs if (run := work.finished(config)) is not None]
-            if len(found) == len(configs):  # one that fails on a seed is no choice
-                means[value] = statistics.fmean(_validation(run) for run in found)
+            finished = [run for config in configs if (run := work.finished(config)) is not None]
+            if len(finished) == len(configs):  # a candidate that fails on a seed is out
+                means[value] = statistics.fmean(_validation(run) for run in finished)
         means = {value: mean for value, mean in means.items() if not math.isnan(mean)}
         if not means:
-            chosen.append(method)  # its failures are reported; the default is run all the same
+            chosen.append(method)  # its failures are reported; run it at the default
             continue
         best = max(means, key=lambda value: means[value])
         chosen.append(method.at(best))
@@ -114,11 +114,11 @@ def _tune(plan: Plan, dataset: str, work: "Work", outcome: Outcome) -> list[Meth
 
 
 def _validation(run: Run) -> float:
-    """What the search goes by: of the weights that the run kept; nan if no validation split can tell."""
+    """The search's criterion, for the weights the run kept; nan if the validation split gives no value."""
     values = [line.get(CHOOSE_BY) for line in run.history()]
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    if run.config.keep == "best" and known:
-        return max(known)
+    numbers = [value for value in values if value is not None and not math.isnan(value)]
+    if run.config.keep == "best" and numbers:
+        return max(numbers)
     return math.nan if not values or values[-1] is None else values[-1]
 
 
@@ -140,35 +140,37 @@ class Work:
         return run if run is not None and run.state == "finished" else None
 
     def complete(self, configs: Iterable[RunConfig], joined: Collection[str] = ()) -> None:
-        """Train what is neither finished nor joined; returns when all are finished or have failed.
+        """Train what is neither finished nor joined; returns when all have finished or failed.
 
-        What another process is training is waited for: each configuration is claimed by a lock that dies with
+        It waits for what another process is training: each configuration is claimed by a lock that dies with
         its process.
         """
-        left = list(configs)
-        while left:
-            others = []
-            for config in left:
+        remaining = list(configs)
+        while remaining:
+            busy = []
+            for config in remaining:
                 if self.stopped:
                     raise Interrupted
                 if identity(config) in joined:
                     self.done += 1
                 elif not self._attempt(config):
-                    others.append(config)
+                    busy.append(config)
             self._show()
-            if len(others) == len(left):
+            if len(busy) == len(remaining):
                 time.sleep(POLL_SECONDS)
-            left = others
+            remaining = busy
 
     def _attempt(self, config: RunConfig) -> bool:
         """Train this configuration unless it is finished; False if another process is at it."""
         name = key(config)
-        claim = self.folder / ".claims" / name  # never removed: a lock is of the file, not of the name
+        claim = self.folder / ".claims" / name  # never removed: a lock belongs to the file, not to its name
         if self.finished(config) is None:
             if not lock(claim):
                 return False
             try:
-                if self.finished(config) is None:  # somebody may have finished it before we had the lock
+                if (
+                    self.finished(config) is None
+                ):  # another process may have finished it before we had the lock
                     self._show()
                     self._train(config, name)
             finally:
@@ -177,7 +179,7 @@ class Work:
         return True
 
     def _show(self) -> None:
-        """Only around a training: what is there already, and counted at once, says nothing of the speed."""
+        """Report progress; only around training, as runs that are there already would distort the speed."""
         if self.tell is not None:
             self.tell(self.done, self.total, "benchmark")
 
@@ -186,7 +188,7 @@ class Work:
 
         run = self._find(name) or create(config, self.folder)
         self._runs[name] = run
-        if run.config != config:  # begun by a call with another device, or before the archive was moved
+        if run.config != config:  # begun with another device, or before the archive was moved
             run.mark("config.json", config.model_dump_json(indent=2) + "\n")
         run.unmark("stop")
         self.current = run.path
@@ -199,30 +201,30 @@ class Work:
             self.current = None
         if state == "stopped":
             raise Interrupted
-        about = f"{config.dataset} {Method(config.loss, _changed(config)).key} seed {config.seed}"
+        description = f"{config.dataset} {Method(config.loss, _changed(config)).key} seed {config.seed}"
         if state == "finished":
-            run.unmark("resume.safetensors")  # of hundreds of runs, none of which is ever trained on
+            run.unmark("resume.safetensors")  # one of hundreds, never needed again
             scores = run.scores()
             medium = scores["metrics"]["map_medium"]
-            shown = "–" if medium is None else f"{100 * medium:.2f}"
-            self.say(f"{about}: mAP Medium {shown}, {scores['training_s']:.1f} s")
+            medium_text = "–" if medium is None else f"{100 * medium:.2f}"
+            self.say(f"{description}: mAP Medium {medium_text}, {scores['training_s']:.1f} s")
         else:
-            self.failures[name] = f"{about}: {error}"
-            self.say(f"{about} failed: {error}")
+            self.failures[name] = f"{description}: {error}"
+            self.say(f"{description} failed: {error}")
 
     def _find(self, name: str) -> Run | None:
-        """The run of this key; looks at folders that were not there the last time."""
+        """The run with this key; looks at folders that are new since the last call."""
         if name not in self._runs:
             for run in list_runs(self.folder):
                 if run.id in self._known:
                     continue
                 self._known.add(run.id)
-                with suppress(MaclError):  # a folder without a readable configuration is none of ours
+                with suppress(MaclError):  # a folder without a readable configuration is not ours
                     self._runs.setdefault(key(run.config), run)
         return self._runs.get(name)
 
     def stop_on_signal(self) -> "_Signals":
-        """While it is open, Ctrl-C, SIGTERM and a closed terminal stop the current run resumably."""
+        """A context in which Ctrl-C, SIGTERM and a closed terminal stop the current run, to be resumed."""
         return _Signals(self)
 
     def stop(self) -> None:
@@ -234,7 +236,7 @@ class Work:
 
 
 class _Signals:
-    """Handlers of a benchmark, put back at its end."""
+    """Signal handlers of a benchmark; the previous ones come back at its end."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -248,7 +250,7 @@ class _Signals:
 
 
 def key(config: RunConfig) -> str:
-    """Short hash of everything that decides the outcome: a name for a file."""
+    """Short hash of everything that determines the outcome, as a file name."""
     return hashlib.sha256(config.identity.encode()).hexdigest()[:16]
 
 

@@ -244,7 +244,7 @@ def test_the_command_line_shows_and_empties_it(own: Path, other: list[subprocess
     assert re.search(r"together +5\.0", shown.output)
     used_by(other, kept)
     emptied = CliRunner().invoke(app, ["cache", "--empty", "all"])
-    assert "2.0 MB are free now" in emptied.output
+    assert "2.0 MB freed" in emptied.output
     assert isinstance(emptied.exception, MaclError)
     assert "in use" in str(emptied.exception)
     assert kept.exists()
