@@ -52,9 +52,11 @@ def seen(page: Page) -> list[Any]:
     return found
 
 
-# Counts the times that the script has ended; a run may begin long after the click that asked for it.
+# Counts the times that the script has ended; a run may begin long after the click that asked for it. One that
+# is over at once is not seen, but then the address tells of it.
 COUNT_RUNS = """() => {
   const app = document.querySelector("[data-testid=stApp]");
+  window.before = location.href;
   window.ended = 0;
   window.endings?.disconnect();
   window.endings = new MutationObserver(() => {
@@ -88,7 +90,7 @@ def choose(page: Page, label: str, option: str) -> None:
     """An entry of a list."""
     page.evaluate(COUNT_RUNS)
     pick(page, label, option)
-    page.wait_for_function("() => window.ended > 0")
+    page.wait_for_function("() => window.ended > 0 || location.href !== window.before")
     quiet(page)
     # a list for several stays open; to close it before the page has taken the choice undoes it
     if page.get_by_role("listbox").count():
