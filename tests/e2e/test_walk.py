@@ -254,7 +254,9 @@ def restart(server: Server, page: Page) -> None:
 
 
 def test_the_first_click_after_a_restart_of_the_server_counts(server: Server, page: Page) -> None:
+    # each part of a page is fetched when it is first needed: what is to be clicked has to be there before
     page.goto(f"{server.url}/retrieval")
+    page.get_by_role("button", name="Next").wait_for()
     settled(page)
     before = page.url
     restart(server, page)
@@ -270,6 +272,7 @@ def test_the_first_click_after_a_restart_of_the_server_counts(server: Server, pa
     page.wait_for_function("() => !location.href.includes('m_alpha')")
 
     page.goto(f"{server.url}/compare?losses=MulSupCon")
+    page.locator("table").first.wait_for()
     settled(page)
     restart(server, page)
     open_page(page, "Data")
