@@ -6,26 +6,34 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+from app.figures import mechanism as figures
 from app.kit import heatmaps, tiles
 from app.kit.heatmaps import HeatMap
-from app.kit.palette import JACCARD_SCALE
+from app.kit.palette import JACCARD_SCALE, loss_color
+from app.kit.steady import steady_chart
+from app.kit.words import plain
 from app.mechanism import selection
 from app.mechanism.batch import Chosen
+from app.mechanism.pairs import how
 from core import mechanism
 from core.labels import counts, jaccard
-from core.losses import LOSSES, Value, check_params
+from core.losses import LOSSES, Value, check_params, spec_of
+from core.mechanism import Answer, Maps
 
 MOST = 40  # pictures in a strip
 SCALE = [(0.0, "#4a2c63"), (0.5, "#c2456a"), (1.0, "#f8b566")]
 
 
-def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
-    """The anchor's sets in pictures, and its weights under the 13 losses.
+def show(
+    chosen: Chosen, key: str, params: Mapping[str, Value], answer: Answer | None, started: float
+) -> None:
+    """The anchor's sets in pictures, the force on each image, and the weights under all losses.
 
     Args:
         chosen: The batch.
         key: The loss whose parameters are set.
         params: All of its parameters.
+        answer: What the process says of a loss that has no numpy form.
         started: Not used here.
     """
     names, y = list(chosen.names), chosen.batch.y.astype(bool)
@@ -61,7 +69,34 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
         _strip(chosen, "Negatives", f"{len(away)} share no label", away, "away", JACCARD_SCALE[0][1])
     )
     tiles.strips(chosen.key, parts, names[p], "m_strips", lambda name: selection.open_pair(names[i], name))
-    _losses(chosen, key, params, i, near)
+    if key == "macl_nested" and mechanism.is_nested(params):
+        _compared(chosen, i, near, J)
+    _forces(chosen, mechanism.maps(key, chosen.batch, params, answer), key, params, i, near)
+    _losses(chosen, key, params, answer, i, near)
+
+
+def _forces(
+    chosen: Chosen, maps: Maps, key: str, params: Mapping[str, Value], i: int, near: np.ndarray
+) -> None:
+    """The force between the anchor and every other image, a bar each."""
+    if not maps.images or "force" not in maps.values:
+        return
+    st.header("How the loss moves each image against this anchor", divider=False)
+    st.caption(
+        "The force −∂L/∂s; above 0 it pulls the two together, below 0 it pushes them apart. Images from the "
+        f"most to the least overlap. {how(maps)}"
+    )
+    force, J = maps.values["force"][i, near], maps.values["J"][i, near]
+    steady_chart(
+        figures.forces([chosen.names[n] for n in near], force, J, loss_color(key, params)),
+        "m_anchor_forces",
+        "Force between the anchor and every other image of the batch",
+    )
+    table = [[chosen.names[n] for n in near], J, force]
+    st.download_button(
+        "CSV of these forces", lambda: mechanism.table_csv(["image", "J", "force"], table),
+        "anchor-forces.csv", "text/csv", on_click="ignore",
+    )  # fmt: skip
 
 
 def _strip(chosen: Chosen, title: str, note: str, rows: np.ndarray, kind: str, color: str) -> dict[str, Any]:
@@ -71,20 +106,62 @@ def _strip(chosen: Chosen, title: str, note: str, rows: np.ndarray, kind: str, c
     return {"title": title, "note": note, "color": color, "kind": kind, "tiles": shown}
 
 
-def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near: np.ndarray) -> None:
+def _compared(chosen: Chosen, i: int, near: np.ndarray, J: np.ndarray) -> None:
+    """The comparison sets of MACL-nested for one anchor: a staircase, because they lie in each other."""
+    sets, positives = mechanism.compared(chosen.batch.y, i), near[J[near] > 0]
+    st.header("Whom each positive of this anchor is compared with", divider=False)
+    if not len(positives):
+        st.caption("No other image of the batch shares a label with this one.")
+        return
+    st.caption(
+        "A row for each positive, a column for each other image, from the most to the least overlap. "
+        "Coloured: they are compared. A positive never competes with images that share as much or more, so "
+        "all that its row asks for is the order by overlap."
+    )
+    shown = np.where(sets, J[None, :], np.nan)[np.ix_(positives, near)]  # (P, B−1)
+    images, name = selection.items(chosen), chosen.names[i]
+    heatmaps.show(
+        "m_compared",
+        [
+            HeatMap(
+                "overlap J with the anchor",
+                f"of those that are compared; anchor: {name}",
+                shown,
+                0,
+                1,
+                JACCARD_SCALE,
+            )
+        ],
+        [images[p] for p in positives],
+        [images[n] for n in near],
+        lambda _, other: selection.pick(chosen, name, other),
+        tiles=chosen.key,
+        who=("positive", "compared image"),
+        same=False,
+    )
+
+
+def _losses(
+    chosen: Chosen,
+    key: str,
+    params: Mapping[str, Value],
+    answer: Answer | None,
+    i: int,
+    near: np.ndarray,
+) -> None:
     st.header("What each loss takes for a positive of this anchor, and with which weight", divider=False)
     st.caption(
         "Each image's share of the whole pull on the anchor; images from the most to the least overlap, "
-        f"prototypes, which open no pair, right of the line. {LOSSES[key].title} as set above, the others at "
-        "their defaults."
+        f"prototypes, which open no pair, right of the line. {plain(spec_of(key).title)} as set above, the "
+        f"others at their defaults. {_row_of(key, answer)}"
     )
     size, name = len(chosen.batch.y), chosen.names[i]
-    every = {loss: params if loss == key else check_params(loss, {}) for loss in LOSSES}
-    rows = np.stack([mechanism.shares(loss, chosen.batch, given, i) for loss, given in every.items()])
+    every = {loss: check_params(loss, {}) for loss in LOSSES if mechanism.written(loss)} | {key: params}
+    rows = np.stack([mechanism.shares(loss, chosen.batch, given, i, answer) for loss, given in every.items()])
     others = np.concatenate([near, np.arange(size, rows.shape[1])])
-    shown = np.where(rows > 0, rows, np.nan)[:, others]  # (13, B−1+L)
+    shown = np.where(rows > 0, rows, np.nan)[:, others]  # (losses, B−1+L)
     high = float(np.nanquantile(shown, 0.95)) if np.isfinite(shown).any() else 1.0
-    titles, facts = [LOSSES[loss].title for loss in LOSSES], [_fact(row, size) for row in rows]
+    titles, facts = [spec_of(loss).title for loss in every], [_fact(row, size) for row in rows]
     images = selection.items(chosen)
     columns = [*(images[n] for n in near), *selection.prototypes(chosen)]
     heatmaps.show(
@@ -119,6 +196,19 @@ def _losses(chosen: Chosen, key: str, params: Mapping[str, Value], i: int, near:
         "CSV of these shares", lambda: mechanism.table_csv(head, table), "anchor-weights.csv", "text/csv",
         on_click="ignore",
     )  # fmt: skip
+
+
+def _row_of(key: str, answer: Answer | None) -> str:
+    """What the row of a loss shows that has no numpy form."""
+    if mechanism.written(key):
+        return ""
+    title = plain(spec_of(key).title)
+    if answer is None:
+        return f"The row of {title} is empty."
+    if "w" in answer.arrays:
+        return f"{title}: by {'w/T' if 'T' in answer.arrays else 'w'} of its `pair_terms`."
+    by = "by the forces that pull" if "force" in answer.arrays else "empty"
+    return f"{title} offers no weights: its row is {by}."
 
 
 def _fact(row: np.ndarray, size: int) -> str:

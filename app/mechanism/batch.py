@@ -206,7 +206,8 @@ def about_prototypes(run: Run | None) -> str:
 def _prepared(name: str) -> ImageSet | None:
     """The smallest images of a data set that are prepared."""
     sizes, place = sorted({int(preset["image_size"]) for preset in PRESETS.values()}), shared.place(name)
-    return next(filter(image_cache.is_prepared, (ImageSet(name, place, size) for size in sizes)), None)
+    among = (ImageSet(name, place, size, reading=shared.reading(name)) for size in sizes)
+    return next(filter(image_cache.is_prepared, among), None)
 
 
 def _usual(options: dict[str, str]) -> str:

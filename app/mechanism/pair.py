@@ -7,7 +7,7 @@ from app.mechanism.batch import Source
 from core.labels import counts
 from core.losses import Value
 from core.losses.rarity import anchor_counts, pair_counts
-from core.mechanism import LABELWISE, Batch, Maps, label_parts
+from core.mechanism import LABELWISE, Batch, Maps, label_parts, written
 
 STYLE = """<style>
 .pair table { border-collapse: collapse; width: 100%; font-size: .88rem; line-height: 1.35;
@@ -34,6 +34,11 @@ _RARE = {
     "min": "smallest {split} count of the anchor's labels, {counts}",
     "sum": "sum of the {split} counts of the anchor's labels, {counts}",
     "support": "{split} images with all of the anchor's labels",
+}
+_FOUND = {
+    "": "−∂L/∂s",
+    "autograd": "−∂L/∂s by automatic differentiation",
+    "pull-back": "from −∂L/∂z, shared equally between the two anchors",
 }
 _NONE = ": none, counted as 1"  # the loss needs a count that is at least 1
 
@@ -131,6 +136,15 @@ def _extras(params: Mapping[str, Value]) -> str:
 
 def _other(key: str, value: Mapping[str, float], size: int) -> list[str]:
     lines = []
+    if not written(key):
+        if "w" in value:
+            lines.append(_line("w", "as the loss's own pair_terms gives it", value["w"]))
+        if "T" in value:
+            lines.append(_line("T", "as the loss's own pair_terms gives it", value["T"]))
+        if "gamma" in value:
+            formula = f"w / T = {number(value['w'])} / {number(value['T'])}"
+            lines.append(_line("γ", formula, value["gamma"]))
+        return lines
     if key in ("mulsupcon", "wg_mulsupcon"):
         lines.append(_line("w", "1 for every pair with a shared label", value["w"]))
     else:
@@ -145,7 +159,7 @@ def _force(
     key: str, batch: Batch, maps: Maps, params: Mapping[str, Value], value: Mapping[str, float], i: int
 ) -> list[str]:
     if "force" not in value:
-        return []
+        return [_line("s", "similarity in the run's embedding", value["s"])] if "s" in value else []
     force, lines = value["force"], [_line("s", "similarity in the run's embedding", value["s"])]
     if "pull" in value:
         pull = value["pull"]
@@ -165,7 +179,7 @@ def _force(
         lines.append(_line("push", how, push))
         lines.append(_line("force", "pull − push = −∂L/∂s", force))
     else:
-        lines.append(_line("force", "−∂L/∂s", force, kind="sum"))
+        lines.append(_line("force", _FOUND[maps.how], force, kind="sum"))
     if "printed" in value:
         lines.append(_line("as printed", "eq. 7 with |y| in the repulsion", value["printed"], kind="part"))
     return lines

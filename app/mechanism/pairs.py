@@ -11,11 +11,12 @@ from app.kit import heatmaps, tiles
 from app.kit.heatmaps import HeatMap
 from app.kit.palette import JACCARD_SCALE
 from app.kit.permalink import note_unknown
+from app.kit.words import plain
 from app.mechanism import batch, pair, selection
 from app.mechanism.batch import Chosen, Order
 from core import mechanism
-from core.losses import Value
-from core.mechanism import LABELWISE, MACL, Maps
+from core.losses import Value, spec_of
+from core.mechanism import LABELWISE, MACL, Answer, Maps
 
 SHOWN = {"T": "T", "w": "w", "γ": "gamma", "J": "J", "s": "s", "pull": "pull", "force": "force"}
 FIRST = ("T", "w", "force")
@@ -32,16 +33,19 @@ FORCE = {  # dark theme or not: the middle is the page itself, so that only forc
 }
 
 
-def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) -> None:
+def show(
+    chosen: Chosen, key: str, params: Mapping[str, Value], answer: Answer | None, started: float
+) -> None:
     """Widgets for the maps, the maps, and the open pair.
 
     Args:
         chosen: The batch.
         key: The loss.
         params: All of its parameters.
+        answer: What the process says of a loss that has no numpy form.
         started: When the server began, `time.perf_counter`.
     """
-    maps = mechanism.maps(key, chosen.batch, params)
+    maps = mechanism.maps(key, chosen.batch, params, answer)
     note_unknown(m_maps=list(SHOWN), m_rows=ORDERS, m_eq7=(CORRECTED, PRINTED, DIFFERENCE))
     left, middle, right = st.columns([4, 3, 4], vertical_alignment="bottom")
     with left:
@@ -53,7 +57,7 @@ def show(chosen: Chosen, key: str, params: Mapping[str, Value], started: float) 
     )  # fmt: skip
     with right:
         form = _choose_form(key, maps) if "force" in titles else CORRECTED
-    st.caption(_reading(key, chosen, maps))
+    st.caption(_reading(key, chosen, maps, answer))
     drawing = st.container()
     at = selection.opened(chosen)
     if maps.images:
@@ -76,7 +80,9 @@ def _choose_maps(maps: Maps) -> list[str]:
         bind="query-params", on_change=_drop_oldest, args=(set(maps.values),),
         help="T, γ and pull need a softmax, s and the force an embedding. pull: attraction alone.",
     )  # fmt: skip
-    return [title for title in SHOWN if title in titles[-MOST:] and SHOWN[title] in maps.values]
+    there = [title for title in SHOWN if SHOWN[title] in maps.values]
+    # of a loss that does not say its weights, in a batch without embeddings, none of these is known
+    return [title for title in there if title in titles[-MOST:]] or (there[:MOST] if titles else [])
 
 
 def _drop_oldest(known: set[str]) -> None:
@@ -185,7 +191,7 @@ def heat_map(key: str, title: str, form: str, maps: Maps) -> HeatMap:
     if bottom == top:
         bottom = 0.0
     formula = {CORRECTED: "−∂L/∂s", PRINTED: "eq. 7 as printed", DIFFERENCE: "printed − corrected"}[form]
-    gamma, pull = "the pull, × B", "γ over B"
+    gamma, pull = "the pull, × B" if mechanism.written(key) else "what the pair weighs", "γ over B"
     if key in LABELWISE:
         gamma, pull = "what a positive is pulled with", "γ over |P|, averaged as in the loss"
         gamma += " in eq. 8" if key in MACL else ""
@@ -203,6 +209,8 @@ def heat_map(key: str, title: str, form: str, maps: Maps) -> HeatMap:
 
 
 def _about_w(key: str, maps: Maps) -> str:
+    if not mechanism.written(key):
+        return "as the loss's own pair_terms gives it"
     if key not in LABELWISE:
         return "factor of the pair in the loss, × B"
     overlap = bool(maps.params.get("overlap_weight"))
@@ -219,7 +227,7 @@ def _limit(values: np.ndarray, images: bool) -> float:
     return float(np.quantile(size, 0.97)) if size.size else 1.0
 
 
-def _reading(key: str, chosen: Chosen, maps: Maps) -> str:
+def _reading(key: str, chosen: Chosen, maps: Maps, answer: Answer | None) -> str:
     """How to read the maps, and what is special about this loss."""
     with_prototypes = maps.images and maps.values["J"].shape[1] > len(chosen.batch.y)
     if key == "lproto":
@@ -232,7 +240,27 @@ def _reading(key: str, chosen: Chosen, maps: Maps) -> str:
         text += " OML ranks and has no softmax, so no T."
     if (with_prototypes or key == "lproto") and "s" in maps.values:
         text += " " + batch.about_prototypes(chosen.source.run)
+    if answer is not None:
+        text += f" {_unknown(key, answer)} {how(maps)}"
     return f"{text} {_pushed(maps)}"
+
+
+def _unknown(key: str, answer: Answer) -> str:
+    """What a loss that has no numpy form does not say of its pairs."""
+    missing = [name for name in ("w", "T") if name not in answer.arrays]
+    if not missing:
+        return ""
+    return f"{plain(spec_of(key).title)} does not say {' and '.join(missing)}: it has no `pair_terms` for it."
+
+
+def how(maps: Maps) -> str:
+    """How the force of a loss that has no numpy form was found."""
+    return {
+        "": "",
+        "autograd": "The force is found by automatic differentiation of the loss.",
+        "pull-back": "The force is found from −∂L/∂z: the gradient is written as a sum of the batch's own "
+        "embeddings, and what it says of a pair is shared equally between the two anchors.",
+    }[maps.how]
 
 
 def _pushed(maps: Maps) -> str:

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
 from app import cache
 from app.kit.permalink import Between, Fitting, Switch, note_unknown, renamed
-from core.losses import LOSSES, Parameter, Value
-from core.mechanism import MACL
+from app.kit.words import plain
+from core.losses import Parameter, Value, known, spec_of
+from core.mechanism import MACL, written
 from core.runs import Run
 
 MECHANISM, LAB = "m", "lab"  # with which the keys of the two pages begin: their settings are their own
@@ -26,17 +28,17 @@ RANGES = {
     "lreg.alpha": (-1.0, 3.0, 0.25),
     "lworeg.alpha": (-1.0, 3.0, 0.25),
     "lmsc.beta": (0.0, 1.0, 0.05),
+    "macl_nested.alpha": (0.0, 10.0, 0.5),
 }
-_TITLES = {spec.title: key for key, spec in LOSSES.items()}
 
 
 def choose(run: Run | None) -> tuple[str, dict[str, Value]]:
     """Widgets for the loss and its parameters; the loss's key and all of its parameters."""
     first, *rest = st.columns([3, 3, 3, 3, 2], vertical_alignment="bottom")
     with first:
-        key = _loss(MECHANISM)
-    parameters = {p.name: p for p in LOSSES[key].parameters}
-    beside = [name for name in parameters if key not in MACL or name in MAIN]
+        key = _loss(MECHANISM, cache.config(run).loss if run is not None else "")
+    parameters = _parameters(key)
+    beside = [name for name in parameters if key not in MACL or name in MAIN][: len(rest) - 1]
     values: dict[str, Value] = {}
     for name, column in zip(beside, rest, strict=False):
         with column:
@@ -58,7 +60,7 @@ def choose(run: Run | None) -> tuple[str, dict[str, Value]]:
 def stack(first: tuple[str, ...] = (*MAIN, "use_w", "use_T")) -> tuple[str, dict[str, Value]]:
     """The live lab's own widgets, below each other for a narrow column; MACL's switches in sight."""
     key = _loss(LAB)
-    parameters = {p.name: p for p in LOSSES[key].parameters}
+    parameters = _parameters(key)
     beside = [name for name in (first if key in MACL else parameters) if name in parameters]
     sliders = [name for name in beside if parameters[name].kind != "bool"]
     values = {name: _widget(LAB, key, parameters[name]) for name in sliders}
@@ -71,21 +73,30 @@ def stack(first: tuple[str, ...] = (*MAIN, "use_w", "use_T")) -> tuple[str, dict
     return key, {name: values[name] for name in parameters}
 
 
-def _loss(page: str) -> str:
-    """The widget that chooses the loss."""
-    where, titles = f"{page}_loss", list(_TITLES)
+def _parameters(key: str) -> dict[str, Parameter]:
+    """The parameters of a loss by name; the words of a person's file are no Markdown of the page's."""
+    spec = spec_of(key)
+    return {p.name: replace(p, help=plain(p.help)) if spec.sha256 else p for p in spec.parameters}
+
+
+def _loss(page: str, more: str = "") -> str:
+    """The widget that chooses the loss: all that are offered, and that of the run which is shown."""
+    by_title = {spec.title: key for key, spec in known().items()}
+    if more:
+        by_title.setdefault(spec_of(more).title, more)
+    where, titles = f"{page}_loss", list(by_title)
     _from_link(page, f"{MECHANISM}_loss", where, titles, lambda text: text)
     if st.session_state.get(where) not in (None, *titles):
         del st.session_state[where]
     title = st.selectbox("Loss", titles, index=titles.index("MACL"), key=where, bind="query-params")
-    return _TITLES[title]
+    return by_title[title]
 
 
-def _from_link(page: str, old: str, key: str, known: Fitting, read: Callable[[str], Any]) -> None:
+def _from_link(page: str, old: str, key: str, fitting: Fitting, read: Callable[[str], Any]) -> None:
     """A widget's value in a link, named where it does not fit; the lab once had the other page's keys."""
     if page == LAB:
-        renamed(old, key, known, lambda values: read(values[-1]))
-    note_unknown(**{key: known})
+        renamed(old, key, fitting, lambda values: read(values[-1]))
+    note_unknown(**{key: fitting})
 
 
 def _widget(page: str, key: str, parameter: Parameter) -> Value:
@@ -102,26 +113,42 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
         _from_link(page, old, where, options, lambda text: text)
         chosen = st.segmented_control(
             label if label == name else f"{label}: {name}", options, default=str(parameter.default),
-            required=True, key=where, bind="query-params", help=parameter.help,
+            required=True, format_func=plain, key=where, bind="query-params", help=parameter.help,
         )  # fmt: skip
         return str(chosen)
     low = -math.inf if parameter.low is None else parameter.low
     high = math.inf if parameter.high is None else parameter.high
-    _from_link(page, old, where, Between(low, high), float)
-    if name == "eps":
-        return float(
+    if parameter.kind == "int":
+        _from_link(page, old, where, Between(low, high, whole=True), int)
+        return int(
             st.number_input(
                 label,
-                0.0,
-                1.0,
-                float(parameter.default),
-                format="%.0e",
+                None if parameter.low is None else int(parameter.low) + parameter.above,
+                None if parameter.high is None else int(parameter.high) - parameter.below,
+                int(parameter.default),
                 key=where,
                 bind="query-params",
                 help=parameter.help,
             )
         )
-    low, high, step = RANGES.get(f"{key}.{name}", RANGES.get(name, (0.0, 1.0, 0.01)))
+    _from_link(page, old, where, Between(low, high), float)
+    ends = _ends(key, parameter)
+    if ends is None:
+        exact = written(key)  # ε, of which the power of ten is all
+        return float(
+            st.number_input(
+                label,
+                None if parameter.low is None else float(parameter.low),
+                None if parameter.high is None else float(parameter.high),
+                float(parameter.default),
+                None if exact else _step(abs(float(parameter.default)) or 1.0),
+                format="%.0e" if exact else "%g",
+                key=where,
+                bind="query-params",
+                help=parameter.help,
+            )
+        )
+    low, high, step = ends
     low, high = _reach(where, parameter, low, high)
     return float(
         st.slider(
@@ -138,6 +165,25 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
     )
 
 
+def _ends(key: str, parameter: Parameter) -> tuple[float, float, float] | None:
+    """Ends and step of a slider; None for what is typed: a number that a slider cannot hold."""
+    name, low, high = parameter.name, parameter.low, parameter.high
+    usual = RANGES.get(f"{key}.{name}", RANGES.get(name))
+    if name == "eps" or (usual and written(key)):
+        return usual
+    if low is None or high is None or low == high:
+        return None
+    if usual and low <= usual[0] <= float(parameter.default) <= usual[1] <= high:
+        return usual
+    step = _step(high - low)
+    return low + step * parameter.above, high - step * parameter.below, step
+
+
+def _step(reach: float) -> float:
+    """A hundredth of it, as a power of ten."""
+    return float(10.0 ** math.floor(math.log10(reach / 50)))
+
+
 def _reach(where: str, parameter: Parameter, low: float, high: float) -> tuple[float, float]:
     """Ends of a slider: a run's own value may lie beyond the usual ones, and what was in reach stays so."""
     state = st.session_state
@@ -151,16 +197,16 @@ def _reach(where: str, parameter: Parameter, low: float, high: float) -> tuple[f
 
 
 def _key(page: str, loss: str, name: str) -> str:
-    """Key of the widget: MACL and its twin share theirs, τ is one for all others."""
+    """Key of the widget: MACL and its twin share theirs, τ is one for all others that are written here."""
     if loss in MACL:
         return f"{page}_{name}"
-    return f"{page}_loss_tau" if name == "tau" else f"{page}_{loss}_{name}"
+    return f"{page}_loss_tau" if name == "tau" and written(loss) else f"{page}_{loss}_{name}"
 
 
 def put(page: str, key: str, params: Mapping[str, Value]) -> None:
     """Set the widgets of a page to this loss and these parameters; call it from a callback."""
     state = st.session_state
-    state[f"{page}_loss"] = LOSSES[key].title
-    for parameter in LOSSES[key].parameters:
+    state[f"{page}_loss"] = spec_of(key).title
+    for parameter in spec_of(key).parameters:
         value = params.get(parameter.name, parameter.default)
         state[_key(page, key, parameter.name)] = float(value) if parameter.kind == "float" else value

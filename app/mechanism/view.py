@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.kit.permalink import note_unknown
-from app.mechanism import anchor, distributions, pairs, settings
+from app.mechanism import anchor, distributions, pairs, settings, waiting
 from app.mechanism.batch import Chosen
 
 VIEWS = {
@@ -15,6 +15,7 @@ VIEWS = {
     "Which labels gain": distributions.gains,
     "What the loss asks for": distributions.optima,
 }
+WITHOUT_ANSWER = ("What the loss asks for",)  # does not ask what another loss does
 
 
 @st.fragment
@@ -28,7 +29,12 @@ def show(chosen: Chosen) -> None:
     if chosen.source.note:
         st.caption(chosen.source.note)
     tabs = st.tabs(list(VIEWS), key="m_view", on_change="rerun", bind="query-params")
-    for tab, view in zip(tabs, VIEWS.values(), strict=True):
-        if tab.open:  # the others cost nothing
-            with tab:
-                view(chosen, key, params, started)
+    for tab, (name, view) in zip(tabs, VIEWS.items(), strict=True):
+        if not tab.open:  # the others cost nothing
+            continue
+        with tab:
+            reply = None if name in WITHOUT_ANSWER else waiting.reply(chosen.batch, key, params)
+            if reply is not None:
+                waiting.tell(reply, chosen.batch, key, params)
+            if reply is None or reply.state != "waiting":
+                view(chosen, key, params, reply.answer if reply else None, started)

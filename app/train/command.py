@@ -2,7 +2,7 @@
 
 import shlex
 
-from core.losses import LOSSES
+from core.losses import spec_of
 from core.runs import RunConfig, settings
 from core.runs.settings import flag, preset_value, shown
 
@@ -13,7 +13,7 @@ def command(config: RunConfig) -> str:
     """`macl train …` with the flags that differ from the preset and from the loss's defaults."""
     parts = ["macl", "train", "--preset", config.preset]
     for name in (setting.name for setting in settings.fields()):
-        value = getattr(config, name)
+        value = settings.value_of(config, name)
         if name not in ALWAYS and value == preset_value(config.preset, name):
             continue
         if isinstance(value, bool):
@@ -21,7 +21,7 @@ def command(config: RunConfig) -> str:
         else:
             parts += [flag(name), shown(value)]
         if name == "loss":
-            for parameter in LOSSES[config.loss].parameters:
+            for parameter in spec_of(config.loss).parameters:
                 if (value := config.params[parameter.name]) != parameter.default:
                     parts += ["--param", f"{parameter.name}={shown(value)}"]
     return shlex.join(parts)

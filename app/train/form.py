@@ -2,24 +2,29 @@
 
 import itertools
 import os
+from dataclasses import replace
 from typing import Any, Literal
 
 import streamlit as st
 
-from app.kit import permalink, shared
+from app.kit import how_read, permalink, shared
 from app.kit.names import PRESET_TITLES, dataset_title
+from app.kit.words import plain
 from app.train.command import command
 from core.data import default_root
 from core.errors import MaclError
 from core.experiments.axes import parse_seeds
-from core.losses import LOSSES
+from core.losses import known, own, spec_of
 from core.queue import launch
 from core.runs import PRESETS, RunConfig, settings
 from core.runs.settings import Setting
 
 # The parameters that matter most are shown at once, the others of a loss one click away.
-FIRST = ("tau", "alpha", "beta", "use_w", "use_T", "denominator", "temperature", "position")
+FIRST = (
+    "tau", "alpha", "beta", "use_w", "use_T", "nested", "target", "denominator", "temperature", "position",
+)  # fmt: skip
 FOLDED = {"macl": ("tau",), "wg_macl": ("tau",)}
+AT_ONCE = 6  # parameters of a person's own loss that are shown at once
 MAX_SEEDS = 50
 CHOSEN = "train_runs"  # runs whose curves the page shows
 
@@ -27,16 +32,19 @@ CHOSEN = "train_runs"  # runs whose curves the page shows
 def form() -> None:
     """All settings of a run, and the button that starts one for every loss and seed."""
     permalink.note_unknown(
-        dataset=shared.titles(), loss=[spec.title for spec in LOSSES.values()], preset=list(PRESETS)
+        dataset=shared.titles(), loss=[spec.title for spec in known().values()], preset=list(PRESETS)
     )
     name = shared.choose_dataset()
     root = shared.choose_place(name)
+    shared.link_reading(name)
+    how_read.form(name, across=1)
     losses = st.multiselect(
         "Losses",
-        list(LOSSES),
+        list(known()),
         default=["macl", "mulsupcon"],
-        format_func=lambda key: LOSSES[key].title,
+        format_func=lambda key: spec_of(key).title,
         key="loss",
+        help="Your own joins them by `macl loss add FILE`",
         bind="query-params",
     )
     preset = st.segmented_control(
@@ -59,6 +67,7 @@ def form() -> None:
                 dataset=name,
                 data_root=root,
                 skip_broken=skip,
+                reading=shared.reading(name),
                 loss=loss,
                 params=params[loss],
                 seed=seed,
@@ -94,7 +103,15 @@ def fill(config: RunConfig) -> None:
     """Put a run's settings into the form; call it from a callback, before the form is drawn."""
     state = st.session_state
     shared.set_dataset(config.images)
-    state["loss"], state["preset"], state["seeds"] = [config.loss], config.preset, str(config.seed)
+    state["preset"], state["seeds"] = config.preset, str(config.seed)
+    if config.loss in known():
+        state["loss"] = [config.loss]
+    else:
+        name = own.name_in(config.loss)
+        state["train_message"] = (
+            f"{config.spec.title} is not among your losses; the form keeps the losses it had. To train with "
+            f"it here read {name}.py in the folder of the run, then `macl loss add` it."
+        )
     for setting in settings.of_preset():
         state[f"{config.preset}.{setting.name}"] = getattr(config, setting.name)
     for name, value in config.params.items():
@@ -111,18 +128,23 @@ def _missing(name: str, root: str | None) -> str:
 
 def _parameters(loss: str) -> dict[str, Any]:
     """Values of a loss's parameters, from widgets: the important ones, then the rest on demand."""
-    spec, known = LOSSES[loss], settings.of_loss(loss)
-    shown = [p for p in spec.parameters if p.name in FIRST and p.name not in FOLDED.get(loss, ())]
+    spec, by_name = spec_of(loss), settings.of_loss(loss)
+    summary = spec.summary
+    if spec.sha256:  # words from a file: no Markdown of the page's
+        summary = plain(summary)
+        by_name = {name: replace(setting, help=plain(setting.help)) for name, setting in by_name.items()}
+    first = [p.name for p in spec.parameters][:AT_ONCE] if spec.sha256 else FIRST
+    shown = [p for p in spec.parameters if p.name in first and p.name not in FOLDED.get(loss, ())]
     rest = [p for p in spec.parameters if p not in shown]
     with st.expander(f"{spec.title}: parameters", key=f"{loss}.open"):
-        st.caption(f"{spec.summary} {spec.source}.")
-        values = {p.name: _widget(loss, known[p.name], p.default) for p in shown}
+        st.caption(f"{summary} {spec.source[0].upper()}{spec.source[1:]}.")
+        values = {p.name: _widget(loss, by_name[p.name], p.default) for p in shown}
         if rest:
             unfolded = st.toggle("All parameters", key=f"{loss}.all", persist_state="session")
             with st.container():
                 for p in rest:
                     current = st.session_state.get(f"{loss}.{p.name}", p.default)
-                    values[p.name] = _widget(loss, known[p.name], p.default) if unfolded else current
+                    values[p.name] = _widget(loss, by_name[p.name], p.default) if unfolded else current
     return values
 
 

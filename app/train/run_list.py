@@ -6,10 +6,11 @@ import pandas as pd
 import streamlit as st
 
 from app import cache
-from app.kit import permalink
+from app.kit import how_read, permalink
 from app.kit.names import created, dataset_title, method, run_label, short_labels, started
 from app.kit.palette import is_variant, loss_color
 from app.kit.query import default_runs
+from app.kit.words import plain
 from app.train import live
 from app.train.form import CHOSEN, fill
 from core import runs
@@ -332,6 +333,8 @@ def details(selected: list[Run]) -> None:
     with st.expander("Saved configuration", key="config_open", on_change="rerun") as expander:
         for tab, run in zip(st.tabs(labels), selected, strict=True) if expander.open else ():
             tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
+            if read := how_read.words(cache.config(run).reading):
+                tab.caption(f"Its images and tables were read so: {plain(read)}.")
             if changes := runs.changes(run):
                 tab.caption(
                     "Changed since: "

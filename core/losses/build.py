@@ -1,7 +1,8 @@
-"""From a key to a module: the one place that knows every loss class."""
+"""From the description of a loss to its module."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from importlib import import_module
+from inspect import signature
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,42 +10,26 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 
 from core.losses.batch import is_fake
-from core.losses.lbase import LBase
-from core.losses.lmsc import LMsc
-from core.losses.lproto import LProto
-from core.losses.lreg import LReg
-from core.losses.macl import MACL
-from core.losses.mulsupcon import MulSupCon
-from core.losses.oml import OML
-from core.losses.parameters import Value
-from core.losses.simdis import SimDis
-from core.losses.supcon import SupCon
+from core.losses.file import build_own
+from core.losses.own import text_of
+from core.losses.parameters import LossSpec, Value
 
 
-def build(key: str, labels: ArrayLike | Tensor, dim: int, params: Mapping[str, Value]) -> nn.Module:
+def build(spec: LossSpec, labels: ArrayLike | Tensor, dim: int, params: Mapping[str, Value]) -> nn.Module:
     """The module for checked parameters; see `core.losses.make_loss`."""
     y = _checked_labels(labels)
     if isinstance(dim, bool) or not isinstance(dim, int | np.integer):
         raise TypeError(f"dim: need an integer, got {dim!r}")
     if dim < 1:
         raise ValueError(f"dim: need at least 1, got {dim}")
-    classes, dim, p = y.shape[1], int(dim), dict[str, Any](params)
-    builders: dict[str, Callable[[], nn.Module]] = {
-        "supcon_all": lambda: SupCon(classes, positives="all", **p),
-        "supcon_any": lambda: SupCon(classes, positives="any", **p),
-        "lbase": lambda: LBase(classes, **p),
-        "lproto": lambda: LProto(classes, dim, **p),
-        "lmsc": lambda: LMsc(classes, dim, **p),
-        "oml": lambda: OML(classes, **p),
-        "mulsupcon": lambda: MulSupCon(classes, **p),
-        "wg_mulsupcon": lambda: MulSupCon(classes, weighted=True, **p),
-        "simdis": lambda: SimDis(classes, **p),
-        "lreg": lambda: LReg(classes, dim, **p),
-        "lworeg": lambda: LReg(classes, dim, regularise=False, **p),
-        "macl": lambda: MACL(y, **p),
-        "wg_macl": lambda: MACL(y, weighted=True, **p),
-    }
-    return builders[key]()
+    if spec.sha256:
+        return build_own(text_of(spec.key), spec, y, int(dim), params)
+    file, name = spec.cls.split(".")
+    cls = getattr(import_module(f"core.losses.{file}"), name)
+    given = {"labels": y, "classes": y.shape[1], "dim": int(dim)}
+    wanted = {key: value for key, value in given.items() if key in signature(cls).parameters}
+    module: nn.Module = cls(**wanted, **dict(spec.fixed), **params)
+    return module
 
 
 def _checked_labels(labels: ArrayLike | Tensor) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast
+from core.losses.parameters import Tau
 
 _EPS = 1e-8  # the published code adds it to every divisor
 
@@ -20,10 +21,10 @@ class LBase(nn.Module):
 
     Args:
         classes: Number of labels L.
-        tau: Temperature, unitless.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
     """
 
-    def __init__(self, classes: int, tau: float = 0.3) -> None:
+    def __init__(self, classes: int, tau: Tau = 0.3) -> None:
         super().__init__()
         self.classes, self.tau = classes, tau
 

@@ -6,12 +6,15 @@ References:
 """
 
 import math
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast
+from core.losses.parameters import Tau
 from core.losses.prototypes import new_prototypes, unit_rows
 
 _EPS = 1e-8  # the published code's guard of N
@@ -27,13 +30,18 @@ class LMsc(nn.Module):
     Args:
         classes: Number of labels L.
         dim: Embedding size D.
-        tau: Temperature, unitless.
-        alpha: Weight of images beside prototypes.
-        beta: Share of images in the denominator.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
+        alpha: Weight of the images of the batch beside a prototype's weight of 1.
+        beta: Share of the batch in the softmax's denominator; the prototypes have 1.
     """
 
     def __init__(
-        self, classes: int, dim: int, tau: float = 0.3, alpha: float = 1.0, beta: float = 0.1
+        self,
+        classes: int,
+        dim: int,
+        tau: Tau = 0.3,
+        alpha: Annotated[float, Field(ge=0, le=10, title="α")] = 1.0,
+        beta: Annotated[float, Field(ge=0, le=10, title="β")] = 0.1,
     ) -> None:
         super().__init__()
         self.classes, self.tau, self.alpha, self.beta = classes, tau, alpha, beta

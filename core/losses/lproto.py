@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast
+from core.losses.parameters import Tau
 from core.losses.prototypes import new_prototypes, unit_rows
 
 
@@ -21,10 +22,10 @@ class LProto(nn.Module):
     Args:
         classes: Number of labels L.
         dim: Embedding size D.
-        tau: Temperature, unitless.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
     """
 
-    def __init__(self, classes: int, dim: int, tau: float = 0.3) -> None:
+    def __init__(self, classes: int, dim: int, tau: Tau = 0.3) -> None:
         super().__init__()
         self.classes, self.tau = classes, tau
         self.prototypes = new_prototypes(classes, dim)

@@ -4,11 +4,15 @@ References:
     Audibert, Gauffre and Amini, Multi-label contrastive learning: a comprehensive study, 2024.
 """
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast
+from core.losses.parameters import Tau
 from core.losses.prototypes import new_prototypes, unit_rows
 
 _EPS = 1e-8  # the published code's guard of a label that no other reference has
@@ -26,13 +30,19 @@ class LReg(nn.Module):
     Args:
         classes: Number of labels L.
         dim: Embedding size D.
-        tau: Temperature, unitless.
-        alpha: Power α of the share of a reference's labels that the anchor has too.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
+        alpha: Power of the share of a positive's labels that the anchor has too. 0: no matter; below 0: only
+            subsets of the anchor's labels are positives.
         regularise: Whether r is in the loss (LReg) or not (L-W/O-Reg).
     """
 
     def __init__(
-        self, classes: int, dim: int, tau: float = 0.3, alpha: float = 0.0, regularise: bool = True
+        self,
+        classes: int,
+        dim: int,
+        tau: Tau = 0.3,
+        alpha: Annotated[float, Field(title="α")] = 0.0,
+        regularise: bool = True,
     ) -> None:
         super().__init__()
         self.classes, self.tau, self.alpha, self.regularise = classes, tau, alpha, regularise

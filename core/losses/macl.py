@@ -5,11 +5,12 @@ References:
     eqs. 1-10.
 """
 
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.labels import distinct
@@ -17,6 +18,7 @@ from core.losses.batch import evaluate, is_fake
 from core.losses.grouped import own_contrast
 from core.losses.mulsupcon import mulsupcon_weights
 from core.losses.pairs import contrast, label_mean, label_pull
+from core.losses.parameters import Tau
 from core.losses.rarity import anchor_counts, pair_counts, split_counts
 
 
@@ -52,22 +54,23 @@ class MACL(nn.Module):
     Args:
         labels: (N, L) training labels in {0, 1}.
         weighted: Give every image the same total weight, however many labels it has (Wg-MACL, inferred).
-        alpha: Weight α ≥ 0 of the overlap in T.
-        beta: Weight β ≥ 0 of the anchor's rarity in T.
-        eps: ε ≥ 0 in w.
-        use_w: Whether w is used; otherwise 1.
-        use_T: Whether T is used; otherwise the constant `tau`.
-        tau: Constant temperature, used without T only.
-        tau_scale: Factor on every T.
-        denominator: "paper": every a with its own T_ia (eq. 4); "own": every a with T_ip of the positive at
-            hand.
-        frequency: f and h as "count" of images, or "share" of N.
-        cooccurrence: What f counts: "support", "mean", "min", "sum" or "matrix", see
-            `core.losses.rarity.pair_counts`.
-        rarity: What h counts: "mean", "min", "sum" or "support".
-        normalize_w: Divide w (with the overlap in it, if so chosen) by its mean over the batch's positive
-            pairs.
-        overlap_weight: Multiply w by J (not in the paper).
+        alpha: How much the overlap J of two label sets lowers their temperature: T falls with exp(−αJ).
+        beta: How much rare labels of the anchor raise its temperatures: T grows by β/log(1+h).
+        eps: Added to log(1+f) in the weight w = 1/(log(1+f)+ε).
+        use_w: Weigh a pair by the rarity of its shared labels; off: w = 1.
+        use_T: One temperature per pair; off: τ for all of them.
+        tau: The constant temperature when T is off; without effect otherwise.
+        tau_scale: Factor on every T, in place of the global τ that eq. 4 does not have; 1 as printed.
+        denominator: In a positive's softmax every image has its own T as in eq. 4 (paper), or the
+            positive's T (own).
+        frequency: f and h as numbers of training images (count) or as shares of the training split (share).
+        cooccurrence: f of a pair: images with all shared labels (support), the shared labels' counts (mean,
+            min, sum), or the mean co-occurrence of their labels (matrix).
+        rarity: h of an anchor: mean, min or sum of its labels' counts, or images with all its labels
+            (support).
+        normalize_w: Divide w by its mean over the batch's positive pairs, so that it does not shrink the
+            loss.
+        overlap_weight: Multiply w by the overlap J of the two label sets (not in the paper).
     """
 
     _key: Tensor
@@ -80,17 +83,19 @@ class MACL(nn.Module):
         self,
         labels: NDArray[np.uint8],
         weighted: bool = False,
-        alpha: float = 1.5,
-        beta: float = 0.1,
-        eps: float = 1e-8,
-        use_w: bool = True,
-        use_T: bool = True,
-        tau: float = 0.3,
-        tau_scale: float = 1.0,
+        alpha: Annotated[float, Field(ge=0, le=10, title="α")] = 1.5,
+        beta: Annotated[float, Field(ge=0, le=10, title="β")] = 0.1,
+        eps: Annotated[float, Field(ge=0, le=1, title="ε")] = 1e-8,
+        use_w: Annotated[bool, Field(title="w")] = True,
+        use_T: Annotated[bool, Field(title="T")] = True,
+        tau: Tau = 0.3,
+        tau_scale: Annotated[float, Field(ge=0.001, le=1000)] = 1.0,
         denominator: Literal["paper", "own"] = "paper",
         frequency: Literal["count", "share"] = "count",
-        cooccurrence: str = "support",
-        rarity: str = "mean",
+        cooccurrence: Annotated[
+            Literal["support", "mean", "min", "sum", "matrix"], Field(title="f")
+        ] = "support",
+        rarity: Annotated[Literal["mean", "min", "sum", "support"], Field(title="h")] = "mean",
         normalize_w: bool = False,
         overlap_weight: bool = False,
     ) -> None:

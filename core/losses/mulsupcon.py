@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast, label_mean, label_pull
+from core.losses.parameters import Tau
 
 
 class MulSupCon(nn.Module):
@@ -19,10 +20,10 @@ class MulSupCon(nn.Module):
     Args:
         classes: Number of labels L.
         weighted: Give every image the same total weight, however many labels it has.
-        tau: Temperature, unitless.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
     """
 
-    def __init__(self, classes: int, weighted: bool = False, tau: float = 0.3) -> None:
+    def __init__(self, classes: int, weighted: bool = False, tau: Tau = 0.3) -> None:
         super().__init__()
         self.classes, self.weighted, self.tau = classes, weighted, tau
 

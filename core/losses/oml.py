@@ -5,9 +5,10 @@ References:
     2022. Brown et al., Smooth-AP: smoothing the path towards large-scale image retrieval, ECCV 2020.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from core.losses.batch import add_rows, evaluate, is_fake
@@ -19,18 +20,20 @@ class OML(nn.Module):
     """Mean over labels with |S_l| ≥ 2 of 1 − AP_l, S_l = images with label l; 0 when there is no such label.
 
     R(i,p) = 1 + Σ_{j≠p} σ((s_ij − s_ip)/temperature), R⁺ the same over j∈S_l, AP_l = Σ_{i,p∈S_l} (R⁺/R) /
-    (|S_l|·B). p = i is included. Time grows with B³, memory with B².
+    (|S_l|·B). p = i is included. The argument of σ is clamped to ±50. Time grows with B³, memory with B².
 
     Args:
         classes: Number of labels L.
-        temperature: Width of the sigmoid, in units of cosine similarity; its argument is clamped to ±50.
-        denominator: "official": |S_l|·B; "smoothap": |S_l|².
+        temperature: Width of the sigmoid that softens ranks: smaller is nearer to true ranks, with sparser
+            gradients.
+        denominator: Divide a label's precision by |S|·B, as the authors' code (official), or by |S|²
+            (smoothap).
     """
 
     def __init__(
         self,
         classes: int,
-        temperature: float = 0.01,
+        temperature: Annotated[float, Field(ge=0.0001, le=100, title="τ")] = 0.01,
         denominator: Literal["official", "smoothap"] = "official",
     ) -> None:
         super().__init__()

@@ -3,9 +3,13 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-Value = float | bool | str
+from pydantic import Field
+
+Value = bool | int | float | str
+Kind = Literal["float", "int", "bool", "choice"]
+Tau = Annotated[float, Field(ge=0.001, le=100, title="τ")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,26 +18,30 @@ class Parameter:
 
     Attributes:
         name: Keyword of `make_loss`.
-        kind: "float", "bool" or "choice".
+        kind: "float", "int", "bool" or "choice".
         default: Value if none is given.
         help: One line for a form.
         symbol: The letter in the paper; empty if it has none.
-        low: Smallest allowed value of a float; None: no bound.
-        high: Largest allowed value of a float; None: no bound.
+        low: Smallest allowed value of a number; None: no bound.
+        high: Largest allowed value of a number; None: no bound.
         choices: The values of a choice.
+        above: Whether `low` itself is not allowed.
+        below: Whether `high` itself is not allowed.
     """
 
     name: str
-    kind: Literal["float", "bool", "choice"]
+    kind: Kind
     default: Value
     help: str
     symbol: str = ""
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    above: bool = False
+    below: bool = False
 
     def check(self, value: object) -> Value:
-        """The value itself, unchanged.
+        """The value itself, unchanged but for 3.0 where an int is asked for: JSON knows one kind of number.
 
         Raises:
             TypeError: If the value is of another kind.
@@ -53,14 +61,35 @@ class Parameter:
             raise TypeError(f"{self.name}: need a number, got {value!r}")
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        if not (math.isfinite(value) and low <= value <= high):
-            raise ValueError(f"{self.name}: need {self._range()}, got {value}")
-        return value
+        inside = math.isfinite(value) and low <= value <= high
+        if not inside or (self.above and value == low) or (self.below and value == high):
+            raise ValueError(f"{self.name}: need {self.reach}, got {value}")
+        if self.kind == "float":
+            return value
+        if value != int(value):
+            raise TypeError(f"{self.name}: need a whole number, got {value!r}")
+        return int(value)
 
-    def _range(self) -> str:
+    def allows(self, value: object) -> bool:
+        """Whether `check` takes it."""
+        try:
+            self.check(value)
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    @property
+    def reach(self) -> str:
+        """What a number has to be, in words."""
+        number = "a whole number" if self.kind == "int" else "a number"
         if self.low is None and self.high is None:
-            return "a finite number"
-        return f"a number from {self.low:g} to {self.high:g}"
+            return number if self.kind == "int" else "a finite number"
+        if self.high is None:
+            return f"{number} above {self.low:g}" if self.above else f"{number} of {self.low:g} or more"
+        if self.low is None:
+            return f"{number} below {self.high:g}" if self.below else f"{number} of {self.high:g} or less"
+        low = f"above {self.low:g} and up" if self.above else f"from {self.low:g}"
+        return f"{number} {low} to {'below ' if self.below else ''}{self.high:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +99,14 @@ class LossSpec:
     Attributes:
         key: Name for `make_loss`, run folders and the command line.
         title: Name in the paper's tables.
-        source: Who published it, and where.
+        source: Who published it, and where; of a person's own: "your own loss".
         summary: What it does, in one sentence.
         parameters: Its settings, in the order of a form.
+        cls: File and name of its class; of a person's own its name alone.
+        fixed: What tells this loss from others of that class.
+        sha256: Of the text of a person's own loss; empty for a built-in.
+        from_similarities: Whether the class has the loss as a function of the similarities.
+        pair_terms: Whether the class tells the weight or the temperature of each pair.
     """
 
     key: str
@@ -80,6 +114,11 @@ class LossSpec:
     source: str
     summary: str
     parameters: tuple[Parameter, ...]
+    cls: str
+    fixed: tuple[tuple[str, Value], ...] = ()
+    sha256: str = ""
+    from_similarities: bool = True
+    pair_terms: bool = False
 
     def check(self, params: Mapping[str, object]) -> dict[str, Value]:
         """All parameters with the defaults filled in.
@@ -90,6 +129,8 @@ class LossSpec:
         """
         names = {p.name for p in self.parameters}
         for name in params:
+            if not names:
+                raise TypeError(f"{self.key}: need no parameter, got {name!r}")
             if name not in names:
                 raise TypeError(f"{self.key}: need one of {', '.join(sorted(names))}, got {name!r}")
         return {p.name: p.check(params.get(p.name, p.default)) for p in self.parameters}

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast, positive_share
+from core.losses.parameters import Tau
 
 
 class SimDis(nn.Module):
@@ -22,12 +23,12 @@ class SimDis(nn.Module):
 
     Args:
         classes: Number of labels L.
-        tau: Temperature, unitless.
-        position: "outside" or "inside" the log.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
+        position: Factors K outside the log weigh a pair; inside it they leave SupCon ANY's gradient.
     """
 
     def __init__(
-        self, classes: int, tau: float = 0.3, position: Literal["outside", "inside"] = "outside"
+        self, classes: int, tau: Tau = 0.3, position: Literal["outside", "inside"] = "outside"
     ) -> None:
         super().__init__()
         self.classes, self.tau, self.position = classes, tau, position

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast, positive_share
+from core.losses.parameters import Tau
 
 
 class SupCon(nn.Module):
@@ -21,10 +22,10 @@ class SupCon(nn.Module):
     Args:
         classes: Number of labels L.
         positives: "all": P(i) has the same label set; "any": it shares a label.
-        tau: Temperature, unitless.
+        tau: Softmax temperature: a smaller one sharpens the contrast between near and far images.
     """
 
-    def __init__(self, classes: int, positives: Literal["all", "any"], tau: float = 0.3) -> None:
+    def __init__(self, classes: int, positives: Literal["all", "any"], tau: Tau = 0.3) -> None:
         super().__init__()
         self.classes, self.positives, self.tau = classes, positives, tau
 

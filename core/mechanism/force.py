@@ -1,4 +1,4 @@
-"""Pair weights of the 13 losses, and the force −∂L/∂s on every pair with the similarities as leaves.
+"""Pair weights of the built-in losses, and the force −∂L/∂s on every pair with the similarities as leaves.
 
 All losses but OML are sums of weighted softmax cross-entropies over anchors, so their force has one form: the
 weight of a pair minus the anchor's weight times the softmax, over the temperature.
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.losses import Value
 from core.mechanism.macl import PairTerms, label_mean, label_pull, pair_terms, softmax
+from core.mechanism.nested import is_nested, nested_forces, nested_weights
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
@@ -39,11 +40,16 @@ class Factors(NamedTuple):
     terms: PairTerms | None = None
 
 
+def written(key: str) -> bool:
+    """Whether a loss has its formula here; any other is asked by `core.mechanism.ask`."""
+    return key in MACL or key in _WEIGHTS
+
+
 def factors(key: str, y: Labels, labels: Labels, params: Params) -> Factors:
     """Weights and temperatures of all pairs of a batch.
 
     Args:
-        key: One of `core.losses.LOSSES`.
+        key: One that is `written`.
         y: (B, L) labels of the batch.
         labels: (N, L) labels of the training split.
         params: All parameters of the loss, see `core.losses.check_params`.
@@ -53,27 +59,16 @@ def factors(key: str, y: Labels, labels: Labels, params: Params) -> Factors:
         if params["use_w"] or params["use_T"]:
             return Factors(terms.w * label_pull(y) * label_mean(y, weighted), terms.T, terms)
         return Factors(terms.w * _mulsupcon(y, weighted), terms.T, terms)
-    table: dict[str, Callable[[], Floats]] = {
-        "supcon_all": lambda: _equal(_same_set(y)),
-        "supcon_any": lambda: _equal(_shared(y) > 0),
-        "lbase": lambda: _lbase(y),
-        "lproto": lambda: y / (np.maximum(y.sum(1, keepdims=True), 1) * float(len(y))),
-        "lmsc": lambda: _lmsc(y, float(params["alpha"])),
-        "oml": lambda: (y * _oml_labels(y, params)) @ y.T.astype(np.float64),
-        "mulsupcon": lambda: _mulsupcon(y, False),
-        "wg_mulsupcon": lambda: _mulsupcon(y, True),
-        "simdis": lambda: _simdis(y, params["position"] == "outside"),
-        "lreg": lambda: _lreg(y, float(params["alpha"])),
-        "lworeg": lambda: _lreg(y, float(params["alpha"])),
-    }
-    return Factors(table[key](), np.asarray(float(params["tau"])) if "tau" in params else None)
+    return Factors(
+        _WEIGHTS[key](y, labels, params), np.asarray(float(params["tau"])) if "tau" in params else None
+    )
 
 
 def forces(key: str, s: Floats, y: Labels, params: Params, factors: Factors) -> Floats:
     """−∂L/∂s of every pair: above 0 the loss pulls it together, below 0 it pushes it apart; (B, K).
 
     Args:
-        key: One of `core.losses.LOSSES`.
+        key: One that is `written`.
         s: (B, K) similarities of the batch to itself and, if the loss has them, to its prototypes.
         y: (B, L) labels of the batch.
         params: All parameters of the loss.
@@ -87,6 +82,8 @@ def forces(key: str, s: Floats, y: Labels, params: Params, factors: Factors) -> 
         raise ValueError(f"s: need shape {w.shape}, got {s.shape}")
     if T is None:
         return _oml_forces(s, y, params)
+    if key == "macl_nested" and is_nested(params):
+        return nested_forces(s, y, w, float(params["tau"]))
     if params.get("denominator") == "own":
         return _own_forces(s, w, T)
     x = s / T
@@ -227,3 +224,19 @@ def _oml_forces(s: Floats, y: Labels, params: Params) -> Floats:
         d[g, p] = -d.sum(1)  # s_ip moves against all the others
         np.add.at(force, i, d)
     return force
+
+
+_WEIGHTS: dict[str, Callable[[Labels, Labels, Params], Floats]] = {  # MACL's are in `factors`
+    "supcon_all": lambda y, labels, params: _equal(_same_set(y)),
+    "supcon_any": lambda y, labels, params: _equal(_shared(y) > 0),
+    "lbase": lambda y, labels, params: _lbase(y),
+    "lproto": lambda y, labels, params: y / (np.maximum(y.sum(1, keepdims=True), 1) * float(len(y))),
+    "lmsc": lambda y, labels, params: _lmsc(y, float(params["alpha"])),
+    "oml": lambda y, labels, params: (y * _oml_labels(y, params)) @ y.T.astype(np.float64),
+    "mulsupcon": lambda y, labels, params: _mulsupcon(y, False),
+    "wg_mulsupcon": lambda y, labels, params: _mulsupcon(y, True),
+    "simdis": lambda y, labels, params: _simdis(y, params["position"] == "outside"),
+    "lreg": lambda y, labels, params: _lreg(y, float(params["alpha"])),
+    "lworeg": lambda y, labels, params: _lreg(y, float(params["alpha"])),
+    "macl_nested": nested_weights,
+}

@@ -1,19 +1,23 @@
 """All maps of one batch under one loss, for the page and for CSV files."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.labels import jaccard, overlap
 from core.losses import Value
-from core.mechanism.force import MACL, WITH_PROTOTYPES, factors, forces
+from core.mechanism.force import MACL, WITH_PROTOTYPES, factors, forces, written
 from core.mechanism.macl import PairTerms, printed_forces
 from core.report.spreadsheet import to_csv
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.uint8]
+How = Literal["", "autograd", "pull-back"]
 
 LABELWISE = (*MACL, "mulsupcon", "wg_mulsupcon")
 
@@ -34,6 +38,31 @@ class Batch:
     z: Floats | None = None
     prototypes: Floats | None = None
 
+    @cached_property
+    def key(self) -> str:
+        """Hash of its content."""
+        parts = hashlib.sha256()
+        for array in (self.y, self.labels, self.z, self.prototypes):
+            if array is None:
+                parts.update(b"none")
+            else:
+                parts.update(f"{array.dtype.str}{array.shape}".encode())
+                parts.update(array.tobytes())
+        return parts.hexdigest()[:32]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the process beside the page says of a loss that has no numpy form.
+
+    Attributes:
+        arrays: "force", and where the loss offers them "w" and "T", each (B, B).
+        how: How the force was found, see `core.mechanism.worker.force`; empty if there is none.
+    """
+
+    arrays: dict[str, Floats]
+    how: How = ""
+
 
 @dataclass(frozen=True, eq=False)
 class Maps:
@@ -46,15 +75,17 @@ class Maps:
         images: Whether the first B columns are the batch itself.
         terms: f, h, J, w, T of MACL; None for the other losses.
         params: All parameters of the loss, as given.
+        how: How the force was found, of a loss that has no numpy form.
     """
 
     values: dict[str, Floats]
     images: bool
     terms: PairTerms | None
     params: Mapping[str, Value]
+    how: How = ""
 
 
-def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
+def maps(key: str, batch: Batch, params: Mapping[str, Value], answer: Answer | None = None) -> Maps:
     """All maps of a batch under a loss.
 
     "T": eq. 2; τ for other losses, none for OML. "w": eq. 1; for MulSupCon 1 on positives, for other losses B
@@ -62,10 +93,13 @@ def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
     |P_l| and the mean over anchors. "force": −∂L/∂s. "printed": the force if eq. 7 held as printed.
 
     Args:
-        key: One of `core.losses.LOSSES`.
+        key: The loss.
         batch: The images.
         params: All parameters of the loss.
+        answer: For a loss that has no numpy form, see `core.mechanism.written`: from `core.mechanism.ask`.
     """
+    if not written(key):
+        return _asked(batch, params, answer or Answer({}))
     y = batch.y
     batch_factors = factors(key, y, batch.labels, params)
     weight, terms = batch_factors.weights, batch_factors.terms  # (B, K)
@@ -89,12 +123,16 @@ def maps(key: str, batch: Batch, params: Mapping[str, Value]) -> Maps:
     return Maps(values, key != "lproto", terms, params)
 
 
-def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> Floats:
+def shares(
+    key: str, batch: Batch, params: Mapping[str, Value], anchor: int, answer: Answer | None = None
+) -> Floats:
     """What one anchor is pulled to, as shares of the total pull on it: (B+L,), images then prototypes.
 
     All 0 if the anchor has no positive. For OML, which has no softmax: shares of the precision's weight, the
-    image itself left out.
+    image itself left out. For a loss that has no numpy form: of its w/T or w, else of the forces that pull.
     """
+    if not written(key):
+        return _asked_shares(batch, answer or Answer({}), anchor)
     batch_factors = factors(key, batch.y, batch.labels, params)
     weight = batch_factors.weights[anchor].copy()  # (K,)
     if batch_factors.terms:  # the others have one τ, which cancels in a share
@@ -107,6 +145,31 @@ def shares(key: str, batch: Batch, params: Mapping[str, Value], anchor: int) -> 
         row[b:] = weight
     else:
         row[: len(weight)] = weight
+    return row / row.sum() if row.sum() > 0 else row
+
+
+def _asked(batch: Batch, params: Mapping[str, Value], answer: Answer) -> Maps:
+    values = {str(name): answer.arrays[name].copy() for name in ("w", "T") if name in answer.arrays}
+    if "w" in values:
+        np.fill_diagonal(values["w"], 0)
+    if len(values) == 2:
+        values["gamma"] = values["w"] / values["T"]
+    values["J"] = jaccard(batch.y, batch.y)
+    s = _similarities("", batch)
+    if s is not None:
+        values["s"] = s
+    if "force" in answer.arrays:
+        values["force"] = answer.arrays["force"]
+    return Maps(values, True, None, params, answer.how)
+
+
+def _asked_shares(batch: Batch, answer: Answer, anchor: int) -> Floats:
+    values = _asked(batch, {}, answer).values
+    name = next((name for name in ("gamma", "w", "force") if name in values), "J")
+    row = np.zeros(len(batch.y) + batch.y.shape[1])
+    if name != "J":
+        row[: len(batch.y)] = np.maximum(values[name][anchor], 0)
+    row[anchor] = 0
     return row / row.sum() if row.sum() > 0 else row
 
 

@@ -439,7 +439,8 @@ def test_distributions_name_what_is_set(run_root: Path) -> None:
     app = page(m_view="Which labels gain")
     assert "with w and T" in texts(app)
     asked = page(m_view="What the loss asks for")
-    assert {"w = 1 and one τ (MulSupCon)", "w and T as in eq. 4", "w and T, own"} == legend(asked)
+    names = {"w = 1 and one τ (MulSupCon)", "w and T as in eq. 4", "w and T, own", "MACL-nested"}
+    assert names == legend(asked)
     for switch in ("m_use_w", "m_use_T"):
         app.toggle(key=switch).set_value(False).run()
         asked.toggle(key=switch).set_value(False).run()
@@ -447,6 +448,20 @@ def test_distributions_name_what_is_set(run_root: Path) -> None:
     assert "with w and" not in texts(app)
     assert "MACL: w = 1 and one τ" in legend(app)
     assert "w = 1 and one τ as in eq. 4" in legend(asked)
+
+
+def test_nested_shows_whom_it_compares(run_root: Path) -> None:
+    """A staircase: each positive against a part of those that the one before it is compared with."""
+    app = page(m_b="16", m_view="One anchor (Fig. 1)", m_loss="MACL-nested")
+    first = component_data(app, "macl_heatmaps")[0]
+    assert first["maps"][0]["title"] == "overlap J with the anchor"
+    values = np.frombuffer(base64.b64decode(first["maps"][0]["values"]), "<f4")
+    sets = np.isfinite(values.reshape(len(first["rows"]), len(first["columns"])))
+    assert sets[:, -1].all()  # the one with the least overlap is in every set
+    others = sets & ~np.eye(*sets.shape, dtype=bool)  # each also with itself
+    assert all((below <= above).all() for above, below in itertools.pairwise(others))
+    app.toggle(key="m_macl_nested_nested").set_value(False).run()
+    assert "Whom each positive" not in texts(app)
 
 
 def legend(app: AppTest) -> set[str]:

@@ -22,6 +22,7 @@ from core import runs
 from core.errors import MaclError
 from core.experiments import duration
 from core.files import PROJECT, lock, unlock
+from core.losses import LOSSES
 from core.queue import launch
 from core.runs import Run, RunConfig
 from core.training import loop
@@ -127,6 +128,16 @@ def test_the_form_names_a_mistake_and_does_not_start(root: Path, no_workers: Non
     page.toggle(key="instant.augment").set_value(True).run()
     assert "augment: need false when trainable is head" in page.error[0].value
     assert runs.list_runs(root) == []
+
+
+def test_all_choices_of_macl_nested_are_shown_at_once(root: Path, no_workers: None) -> None:
+    """Its α is of use with one of its targets only: beside it that choice must be in sight."""
+    page = train_page(loss="MACL-nested")
+    assert not page.exception
+    shown = {widget.key for kind in (page.number_input, page.toggle, page.selectbox) for widget in kind}
+    names = {f"macl_nested.{parameter.name}" for parameter in LOSSES["macl_nested"].parameters}
+    assert names <= shown
+    assert "macl_nested.all" not in shown
 
 
 def test_a_data_set_that_is_not_there_is_named_before_the_start(root: Path, no_workers: None) -> None:

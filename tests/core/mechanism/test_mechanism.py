@@ -166,6 +166,44 @@ def test_eq4_asks_less_of_exact_matches_and_own_does_not() -> None:
     assert own[1] > own[2] > own[3]
 
 
+def test_nested_asks_for_the_order_of_the_overlaps() -> None:
+    """The optimum is no worse than a general solver's, and rises with the overlap."""
+    _, y = random_batch(5, images=16)
+    batch, params = y.numpy().astype(np.uint8), check_params("macl_nested", {"tau": 0.3})
+    w = mechanism.factors("macl_nested", batch, LABELS, params).weights
+    optimal, J = mechanism.nested_optimum(batch, w, 0.3, len(batch)), jaccard(batch, batch)
+    assert (np.isfinite(optimal) == (w > 0)).all()
+    for i in np.flatnonzero((w > 0).any(1)):
+        positive, sets = w[i] > 0, mechanism.compared(batch, int(i))
+
+        def loss(
+            x: np.ndarray, i: int = i, positive: np.ndarray = positive, sets: np.ndarray = sets
+        ) -> float:
+            s = np.full(len(w), -1.0)
+            s[positive] = x
+            rows = np.flatnonzero(positive)
+            return float(
+                sum(w[i, p] * (math.log(np.exp(s[sets[p]] / 0.3).sum()) - s[p] / 0.3) for p in rows)
+                / w[i].sum()
+            )
+
+        bounds = [(-1, 1)] * int(positive.sum())
+        other = minimize(loss, np.zeros(len(bounds)), bounds=bounds, options={"ftol": 1e-15, "gtol": 1e-10})
+        assert loss(optimal[i, positive]) <= other.fun + 1e-6
+        assert (optimal[i, positive][J[i, positive] == J[i, positive].max()] > 1 - 1e-6).all()
+    levels = np.unique(J[w > 0])
+    means = [float(optimal[(w > 0) & (level == J)].mean()) for level in (levels[0], levels[-1])]
+    assert means[0] < means[1]
+
+
+def test_whom_a_positive_is_compared_with() -> None:
+    y = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1], [0, 0, 1]], np.uint8)
+    sets = mechanism.compared(y, 0)  # overlaps with image 0: itself, 1, 1/2, 1/2, 2/3, 0
+    assert [np.flatnonzero(row).tolist() for row in sets] == [
+        [], [1, 2, 3, 4, 5], [2, 5], [3, 5], [2, 3, 4, 5], []
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("how", ["label", "rarity", "cluster"])
 def test_order_is_a_permutation(how: str) -> None:
     z, y = random_batch(0)
