@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from html import escape
 
-import numpy as np
 import streamlit as st
 
 from app import image_cache
@@ -142,7 +141,7 @@ def _side_by_side(data: Dataset, pairs: list[Pair], splits: dict[int, str]) -> s
     figures = []
     for pair in pairs:
         images = "".join(
-            f'<div><img src="{thumbnails.encode(np.asarray(data.images[row]))}" '
+            f'<div><img src="{thumbnails.encode(data.picture(row))}" '
             f'alt="{escape(data.names[row])}"><br>{escape(_short(data.names[row]))}'
             f'<br><span class="note">{escape(SPLITS[splits[row]][0])}</span></div>'
             for row in (pair.a, pair.b)

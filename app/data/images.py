@@ -70,7 +70,7 @@ def _grid(data: Dataset, rows: np.ndarray) -> None:
     captions = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
     with st.container(key="examples"):  # a grid of style.css
         for row, text in zip(rows, captions, strict=True):
-            st.image(np.asarray(data.images[row]), text, width="stretch", alt=f"{data.names[row]}: {text}")
+            st.image(data.picture(row), text, width="stretch", alt=f"{data.names[row]}: {text}")
 
 
 def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> None:
@@ -79,10 +79,10 @@ def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> 
         "Image", [data.names[row] for row in rows], key="augmented", persist_state="session", width=260
     )
     row = data.names.index(chosen)
-    request = (data.key, images.size, seed, row)
+    request = (data.picture_key, images.size, seed, row)
     status = preview.status(*request)
     if status.state == "none":
-        if not start(preview.start, images, data.key, seed, row):
+        if not start(preview.start, images, data.picture_key, seed, row):
             return
         status = preview.status(*request)
     if status.state == "done":
@@ -95,7 +95,7 @@ def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> 
         )
     elif status.state == "failed":
         st.warning(f"The augmented versions could not be drawn: {plain(status.error)}")
-        if st.button("Draw again") and start(preview.start, images, data.key, seed, row):
+        if st.button("Draw again") and start(preview.start, images, data.picture_key, seed, row):
             st.rerun()
     else:
         _drawing(request)

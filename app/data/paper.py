@@ -5,12 +5,10 @@ from html import escape
 import numpy as np
 import streamlit as st
 
-from app import cache
 from app.kit import tables
 from core import labels
-from core.data import DATASETS, Dataset, ImageSet, sides
+from core.data import DATASETS, Dataset, ImageSet
 from core.data.paper import PAPER, Published
-from core.errors import MaclError
 from core.report.spreadsheet import to_csv
 
 SPLITS = ("train", "val", "test")
@@ -37,15 +35,11 @@ def show(images: ImageSet, data: Dataset) -> None:
 
 
 def _first(images: ImageSet, data: Dataset, published: Published | None) -> str:
-    try:
-        size = cache.remembered(f"sides {images} {data.key}", lambda: _sides(images))
-    except MaclError:  # the folder has gone since the page was opened
-        size = "–"
     here = [
         "here",
         str(len(data.classes)),
         f"{len(data):,}",
-        size,
+        _sides(data),
         "–",
         escape(DATASETS[images.name].title),
         "–",
@@ -97,7 +91,6 @@ def _csv(data: Dataset, published: Published | None) -> str:
     return to_csv([_head(published), *_rows(data, published)])
 
 
-def _sides(images: ImageSet) -> str:
-    sizes = sides(images.name, images.root)
-    named = [f"{width} × {height}" for width, height in sizes[:2]] + (["others"] if len(sizes) > 2 else [])
-    return " or ".join(named)
+def _sides(data: Dataset) -> str:
+    named = [f"{width} × {height}" for width, height in data.sides[:2]]
+    return " or ".join(named + (["others"] if len(data.sides) > 2 else [])) or "–"

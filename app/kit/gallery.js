@@ -1,4 +1,4 @@
-// Draws data = {query, rows, images, columns, scale}; text only ever becomes text nodes, names come from files.
+// Draws data = {query, rows, images, columns, scale, actions, titles}; text only ever becomes text nodes, names come from files.
 const SVG = "http://www.w3.org/2000/svg"; // a name, never an address
 const make = (tag, className, ...children) => {
   const node = document.createElement(tag);
@@ -7,8 +7,8 @@ const make = (tag, className, ...children) => {
   return node;
 };
 
-const picture = (images, name, alt) => {
-  if (!images[name]) return make("span", "empty", name);
+const picture = (images, name, alt, shown = name) => {
+  if (!images[name]) return make("span", "empty", shown);
   const img = make("img", "");
   Object.assign(img, { src: images[name], alt, decoding: "async", draggable: false });
   return img;
@@ -51,12 +51,17 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".gallery");
   const focused = parentElement.activeElement?.dataset?.at; // keep the place through a new query
   const { query, rows, images } = data;
+  const called = (name) => data.titles[name] ?? name;
 
+  const act = (action, name) => {
+    root.classList.add("busy");
+    setTriggerValue("act", [action, name]);
+  };
   const explain = (row, name) => setTriggerValue("why", [row, name]); // the grid stays as it is
 
   // Its name is what stands in it, so that whoever speaks to the page can say what is read; the title has it in full.
   const button = (name, alt, title, at, className, ...children) => {
-    const node = make("button", className, picture(images, name, alt), ...children);
+    const node = make("button", className, picture(images, name, alt, called(name)), ...children);
     Object.assign(node, { type: "button", title, tabIndex: -1 });
     node.dataset.at = at;
     node.dataset.name = name;
@@ -71,13 +76,15 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     make("span", "shared", "shared"), make("span", "missing", "−missing"), make("span", "extra", "+extra"));
   legend.querySelector("i").style.background = `linear-gradient(90deg, ${data.scale.join(", ")})`;
 
-  const asked = make("aside", "query", make("h2", "", "Query"), picture(images, query.image, query.alt),
+  const asked = make("aside", "query", make("h2", "", "Query"), picture(images, query.image, query.alt, query.name),
     make("div", "name", query.name), make("div", "labels", query.labels.join(", ")));
   asked.dataset.name = query.name;
   if (query.earlier.length) {
     const strip = make("div", "earlier");
-    query.earlier.forEach((name, i) =>
-      strip.append(button(name, `Earlier query ${name}`, `Earlier query ${name}`, `earlier:${i}`, "small")));
+    query.earlier.forEach((name, i) => {
+      const title = `Earlier query ${called(name)}`;
+      strip.append(button(name, title, title, `earlier:${i}`, "small"));
+    });
     asked.append(make("h2", "", "Earlier queries"), strip);
   }
 
@@ -91,7 +98,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     if (row.note) section.append(make("p", "note", row.note));
     const tiles = make("div", "tiles");
     row.tiles.forEach((tile, i) => {
-      const node = button(tile.name, tile.name, tile.alt, `${r}:${i}`, "tile",
+      const node = button(tile.name, called(tile.name), tile.alt, `${r}:${i}`, "tile",
         make("span", "rank", make("b", "", String(tile.rank)),
           make("span", "", tile.jaccard ? `J ${tile.jaccard}` : `cos ${tile.cosine}`)), labels(tile));
       node.style.setProperty("--jaccard", tile.color);
@@ -100,10 +107,23 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
       if (row.why) {
         const why = make("button", "why", "why?");
         Object.assign(why, { type: "button", tabIndex: -1, title: "Which regions make it similar? (W)" });
-        why.setAttribute("aria-label", `why? Regions that make ${tile.name} similar`);
+        why.setAttribute("aria-label", `why? Regions that make ${called(tile.name)} similar`);
         why.onclick = () => explain(row.key, tile.name);
         node.dataset.row = row.key;
         cell.append(why);
+      }
+      if (data.actions.length) {
+        const bar = make("span", "acts");
+        for (const [action, sign, title, letter] of data.actions) {
+          const one = make("button", "act", sign);
+          Object.assign(one, { type: "button", tabIndex: -1, title: `${title} (${letter})` });
+          one.setAttribute("aria-label", `${title}: ${called(tile.name)}`);
+          one.setAttribute("aria-pressed", tile.marks.includes(action));
+          one.dataset.at = `${r}:${i}`; // afterwards the keys go on from its picture
+          one.onclick = () => act(action, tile.name);
+          bar.append(one);
+        }
+        cell.append(bar);
       }
       tiles.append(cell);
     });
@@ -115,7 +135,7 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
   root.replaceChildren(asked, list);
 
   // One stop for the tab key; the arrows walk from tile to tile, by what is beside, above and below on the screen.
-  const all = [...root.querySelectorAll("button:not(.why)")];
+  const all = [...root.querySelectorAll("button:not(.why, .act)")];
   const stop = all.find((node) => node.dataset.at === focused) ?? all.find((node) => node.className === "tile");
   if (stop) stop.tabIndex = 0;
   if (focused) stop?.focus({ preventScroll: true });
@@ -125,6 +145,12 @@ export default function ({ data: [data], parentElement, setTriggerValue }) {
     if (here >= 0 && event.key.toLowerCase() === "w" && all[here].dataset.row) {
       event.preventDefault();
       explain(all[here].dataset.row, all[here].dataset.name);
+      return;
+    }
+    const action = data.actions.find(([, , , letter]) => letter === event.key.toUpperCase());
+    if (here >= 0 && action && all[here].className === "tile" && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      act(action[0], all[here].dataset.name);
       return;
     }
     const turn = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];

@@ -1,6 +1,6 @@
 """The retrieval grid: one query, the nearest images of each run in rows, drawn by one small component."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,18 +8,20 @@ import numpy as np
 import streamlit as st
 
 from app import cache
+from app.kit import how_read
 from app.kit.component import component
 from app.kit.names import dataset_title
 from app.kit.palette import JACCARD_SCALE, jaccard_color
 from app.kit.retrieved import SPLITS, Retrieved, Row
 from app.kit.thumbnails import Thumbnails
-from app.kit.words import score
+from app.kit.words import plain, score
 from core.data import DATASETS
 from core.errors import MaclError
 from core.runs import Run, origin
 
 HERE = Path(__file__).parent
 
+Action = tuple[str, str, str, str]  # key, sign, what it does in words, letter that does it, too
 UNKNOWN = "#8c959d"  # where a Jaccard index has a colour, and nobody knows it
 
 _component = component(
@@ -42,6 +44,9 @@ def foreign(run: Run, reference: Run) -> str:
         same = origin.compare(cache.data(run), cache.data(reference))
     except MaclError as error:
         return unreadable(error)
+    if not (same.images and same.labels) and mine.reading != wanted.reading:
+        read = how_read.words(mine.reading) or "as guessed"
+        return plain(f"Trained on images that were read in another way than the first run's: {read}.")
     if not same.images and mine.place == wanted.place:
         return f"Trained on other images than the first run: those in {mine.data_root} have changed."
     if not same.images:
@@ -127,8 +132,10 @@ def tile(image: Retrieved) -> dict[str, Any]:
     split = "" if image.split == "test" else SPLITS[image.split]
     of = f" ({split} image)" if split else ""
     similar = f"Jaccard {image.jaccard:.2f}, " if image.compared else ""
+    title = image.title or image.name
     return {
         "name": image.name,
+        "marks": list(image.marks),
         "rank": image.rank,
         "jaccard": f"{image.jaccard:.2f}" if image.compared else "",
         "cosine": f"{image.cosine:.3f}",
@@ -137,7 +144,7 @@ def tile(image: Retrieved) -> dict[str, Any]:
         "missing": list(image.missing),
         "extra": list(image.extra),
         "split": split,
-        "alt": f"Rank {image.rank}, {image.name}{of}: {similar}cosine {image.cosine:.3f}; {words}",
+        "alt": f"Rank {image.rank}, {title}{of}: {similar}cosine {image.cosine:.3f}; {words}",
     }
 
 
@@ -154,6 +161,9 @@ def show(
     on_query: Callable[[str], None],
     key: str = "gallery",
     on_why: Callable[[str, str], None] | None = None,
+    actions: Sequence[Action] = (),
+    on_act: Callable[[str, str], None] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> None:
     """Draw the grid.
 
@@ -166,6 +176,9 @@ def show(
         key: Of the component.
         on_why: Called with the run of a row and the name of an image in it whose similarity a person wants
             explained; offered for rows that are `explained`.
+        actions: What a person can do with a result, beside asking with it; pressed are the `marks` of one.
+        on_act: Called with the key of an action and the name of an image.
+        titles: What earlier queries are called, where that is not their name.
     """
     shown = [asking["image"], *asking["earlier"], *(image.name for row in rows for image in row.images)]
     data = {
@@ -174,6 +187,9 @@ def show(
         "images": {name: uri(name) for name in dict.fromkeys(shown)} if uri else {},
         "columns": columns,
         "scale": [color for _, color in JACCARD_SCALE],
+        "actions": [list(action) for action in actions],
+        "titles": {one.name: one.title for row in rows for one in row.images if one.title}
+        | dict(titles or {}),
     }
 
     def chosen() -> None:
@@ -183,4 +199,8 @@ def show(
         if on_why:
             on_why(*st.session_state[key].why)
 
-    _component(key=key, data=data, on_query_change=chosen, on_why_change=explained)
+    def acted() -> None:
+        if on_act:
+            on_act(*st.session_state[key].act)
+
+    _component(key=key, data=data, on_query_change=chosen, on_why_change=explained, on_act_change=acted)

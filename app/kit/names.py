@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from core.data import DATASETS
 from core.errors import MaclError
-from core.losses import LOSSES
 from core.report import method_name
 from core.runs import Run, RunConfig
 
@@ -44,13 +43,13 @@ def config_label(config: RunConfig) -> str:
 
 def method(config: RunConfig) -> str:
     """Title of the loss with the parameters that differ from their defaults, by their symbols."""
-    name = method_name(config)
-    head, separator, changed = name.partition(" (")
-    if not separator:
+    name, title = method_name(config), config.spec.title
+    changed = name.removeprefix(title).removeprefix(" (").removesuffix(")")
+    if not changed:
         return name
-    symbols = {p.name: p.symbol for p in LOSSES[config.loss].parameters if p.symbol}
-    parts = [part.partition("=") for part in changed.removesuffix(")").split(", ")]
-    return f"{head} ({', '.join(f'{symbols.get(key, key)}={value}' for key, _, value in parts)})"
+    symbols = {p.name: p.symbol for p in config.spec.parameters if p.symbol}
+    parts = [part.partition("=") for part in changed.split(", ")]
+    return f"{title} ({', '.join(f'{symbols.get(key, key)}={value}' for key, _, value in parts)})"
 
 
 def dataset_title(name: str) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from functools import lru_cache
 from itertools import pairwise
 
-from core.losses import LOSSES, Value
+from core.losses import Value, spec_of
 
-# Twelve hues that stay apart on white and on the dark background, baselines calmer than the two MACL losses.
+# Hues that stay apart on white and on the dark background, baselines calmer than the three MACL losses.
 LOSS_COLORS = {
     "supcon_all": "#8c8f94",
     "supcon_any": "#b08d57",
@@ -23,13 +23,14 @@ LOSS_COLORS = {
     "lworeg": "#6cb4cc",
     "macl": "#d1453b",
     "wg_macl": "#e8837b",
+    "macl_nested": "#9d2fd0",
 }
 # A variant is a loss with changed parameters. Its shade is turned a little in hue, to either side, and darker
 # or lighter than the colour of the loss: luminance as of WCAG, at which 3 : 1 holds on white and on dark.
 TURNS = (-0.05, 0.035)
 LUMINANCES = ((0.13, 0.29), (0.13, 0.195))  # of variants of a dark colour, and of a bright one
 BRIGHT = 0.24
-# beside MACL in the recorded runs and on the first page: as far from its red as a neighbour of OML may be
+# beside MACL in the recorded benchmarks: as far from its red as a neighbour of OML and MACL-nested may be
 MARKED = {"macl denominator=own": "#b52d82"}
 # the form of a dot, for those who do not see shades apart
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross")
@@ -50,7 +51,7 @@ JACCARD_SCALE = [
 def loss_color(key: str, params: Mapping[str, Value] | None = None) -> str:
     """Colour of a loss, or of its variant with these parameters, as #rrggbb; the same in every session."""
     text = _changed(key, params)
-    return _shade(key, text) if text else LOSS_COLORS[key]
+    return _shade(key, text) if text else _plain(key)
 
 
 def swatch(key: str, params: Mapping[str, Value] | None = None) -> str:
@@ -76,11 +77,16 @@ def is_variant(key: str, params: Mapping[str, Value]) -> bool:
 def _changed(key: str, params: Mapping[str, Value] | None) -> str:
     """What makes a variant, in one spelling; empty for the loss with its defaults."""
     parts = []
-    for parameter in LOSSES[key].parameters if params else ():
+    for parameter in spec_of(key).parameters if params else ():
         value = (params or {}).get(parameter.name, parameter.default)
         if value != parameter.default:
             parts.append(f"{parameter.name}={float(value) if parameter.kind == 'float' else value}")
     return " ".join([key, *parts]) if parts else ""
+
+
+def _plain(key: str) -> str:
+    """Colour of a loss with its defaults; of one that has none here a hue by its name."""
+    return LOSS_COLORS.get(key) or _of_luminance(zlib.crc32(key.encode()) % 360 / 360, 0.55, 0.2)
 
 
 @lru_cache(maxsize=1000)
@@ -88,11 +94,16 @@ def _shade(key: str, text: str) -> str:
     if text in MARKED:
         return MARKED[text]
     number = zlib.crc32(text.encode()) % 4  # not `hash`, which differs from session to session
-    red, green, blue = (int(LOSS_COLORS[key][i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (int(_plain(key)[i : i + 2], 16) / 255 for i in (1, 3, 5))
     hue, _, saturation = colorsys.rgb_to_hls(red, green, blue)
     hue, saturation = (hue + TURNS[number % 2]) % 1, max(saturation, 0.3)  # a grey has no hue to turn
-    wanted = LUMINANCES[luminance(LOSS_COLORS[key]) > BRIGHT][number // 2]
-    low, high, color = 0.0, 1.0, LOSS_COLORS[key]
+    wanted = LUMINANCES[luminance(_plain(key)) > BRIGHT][number // 2]
+    return _of_luminance(hue, saturation, wanted)
+
+
+def _of_luminance(hue: float, saturation: float, wanted: float) -> str:
+    """The colour of that hue and saturation (0 to 1) which has a luminance, as #rrggbb."""
+    low, high, color = 0.0, 1.0, ""
     for _ in range(12):
         lightness = (low + high) / 2
         channels = colorsys.hls_to_rgb(hue, lightness, saturation)
@@ -119,7 +130,3 @@ def jaccard_color(value: float) -> str:
             )
             return "#" + "".join(f"{channel:02x}" for channel in channels)
     return JACCARD_SCALE[-1][1]
-
-
-if set(LOSS_COLORS) != set(LOSSES):  # a loss without a colour would be invisible on half of the pages
-    raise RuntimeError("every loss needs a colour in app/kit/palette.py")

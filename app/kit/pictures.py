@@ -36,11 +36,11 @@ def opened(config: RunConfig, others: Sequence[RunConfig] = ()) -> Thumbnails | 
     """
     known = [config.images]
     for other in others:
-        if other.dataset == config.dataset != "folder":
+        if other.dataset == config.dataset != "folder" and other.reading == config.reading:
             known.append(other.images)
     for images in dict.fromkeys(known):
         try:
-            if image_cache.is_open(images) or images.is_prepared():
+            if image_cache.is_open(images) or images.can_open():
                 return image_cache.thumbnails(images)
         except MaclError:
             continue

@@ -21,7 +21,7 @@ from app.kit.names import config_label, method, told_apart
 from app.kit.permalink import Between
 from app.kit.words import plain
 from core.errors import MaclError
-from core.losses import LOSSES
+from core.losses.own import place
 from core.metrics import METRICS
 from core.retrieval.search import RARITIES
 from core.runs import Run, origin
@@ -38,7 +38,7 @@ _MOVED = "retrieval_moved"  # a widget was used: what it says is newer than the 
 _SHOWN, _EARLIER = "retrieval_shown", "retrieval_earlier"
 TOP, MOST = 6, 50
 MOST_ROWS = 4  # shown where nobody has chosen runs; these losses before others
-FIRST = ("mulsupcon", "macl", "wg_macl", "supcon_any")
+FIRST = ("mulsupcon", "macl", "macl_nested", "wg_macl", "supcon_any")
 REMEMBERED = 100
 RECENT = 5
 GALLERIES = {"": "Test split", "all": "All splits"}
@@ -81,8 +81,8 @@ def link(runs: Sequence[str], query: str = "", k: int = TOP, **more: object) -> 
 def default_runs(finished: Sequence[Run]) -> list[str]:
     """The newest run of a few methods on the data set, preset and seed of the newest run.
 
-    MulSupCon and the variants of MACL come before others, which are left out beyond `MOST_ROWS`; shown in the
-    order of the losses. A preset with a single method is seen beside the other presets.
+    MulSupCon and MACL's family come before others, which are left out beyond `MOST_ROWS`; shown in the order
+    of the losses. A preset with a single method is seen beside the other presets.
     """
     if not finished:
         return []
@@ -92,9 +92,7 @@ def default_runs(finished: Sequence[Run]) -> list[str]:
     if len(by_method) < 2:
         by_method = _by_method(alike)
     preferred = sorted(by_method, key=lambda key: FIRST.index(key[0]) if key[0] in FIRST else len(FIRST))
-    return [
-        by_method[key] for key in sorted(preferred[:MOST_ROWS], key=lambda key: list(LOSSES).index(key[0]))
-    ]
+    return [by_method[key] for key in sorted(preferred[:MOST_ROWS], key=lambda key: place(key[0]))]
 
 
 def one_split(run: Run, other: Run) -> bool:

@@ -27,6 +27,8 @@ class Retrieved:
         shared: Those that the query holds as well.
         missing: Those that only the query holds.
         extra: Those that only the image holds. Of an unknown query all three are empty.
+        title: What it is called, where that is not its name.
+        marks: What a person has said of it: keys of the actions of the grid.
     """
 
     rank: int
@@ -38,6 +40,8 @@ class Retrieved:
     shared: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    title: str = ""
+    marks: tuple[str, ...] = ()
 
     @property
     def compared(self) -> bool:
@@ -62,6 +66,7 @@ class Row:
         loss: Key of the run's loss.
         run: Name of the run folder.
         explained: Whether the run can say why an image is similar.
+        facts: Its figures in words, where there is no `answer`.
     """
 
     title: str
@@ -76,12 +81,13 @@ class Row:
     loss: str = ""
     run: str = ""
     explained: bool = False
+    facts: tuple[str, ...] = ()
 
     @property
     def captions(self) -> list[str]:
         """Its figures in words."""
         if self.answer is None:
-            return []
+            return list(self.facts)
         captions, k = [], len(self.images)
         if self.by not in ("", "map_sim") and not math.isnan(self.value):  # map_sim is the AP
             captions.append(f"{METRICS[self.by]} {percent(self.value)}")

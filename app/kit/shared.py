@@ -6,12 +6,17 @@ Its widgets have one key on every page, in the session and in the address; all o
 import os
 
 import streamlit as st
+from pydantic import ValidationError
 
 from app import cache
+from app.kit import permalink
 from app.kit.names import dataset_title
-from core.data import DATASETS, ImageSet, default_root, source
+from app.kit.words import plain
+from core.data import DATASETS, READ, ImageSet, Reading, default_root, source
+from core.runs.config import explain
 
 DATASET = "dataset"
+READINGS = "readings"  # in the session: how each data set is read, by its key and place
 
 
 def arrive(page: str) -> None:
@@ -50,7 +55,7 @@ def choose_place(name: str) -> str | None:
         key=place_key(name),
         bind="query-params",
         placeholder=str(default_root(name)),
-        help="A folder or a .zip on this machine; empty: the usual place, shown in grey",
+        help="A folder or an archive on this machine; empty: the usual place, shown in grey",
     )
     return typed(given)
 
@@ -65,11 +70,12 @@ def set_dataset(images: ImageSet) -> None:
     st.session_state[DATASET] = images.name
     st.session_state[place_key(images.name)] = images.root or ""
     st.session_state[skip_key(images.name)] = images.skip_broken
+    st.session_state.setdefault(READINGS, {})[images.name, images.root] = images.reading
 
 
 def image_set(name: str, size: int) -> ImageSet:
     """The images of a data set as the person has said where they are, at a training size."""
-    return ImageSet(name, place(name), size, skips(name))
+    return ImageSet(name, place(name), size, skips(name), reading(name))
 
 
 def place(name: str) -> str | None:
@@ -98,6 +104,47 @@ def skips(name: str) -> bool:
     return bool(st.session_state.get(skip_key(name)))
 
 
+def reading(name: str) -> Reading:
+    """How a data set is read: as the person said of its place, else as the newest run there read it."""
+    root = place(name)
+    readings: dict[tuple[str, str | None], Reading] = st.session_state.setdefault(READINGS, {})
+    if (name, root) not in readings:
+        configs = (cache.config(run) for run in cache.all_runs() if not run.recorded)
+        there = (config.reading for config in configs if (config.dataset, config.data_root) == (name, root))
+        readings[name, root] = next(there, READ)
+    return readings[name, root]
+
+
+def set_reading(name: str, said: Reading) -> None:
+    """How the person says that a data set at its present place is read."""
+    st.session_state.setdefault(READINGS, {})[name, place(name)] = said
+    st.session_state.pop(f"{reading_key(name)}_wrong", None)
+
+
+def link_reading(name: str) -> None:
+    """Take what the address says of the reading of a data set, and say there how it is read."""
+    key = reading_key(name)
+    if values := permalink.news(key, key):
+        try:
+            set_reading(name, Reading.model_validate(dict(value.split("=", 1) for value in values)))
+        except ValueError as error:  # kept, as the address will say what is read instead
+            why = explain(error) if isinstance(error, ValidationError) else "need name=value"
+            st.session_state[f"{key}_wrong"] = f"{', '.join(values)} ({why})"
+    if wrong := st.session_state.get(f"{key}_wrong"):
+        permalink.note(f"The link says how to read the images, but not so that it can be: {plain(wrong)}.")
+    permalink.say(key, key, said(reading(name)))
+
+
+def said(reading: Reading) -> list[str]:
+    """What differs from the defaults, as an address and a command line say it."""
+    return [f"{field}={value}" for field, value in reading.model_dump(exclude_defaults=True).items()]
+
+
+def reading_key(name: str) -> str:
+    """Key in the address of how a data set is read."""
+    return f"{name}_reading"
+
+
 def place_key(name: str) -> str:
     """Key of the place of a data set, in the session and in the address."""
     return f"{name}_root"
@@ -108,7 +155,8 @@ def skip_key(name: str) -> str:
     return f"{name}_skip"
 
 
-def link(name: str) -> dict[str, str]:
+def link(name: str) -> dict[str, str | list[str]]:
     """Query parameters that open a page with this data set, for `st.page_link`."""
-    kept = st.session_state.get(place_key(name))
-    return {DATASET: dataset_title(name)} | ({place_key(name): kept} if kept else {})
+    kept, read = st.session_state.get(place_key(name)), said(reading(name))
+    found: dict[str, str | list[str]] = {DATASET: dataset_title(name)}
+    return found | ({place_key(name): kept} if kept else {}) | ({reading_key(name): read} if read else {})

@@ -24,7 +24,7 @@
 
   // A server that has just been started draws the page once before it knows what a click on it means: such a click
   // waits until then. Components may have made their nodes anew meanwhile, so it goes to what is in its place.
-  const PATIENCE_MS = 5000;
+  const PATIENCE_MS = 15000; // until a server that has just been started begins; busy ones take their time
   const keepClicks = () => {
     const app = document.querySelector("[data-testid='stApp']");
     const said = (name) => app.getAttribute(`data-test-${name}-state`);
@@ -48,7 +48,7 @@
       if (said("connection") !== "CONNECTED") state = "lost";
       else if (state === "lost") {
         state = "back";
-        setTimeout(known, PATIENCE_MS);
+        setTimeout(() => state === "back" && known(), PATIENCE_MS);
       } else if (state === "back" && said("script") !== "notRunning") state = "drawn";
       else if (state === "drawn" && said("script") === "notRunning") known();
     }).observe(app, { attributes: true, attributeFilter: ["data-test-connection-state", "data-test-script-state"] });

@@ -22,13 +22,12 @@ class Thumbnails:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset, self.classes = dataset, dataset.classes
-        self._images = dataset.images
         self._rows = {name: row for row, name in enumerate(dataset.names)}
         self._encoded: dict[str, str] = {}
 
     def pixels(self, name: str) -> np.ndarray | None:
-        """The prepared image (P, P, 3) uint8; None if the data set has none of that name."""
-        return self._images[self._rows[name]] if name in self._rows else None
+        """The prepared image as seen, (P, P, 3) uint8; None if the data set has none of that name."""
+        return self.dataset.picture(self._rows[name]) if name in self._rows else None
 
     def uri(self, name: str) -> str:
         """The image as a data URI; empty if the data set has none of that name."""
@@ -36,7 +35,7 @@ class Thumbnails:
             return ""
         encoded = self._encoded.get(name)
         if encoded is None:
-            encoded = self._encoded[name] = encode(self._images[self._rows[name]])
+            encoded = self._encoded[name] = encode(self.dataset.picture(self._rows[name]))
             if len(self._encoded) > KEPT:  # the oldest goes; another tab may have taken it already
                 self._encoded.pop(next(iter(self._encoded)), None)
         return encoded

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import streamlit as st
 from PIL import Image
 
@@ -36,7 +35,7 @@ def sprite(dataset: Dataset | None, names: Sequence[str]) -> dict[str, Any]:
     sheet = Image.new("RGB", (across * EDGE, down * EDGE), "#888888")
     for n, name in enumerate(names):
         if name in rows:
-            tile = Image.fromarray(np.asarray(dataset.images[rows[name]])).resize((EDGE, EDGE))
+            tile = Image.fromarray(dataset.picture(rows[name])).resize((EDGE, EDGE))
             sheet.paste(tile, (n % across * EDGE, n // across * EDGE))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=82)

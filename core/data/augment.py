@@ -35,18 +35,19 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Random resized crop, both flips, small rotation and colour jitter, drawn per image.
 
     Args:
-        images: (B, H, W, 3) or (B, 3, H, W) uint8 on any device. Sampling is bilinear, so H and W should be
-            between 1 and 2 times `size`; prepared images are 1.25 times it.
+        images: (B, H, W, C) or (B, 3, H, W) uint8 on any device. Sampling is bilinear, so H and W should be
+            between 1 and 2 times `size`; prepared images are 1.25 times it. Other bands than R, G, B have no
+            saturation and no hue: those vary in brightness and contrast only.
         size: Side of the result, pixels.
         generator: On the CPU; `NUMBERS` numbers are drawn per image.
 
     Returns:
-        (B, 3, size, size) float32 in 0..1, on the device of `images`.
+        (B, C, size, size) float32 in 0..1, on the device of `images`.
 
     Raises:
         ValueError: If `images` is not such a batch.
     """
-    pixels = _channels_first(images)  # (B, 3, H, W)
+    pixels = _channels_first(images)  # (B, C, H, W)
     u = torch.rand(len(pixels), NUMBERS, generator=generator, device="cpu").unbind(1)  # each (B,)
     flip_x, flip_y = (1 - 2 * (n < 0.5).float() for n in u[4:6])
     angle = math.radians(ANGLE) * (2 * u[6] - 1)
@@ -55,13 +56,16 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
         1 + by * (2 * n - 1) for n, by in zip(u[7:10], (BRIGHTNESS, CONTRAST, SATURATION), strict=True)
     )
     hue = 2 * math.pi * HUE * (2 * u[10] - 1)
-    matrix = colour_matrix(brightness * contrast, saturation, hue)
-    towards_mean = brightness * (1 - contrast)
+    gain, towards_mean = brightness * contrast, brightness * (1 - contrast)
+    matrix = colour_matrix(gain, saturation, hue)
 
-    numbers = torch.cat([theta.flatten(1), matrix.flatten(1), towards_mean[:, None]], 1)  # (B, 6 + 9 + 1)
+    columns = [theta.flatten(1), matrix.flatten(1), towards_mean[:, None], gain[:, None]]
+    numbers = torch.cat(columns, 1)  # (B, 6 + 9 + 1 + 1)
     numbers = devices.send(numbers, pixels.device)  # all in one copy
     with torch.autocast(pixels.device.type, enabled=False):  # bf16 is too coarse for colours and positions
         warped = warp(pixels.float(), numbers[:, :6].view(-1, 2, 3), size)
+        if pixels.shape[1] != 3:
+            return brighten(warped, numbers[:, 16], numbers[:, 15])
         return recolour(warped, numbers[:, 6:15].view(-1, 3, 3), numbers[:, 15])
 
 
@@ -69,11 +73,11 @@ def view(images: Tensor, size: int) -> Tensor:
     """The evaluation view: the whole image, resized with antialiasing to the same bytes on every device.
 
     Args:
-        images: (B, H, W, 3) or (B, 3, H, W) uint8 on any device.
+        images: (B, H, W, C) or (B, 3, H, W) uint8 on any device.
         size: Side of the result, pixels.
 
     Returns:
-        (B, 3, size, size) float32 in 0..1, on the device of `images`.
+        (B, C, size, size) float32 in 0..1, on the device of `images`.
 
     Raises:
         ValueError: If `images` is not such a batch.
@@ -88,20 +92,20 @@ def view(images: Tensor, size: int) -> Tensor:
 
 
 def resize_bytes(pixels: Tensor, size: int) -> Tensor:
-    """Resize bytes (B, 3, H, W) on any device as torch does on a CPU: bilinear with antialiasing.
+    """Resize bytes (B, C, H, W) on any device as torch does on a CPU: bilinear with antialiasing.
 
     Floats without the rounding in between would give other pixels, which matter to a frozen backbone: an
     embedding would depend on the device that computed it.
 
     Returns:
-        (B, 3, size, size) float32, whole numbers in 0..255.
+        (B, C, size, size) float32, whole numbers in 0..255.
     """
     with torch.autocast(pixels.device.type, enabled=False):
         (weights_x, unit_x), (weights_y, unit_y) = (
             _byte_weights(length, size) for length in pixels.shape[:1:-1]
         )
         across, down = (devices.send(torch.from_numpy(w), pixels.device) for w in (weights_x, weights_y))
-        rows = ((pixels.float() @ across.T + unit_x // 2) / unit_x).floor()  # (B, 3, H, size)
+        rows = ((pixels.float() @ across.T + unit_x // 2) / unit_x).floor()  # (B, C, H, size)
         return ((down @ rows + unit_y // 2) / unit_y).floor()
 
 
@@ -154,7 +158,7 @@ def sampling(window: Tensor, flip_x: Tensor, flip_y: Tensor, angle: Tensor, aspe
 
 
 def warp(pixels: Tensor, theta: Tensor, size: int) -> Tensor:
-    """Bilinear samples (B, 3, size, size) of float `pixels` (B, 3, H, W); mirrored beyond the border."""
+    """Bilinear samples (B, C, size, size) of float `pixels` (B, C, H, W); mirrored beyond the border."""
     steps = (torch.arange(size, device=pixels.device, dtype=torch.float32) * 2 + 1) / size - 1  # (size,)
     a = theta[:, None, None]  # (B, 1, 1, 2, 3)
     grid = a[..., 0] * steps[:, None] + (a[..., 1] * steps[:, None, None] + a[..., 2])  # (B, size, size, 2)
@@ -190,9 +194,22 @@ def recolour(pixels: Tensor, matrix: Tensor, towards_mean: Tensor) -> Tensor:
     return coloured.clamp_(0, 1).view_as(pixels)
 
 
+def brighten(pixels: Tensor, gain: Tensor, towards_mean: Tensor) -> Tensor:
+    """As `recolour` for any bands: `gain` · pixel + `towards_mean` · (mean of all bands of the image).
+
+    Args:
+        pixels: (B, C, H, W) floats in 0..255.
+        gain: (B,).
+        towards_mean: (B,), the share of the mean that contrast adds to each band.
+    """
+    offset = towards_mean * pixels.mean((1, 2, 3)) / 255  # (B,)
+    scale, offset = (gain / 255)[:, None, None, None], offset[:, None, None, None]
+    return torch.addcmul(offset, scale, pixels).clamp_(0, 1)
+
+
 def _channels_first(images: Tensor) -> Tensor:
-    if images.dtype != torch.uint8 or images.dim() != 4 or 3 not in (images.shape[1], images.shape[3]):
+    if images.dtype != torch.uint8 or images.dim() != 4:
         raise ValueError(
-            f"need uint8 images (B, H, W, 3) or (B, 3, H, W), got {images.dtype} {tuple(images.shape)}"
+            f"need uint8 images (B, H, W, C) or (B, 3, H, W), got {images.dtype} {tuple(images.shape)}"
         )
-    return images.permute(0, 3, 1, 2) if images.shape[3] == 3 else images
+    return images if images.shape[1] == 3 != images.shape[3] else images.permute(0, 3, 1, 2)

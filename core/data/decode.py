@@ -12,38 +12,113 @@ import io
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from core.data import raster
+from core.data.look import ALL, LOOK, Look
+from core.data.raster import Readable
+
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # never EPS: it starts programs
-TAILS = 0.5, 99.5  # percentiles of a deep image that become 0 and 255
-STRETCH = f"{TAILS[0]:g}-{TAILS[1]:g} % of each image"
 GDAL_NODATA = 42113  # TIFF tag: the value of pixels without data, as text
 
 
-def decode(data: bytes, size: int) -> np.ndarray:
-    """One image file as (size, size, 3) uint8 RGB: first frame, upright, antialiased bicubic.
+def decode(data: bytes | Mapping[str, Readable], size: int, look: Look = LOOK) -> np.ndarray:
+    """One image file as (size, size, C) uint8: first frame, upright, antialiased bicubic.
 
-    Grey, palette, CMYK and 1-bit images become RGB; transparent pixels become black, but a fourth band with
-    another meaning is left out; integers of more than 8 bits and floats are stretched to 0..255 between the
-    `TAILS` of their own values, because one saturated pixel would leave few levels for all others. Gaps (not
-    finite, or the no-data value of a GeoTIFF) become black.
+    C is 3, RGB, unless `look` has another number of bands. Grey, palette, CMYK and 1-bit images become RGB;
+    transparent pixels become black, but a fourth band with another meaning is left out; integers of more than
+    8 bits and floats are stretched to 0..255 as `look` says. Gaps (not finite, or the no-data value of the
+    file) become black. Pages of equal size are bands.
+
+    Args:
+        data: The content of the file; of one file per band, the file of each by its name.
+        size: Side P in pixels.
+        look: Which bands are seen, and between which values.
 
     Raises:
         Exception: Whatever Pillow raises for a damaged file; `reason` puts it into words.
     """
-    if not data:
+    if not isinstance(data, bytes):
+        parts = _seen(raster.read_files(data, look), look)
+    elif not data:
         raise UnidentifiedImageError("empty file")
+    elif raster.wanted(data, look):
+        try:
+            parts = _seen(raster.read(data, look), look)
+        except raster.CannotOpen:
+            parts = _by_pillow(data, size, look)
+    else:
+        parts = _by_pillow(data, size, look)
+    small = [part.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0) for part in parts]
+    if look.channels == 3:
+        return np.asarray(small[0].convert("RGB"))  # grey so far if it was: a third of the memory
+    return np.stack([np.asarray(part) for part in small], axis=-1)
+
+
+def bands(data: bytes | Mapping[str, Readable]) -> list[str]:
+    """Name of each band of an image but transparency, empty where it has none.
+
+    Raises:
+        Exception: As `decode`.
+    """
+    if not isinstance(data, bytes):
+        return list(data)
+    if raster.wanted(data, Look(ALL)):
+        with contextlib.suppress(raster.CannotOpen):
+            return raster.opaque_names(data)
     with _open(data) as image:
-        deep = any(";16" in str(tile[3]) for tile in image.tile)
+        return [""] * (1 if _is_grey(image) else 3)
+
+
+def side(data: bytes | Mapping[str, Readable]) -> tuple[int, int]:
+    """Width and height of an image, of its largest band; decodes nothing.
+
+    Raises:
+        Exception: As `decode`.
+    """
+    if not isinstance(data, bytes):
+        widths, heights = zip(*(side(file.read()) for file in data.values()), strict=True)
+        return max(widths), max(heights)
+    try:
+        with _open(data) as image:
+            return image.size
+    except ValueError:  # a TIFF, but none that Pillow knows
+        return raster.sides(data)[:2]
+
+
+def _seen(read: raster.Raster, look: Look) -> list[Image.Image]:
+    """One RGB image, or one for each band where the network sees another number of them."""
+    if read.deep:
+        levels = look.levels(read.values, read.known)  # (H, W, C)
+    else:
+        levels = np.ascontiguousarray(read.values.transpose(1, 2, 0))
+        if read.known is not None:
+            levels[~read.known] = 0
+    if look.channels != 3:
+        return [Image.fromarray(np.ascontiguousarray(band)) for band in levels.transpose(2, 0, 1)]
+    return [Image.fromarray(levels if levels.shape[2] == 3 else levels[..., 0])]
+
+
+def _by_pillow(data: bytes, size: int, look: Look) -> list[Image.Image]:
+    with _open(data) as image:
         if image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))  # twice the target keeps the antialiasing exact enough
+        grey = _is_grey(image)
         ImageOps.exif_transpose(image, in_place=True)
-        rgb = _rgb(image, deep)
-    small = rgb.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    return np.asarray(small)
+        rgb = _rgb(image, look)
+    if not look.bands:
+        return [rgb]
+    parts = [rgb.getchannel(i) for i in look.chosen([""] if grey else ["", "", ""])]
+    if look.channels != 3:
+        return parts
+    return [Image.merge("RGB", [parts[i % len(parts)] for i in range(3)])]
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "I", "F") or image.mode.startswith("I;16")
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
@@ -59,19 +134,14 @@ def _open(data: bytes) -> ImageFile.ImageFile:
         raise ValueError("a TIFF with a band layout that cannot be read: save it as 8-bit RGB") from None
 
 
-def _rgb(image: Image.Image, deep: bool) -> Image.Image:
-    if image.mode == "RGB" and not deep:
+def _rgb(image: Image.Image, look: Look) -> Image.Image:
+    if image.mode == "RGB":
         image.load()
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        return Image.fromarray(_stretch(values, _no_data(image))).convert("RGB")
-    if deep and image.mode in ("RGB", "RGBA"):
-        # Pillow keeps the upper 8 of 16 bits per channel; 10 to 12 bits stored in 16 leave almost nothing
-        upper_bytes = np.asarray(image.convert("RGB"))
-        if int(upper_bytes.max()) - int(upper_bytes.min()) < 32:
-            raise ValueError("colour with 16 bits per channel, the upper 8 nearly empty: save it with 8 bits")
-        return Image.fromarray(_stretch(upper_bytes.astype(np.float64)))
+        values = np.asarray(image)
+        known = ~np.isclose(values, _no_data(image), rtol=1e-5, atol=0)  # the text may be rounded
+        return Image.fromarray(look.levels(values[None], known)[..., 0]).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         if image.format == "TIFF" and not _is_transparency(rgba.getchannel("A")):
@@ -92,24 +162,6 @@ def _no_data(image: Image.Image) -> float:
         return float(str(getattr(image, "tag_v2", {})[GDAL_NODATA]).strip("\0 "))
     except (KeyError, ValueError):
         return np.nan
-
-
-def _stretch(values: np.ndarray, no_data: float = np.nan) -> np.ndarray:
-    # nearly equal: the text of a 32-bit float may be rounded
-    seen = np.isfinite(values) & ~np.isclose(values, no_data, rtol=1e-5, atol=0)
-    if not seen.any():
-        raise ValueError("no finite pixel value")
-    seen_values = values[seen]
-    # without interpolation, so that small images and those that differ in their tails only lose nothing
-    low, high = (
-        np.percentile(seen_values, TAILS[0], method="lower"),
-        np.percentile(seen_values, TAILS[1], method="higher"),
-    )
-    if low == high:
-        low, high = seen_values.min(), seen_values.max()
-    scaled = (np.where(seen, values, low).clip(low, high) - low) / max(high - low, np.finfo(np.float64).tiny)
-    stretched: np.ndarray = np.rint(255 * scaled).astype(np.uint8)
-    return stretched
 
 
 def reason(error: Exception) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from core.data import folder
 from core.data.info import LABELS_17, DatasetInfo, Found
 from core.data.prepared import Progress
+from core.data.reading import READ, Reading
 from core.data.source import File
 from core.files import PROJECT
 
@@ -25,17 +26,18 @@ DEMO = DatasetInfo(
 )
 
 
-def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
+def collect(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
     """As for a person's folder, but in the order of the image numbers: the sub-folders only group by scene.
 
     Raises:
         MaclError: As `core.data.folder.collect`.
     """
-    found = folder.collect(files, progress)
+    found = folder.collect(files, progress, reading)
     order = sorted(range(len(found.files)), key=lambda i: found.files[i].stem)
     return replace(
         found,
         names=tuple(found.files[i].stem for i in order),
         files=tuple(found.files[i] for i in order),
         labels=found.labels[order],
+        given=tuple(found.given[i] for i in order) if found.given else (),
     )

@@ -13,8 +13,17 @@ from collections.abc import Sequence
 
 from core.data.info import LABELS_17, DatasetInfo, Download, Found
 from core.data.prepared import Progress
+from core.data.reading import READ, Reading
 from core.data.source import File
-from core.data.table import choose_table, images_and_masks, match, read_masks, read_table, without_broken
+from core.data.table import (
+    choose_table,
+    images_and_masks,
+    match,
+    read_masks,
+    read_table,
+    tables_seen,
+    without_broken,
+)
 from core.errors import MaclError
 
 SCENES = (
@@ -65,7 +74,7 @@ UCM = DatasetInfo(
 )
 
 
-def collect_dlrsd(files: Sequence[File], progress: Progress | None = None) -> Found:
+def collect_dlrsd(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
     """DLRSD's own labels: from the palette masks where every image has one, else from the table.
 
     The masks come first because they give the numbers of the paper's Table 3.
@@ -84,17 +93,17 @@ def collect_dlrsd(files: Sequence[File], progress: Progress | None = None) -> Fo
     if chosen is not None:
         if masks:
             notes += (f"only {len(masks)} of {len(images)} images have a mask: the table was read instead",)
-        return match(LABELS_17, images, read_table(*chosen, LABELS_17), chosen[0].path, notes)
+        return match(LABELS_17, images, read_table(*chosen, LABELS_17, STEM), chosen[0].path, notes)
     if masks:
         table, broken = read_masks(masks, LABELS_17, progress)
         return without_broken(match(LABELS_17, images, table, f"{len(masks)} palette masks", notes), broken)
     raise MaclError(
-        f"{len(images)} images of DLRSD but no labels: need multilabels.csv or the masks "
-        f"Labels/<class>/<class>NN.png; get them from {DLRSD.where}"
+        f"{len(images)} images of DLRSD but no labels{tables_seen(files, STEM)}: need multilabels.csv or the "
+        f"masks Labels/<class>/<class>NN.png; get them from {DLRSD.where}"
     )
 
 
-def collect_ucm(files: Sequence[File], progress: Progress | None = None) -> Found:
+def collect_ucm(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
     """The same images with the UC Merced multi-label table.
 
     Raises:
@@ -107,7 +116,7 @@ def collect_ucm(files: Sequence[File], progress: Progress | None = None) -> Foun
     chosen = choose_table(files, lambda name: bool(UCM_TABLE.search(name)), published_name, STEM)
     if chosen is None:
         raise MaclError(
-            f"{len(images)} images of UC Merced but no LandUse_Multilabeled.txt: put the multi-label table "
-            "of Chaudhuri et al. (2018) beside them"
+            f"{len(images)} images of UC Merced but no LandUse_Multilabeled.txt{tables_seen(files, STEM)}: "
+            "put the multi-label table of Chaudhuri et al. (2018) beside them"
         )
-    return match(LABELS_17, images, read_table(*chosen, LABELS_17), chosen[0].path, notes)
+    return match(LABELS_17, images, read_table(*chosen, LABELS_17, STEM), chosen[0].path, notes)

@@ -1,28 +1,43 @@
-"""A person's own images: a folder (or .zip) of images with one CSV of labels in it."""
+"""A person's own images: a folder (or archive) of images with tables of labels, or one folder per label."""
 
 from __future__ import annotations
 
-import csv
-import posixpath
-import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
-from unicodedata import normalize
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 
+from core.data.band_files import BandFiles, grouped
+from core.data.cells import (
+    NAMES,
+    SAYS_NO,
+    SAYS_YES,
+    UNKNOWN,
+    are_lists,
+    are_words,
+    cells_of,
+    labels_of,
+    near_equal,
+)
+from core.data.columns import ENOUGH, Columns, has_header, image_column, sort_columns
+from core.data.find_table import find_table
+from core.data.given import by_folders, narrowed, one_table, with_split
+from core.data.image_names import ImageNames
 from core.data.info import DatasetInfo, Found
+from core.data.parts import split_column, unclear_split
 from core.data.prepared import Progress
+from core.data.reading import READ, Reading
 from core.data.source import IMAGES, File
-from core.data.table import FLAGS, Row, decode_text, flags, some, split_rows
+from core.data.table import FLAGS, YES, some
+from core.data.text_table import Row, Rows
 from core.errors import MaclError
 
 FOLDER = DatasetInfo(
     name="folder",
     title="Your own images",
-    summary="A folder of images and a CSV: the image first, then 0/1 columns or one column of labels.",
+    summary="A folder of images and a table: 0/1 columns or a column of labels; or one folder per label.",
     classes=(),
     images=0,
     train=0,
@@ -30,227 +45,271 @@ FOLDER = DatasetInfo(
     terms="Yours.",
     where="your own folder, given with --data-root",
 )
-NAMES = {";": "semicolons", "|": "bars", ",": "commas", " ": "spaces", "\t": "tabs", "\n": "line breaks"}
+NAMED = 10_000  # rows without image that are named; the others are counted
 
 
-def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
-    """Images in any sub-folders, matched to the first column of the only CSV.
+def collect(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
+    """Images in any sub-folders, matched to the rows of a table, or of one for each part of a split.
 
-    The column may hold a path, the end of one, or either without extension. A whole path is preferred to an
+    Without a table each folder is a label.
+
+    A row may name a path, the end of one, or either without extension. A whole path is preferred to an
     end, and a match in upper and lower case to one without.
 
     Raises:
-        MaclError: If there is no image, not exactly one CSV, or it is not a table of labels of these images.
+        MaclError: If there is no image, not exactly one table or one for each part of a split, or it is not
+            one of labels of these images.
     """
     images = [file for file in files if file.suffix in IMAGES]
-    tables = [file for file in files if file.suffix in (".csv", ".tsv")]
     if not images:
         raise MaclError(f"no image found: need files ending in {', '.join(sorted(IMAGES))}")
-    if len(tables) != 1:
-        fault = f"found {', '.join(table.path for table in tables)}: keep one" if tables else "found none"
-        raise MaclError(f"need exactly one .csv with the labels in the folder, {fault}")
-    rows, delimiter = _rows(tables[0])
-    index = _index(images)
-    header, rows = _header(rows, index)
-    problems: tuple[str, ...] = ()
-    if _is_flags(rows):
-        classes, labels, problems = _flags(rows, header, tables[0].path)
-        note = f"columns separated by {NAMES[delimiter]}, {len(classes)} columns of 0 and 1"
+    joined, note = grouped(images)
+    try:
+        found = _collect(joined, files, reading)
+    except MaclError:
+        if not note:
+            raise
+        with suppress(MaclError):
+            return _collect(images, files, reading)  # the table may name each of these files
+        raise
+    return replace(found, notes=(*note, *found.notes))
+
+
+def _collect(images: Sequence[File | BandFiles], files: Sequence[File], reading: Reading) -> Found:
+    names = ImageNames.of(images)
+    chosen = find_table(files, names)
+    folders = by_folders([f"{image.archive}/{image.path}" for image in images])
+    listed = [
+        (fits[0], part)
+        for _, part, cells in chosen.lists
+        for fits in (narrowed(names.find(cell), part, folders) for cell in cells)
+        if len(fits) == 1
+    ]
+    lists = f"the names in {', '.join(file.path for file, _, _ in chosen.lists)}"
+    if not chosen.labels:
+        return with_split(_by_folder(images, chosen.notes, reading), listed, lists, folders, reading)
+    path = ", ".join(file.path for file, _, _ in chosen.labels)
+    if len(chosen.labels) == 1:
+        table, parts = chosen.labels[0][2], list[str]()
     else:
-        classes, labels, separator = _separated(rows, header, delimiter, tables[0].path)
-        between = f"labels separated by {NAMES[separator]}" if separator else "one label per row"
-        note = f"columns separated by {NAMES[delimiter]}, one column of labels, {between}"
-    joined = _join(images, index, rows, labels, tuple(classes), tables[0].path)
-    return replace(joined, notes=(note, *joined.notes), problems=problems + joined.problems)
+        rows, parts = one_table([(file, part, table.rows) for file, part, table in chosen.labels])
+        every = [table for _, _, table in chosen.labels]
+        table = replace(
+            every[0],
+            rows=rows,
+            left_out=sum(table.left_out for table in every),
+            notes=tuple(dict.fromkeys(note for table in every for note in table.notes)),
+            problems=tuple(problem for table in every for problem in table.problems),
+        )
+    found, about, by = _by_table(path, table, parts, names, folders, reading)
+    found = replace(found, notes=(*found.notes, *chosen.notes))
+    if listed and any(part for _, part in about):
+        found = replace(found, notes=(*found.notes, f"{lists} do not count: the split is given by {by}"))
+    elif listed:
+        about, by = listed, lists
+    return with_split(found, about, by, folders, reading)
 
 
-def _rows(table: File) -> tuple[list[Row], str]:
-    try:
-        text = decode_text(table.read())
-    except Exception as error:  # a damaged file or zip may raise almost anything
-        raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
-    line = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
-    if not line:
-        raise MaclError(f"the label table {table.path} is empty: need one row per image")
-    # The first separator after the image name separates columns; later ones may separate labels.
-    match = re.match(r'(?:"(?:[^"]|"")*"|[^,;\t"]*)([,;\t])', line)
-    if match is None:
-        raise MaclError(f"the label table {table.path} has one column only: need the image, then its labels")
-    delimiter = match.group(1)
-    try:
-        return split_rows(text, delimiter, spaces=True), delimiter
-    except csv.Error as error:
-        raise MaclError(f"the label table {table.path} cannot be read ({error})") from None
+def _by_table(
+    path: str, table: Rows, parts: list[str], names: ImageNames, folders: Sequence[str], reading: Reading
+) -> tuple[Found, list[tuple[int, str]], str]:
+    """Images with the labels of the rows of a table; the part that it says of each; and where, in words.
 
-
-@dataclass(frozen=True)
-class _Index:
-    """Every name a row may use for an image, with and without extension, in lower case.
-
-    Attributes:
-        images: The images.
-        whole: Indices of the images by whole path.
-        ends: The same by whole path and by every path without its first folders.
-        folders: Names of all folders.
+    Args:
+        path: The table, for messages; several of a split.
+        table: Its rows.
+        parts: The part of the split of each; empty if it is one table.
+        names: What each image may be called.
+        folders: The part of the split that the folder of each image says.
+        reading: What the person says.
     """
-
-    images: Sequence[File]
-    whole: dict[str, list[int]]
-    ends: dict[str, list[int]]
-    folders: frozenset[str]
-
-    def find(self, cell: str) -> list[int]:
-        """Images that a row may mean: one, none, or several if it is ambiguous.
-
-        Folders above the data set, from other machines, are dropped one by one. What remains must be a whole
-        path: a row about a missing image must not label one of the same name elsewhere.
-        """
-        parts = [part for part in cell.replace("\\", "/").split("/") if part not in ("", ".")]
-        for start in range(len(parts)):
-            if start and _folded(parts[start - 1]) in self.folders:
-                continue  # this folder is part of the data set: do not drop it
-            text = "/".join(parts[start:])
-            fits = self.whole.get(_folded(text)) or ([] if start else self.ends.get(_folded(text), []))
-            if fits:
-                return [i for i in fits if self._as_written(i, text)] or fits
-        return []
-
-    def _as_written(self, i: int, text: str) -> bool:
-        path = f"/{self.images[i].path}"
-        return path.endswith(f"/{text}") or posixpath.splitext(path)[0].endswith(f"/{text}")
-
-
-def _folded(text: str) -> str:
-    """Lower case, accents in one form: macOS decomposes them in file names, tables do not."""
-    return normalize("NFC", text).lower()
-
-
-def _index(images: Sequence[File]) -> _Index:
-    whole: dict[str, list[int]] = {}
-    ends: dict[str, list[int]] = {}
-    for number, image in enumerate(images):
-        path = _folded(image.path)
-        for name in {path, posixpath.splitext(path)[0]}:
-            whole.setdefault(name, []).append(number)
-            parts = name.split("/")
-            for start in range(len(parts)):
-                ends.setdefault("/".join(parts[start:]), []).append(number)
-    return _Index(images, whole, ends, frozenset(_folded(part) for image in images for part in image.folders))
-
-
-def _header(rows: list[Row], index: _Index) -> tuple[list[str], list[Row]]:
-    """The header (empty if the first row is already about an image), and the other rows."""
-    header = rows[0][1]
-    first = header[0]
-    is_image = PurePosixPath(first.lower()).suffix in IMAGES or (index.find(first) and _is_like_others(rows))
-    return ([], rows) if is_image else (header, rows[1:])
+    image = image_column(table.rows, names, reading.image_column, path)
+    is_named = bool(reading.image_column) or has_header(table.rows, image, names)
+    header = table.rows[0][1] if is_named else []
+    rows = table.rows[1:] if is_named else table.rows
+    if header and image == 1 and rows and all(len(row) == len(header) + 1 for _, row in rows):
+        header = ["", *header]  # R writes the numbers of the rows without a name for them
+    columns = sort_columns(header, rows, image, reading, path)
+    notes = (*table.notes, *_left_out(table, path))
+    between = f"columns separated by {NAMES[table.delimiter]}, " if table.delimiter in NAMES else ""
+    if columns.are_flags:
+        classes, labels, more, problems = _flags(rows, header, columns, reading, path)
+        note = f"{between}{len(classes)} columns of 0 and 1"
+        more += _in_every_row(classes, labels)
+    else:
+        classes, labels, separator = _names(rows, columns, table.delimiter, reading, path)
+        problems, more = (), _unused(rows, columns, separator, reading)
+        mark = NAMES.get(separator, f'"{separator}"')
+        lists = not separator and all(are_lists(cells_of(rows, k), path) for k in columns.labels)
+        how = f"labels separated by {mark}" if separator else "in lists" if lists else "one label per row"
+        note = f"{between}one column of labels, {how}"
+    classes, labels, joined = _near_equal(classes, labels, reading)
+    cells = cells_of(rows, image)
+    by = f"the tables {path}" if parts else f"a column of {path}"
+    parts = parts[len(parts) - len(rows) :] or split_column(header, rows, reading) or []
+    if not parts:
+        parts = [""] * len(rows)
+        if not any(folders):
+            said, asked = unclear_split(header, rows, reading, path)
+            more, problems = (*more, *said), (*problems, *asked)
+    means = [narrowed(names.find(cell), part, folders) for cell, part in zip(cells, parts, strict=True)]
+    if garbled := [name for name in classes if "\ufffd" in name]:
+        problems += (
+            f"the label table {path} has characters that cannot be read in {some(garbled)}: save it as UTF-8",
+        )
+    found = _join(names.images, means, cells, labels, classes, path)
+    problems = (*(f"{path}: {problem}" for problem in table.problems), *problems)
+    found = replace(
+        found,
+        notes=(note, *notes, *more, *joined, *found.notes),
+        problems=(*problems, *found.problems),
+        columns=columns.said,
+    )
+    about = [(fits[0], part) for fits, part in zip(means, parts, strict=True) if len(fits) == 1]
+    return found, about, by
 
 
-def _is_like_others(rows: list[Row]) -> bool:
-    """Whether the first row has labels that other rows have: a header `image` may match an image.png."""
-    labels_of_first = set(_parts(rows[0][1][1:]))
-    return any(labels_of_first.intersection(_parts(row[1:])) for _, row in rows[1:])
+def _left_out(table: Rows, path: str) -> tuple[str, ...]:
+    if not table.left_out:
+        return ()
+    return (f"{table.left_out:,} rows of {path} name no image here and were not read",)
 
 
-def _is_flags(rows: list[Row]) -> bool:
-    """Whether the columns after the first hold mostly 0 and 1: an odd cell is then a mistake to report."""
-    if all(len(row) <= 2 for _, row in rows) and any(_is_class_number(*row[1:]) for _, row in rows):
-        return False  # 0, 1 and 2 in a single column are labels
-    cells = [cell.lower() for _, row in rows[:200] for cell in row[1:] if cell]
-    return bool(cells) and 2 * sum(cell in FLAGS for cell in cells) > len(cells)
+def _unused(rows: Sequence[Row], columns: Columns, separator: str, reading: Reading) -> tuple[str, ...]:
+    """A note on a separator that the person gives and no cell has."""
+    has = any(separator in cell for k in columns.labels for cell in cells_of(rows, k))
+    return (
+        (f"no cell of labels has the separator {reading.separator!r}",)
+        if reading.separator and not has
+        else ()
+    )
 
 
-def _is_class_number(cell: str = "") -> bool:
-    return re.fullmatch(r"\d+(\.0)?", cell) is not None and cell not in FLAGS
+def _in_every_row(classes: Sequence[str], labels: np.ndarray) -> tuple[str, ...]:
+    """A note on labels that tell no image from another: they may be marks of something else."""
+    if len(labels) < ENOUGH:
+        return ()
+    names = [name for name, column in zip(classes, labels.T, strict=True) if column.all()]
+    return (
+        (f"every row has {some(names)}: leave out what is no label with --ignore-columns",) if names else ()
+    )
 
 
 def _flags(
-    rows: list[Row], header: list[str], path: str
-) -> tuple[list[str], list[list[int]], tuple[str, ...]]:
-    """Classes, labels, and problems with some of the cells."""
-    width = max(len(row) for _, row in rows)
-    classes = [" ".join(name.split()) for name in header[1:]]  # a cell may hold several lines
-    if len(classes) < width - 1 or not all(classes) or len(set(classes)) < len(classes):
+    rows: Sequence[Row], header: Sequence[str], columns: Columns, reading: Reading, path: str
+) -> tuple[list[str], np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Classes, labels (rows, L), notes, and problems with some of the cells."""
+    classes = [" ".join(header[k].split()) if header else "" for k in columns.labels]  # a cell may hold lines
+    if columns.open_end or not all(classes) or len(set(classes)) < len(classes):
+        count = len(classes) + columns.open_end * (max(len(row) for _, row in rows) - len(header))
         raise MaclError(
-            f"the label table {path} needs a first row that names each of its {width - 1} label columns once"
+            f"the label table {path} needs a first row that names each of its {count} label columns once"
         )
-    labels, problems = flags(rows, range(1, len(header)), header, path)
-    return classes, labels, problems
+    labels = np.zeros((len(rows), len(classes)), dtype=np.uint8)
+    words = {
+        label
+        for label, column in enumerate(columns.labels)
+        if are_words([cell.lower() for cell in cells_of(rows, column)])
+    }
+    faults: list[str] = []
+    unknown: list[str] = []
+    for at, (number, row) in enumerate(rows):
+        for label, column in enumerate(columns.labels):
+            cell = row[column].lower() if column < len(row) else ""
+            if cell in YES or (label in words and cell in SAYS_YES):
+                labels[at, label] = 1
+            elif label in words and cell in SAYS_NO:
+                continue
+            elif cell in UNKNOWN:
+                unknown.append(f"{cell or 'nothing'} in row {number}, column {classes[label]}")
+            elif cell not in FLAGS:
+                faults.append(f"{row[column]!r} in row {number}, column {classes[label]}")
+    problems: tuple[str, ...] = ()
+    if faults:
+        problems = (f"the label table {path} has {some(faults, '; ')}: need 0 or 1",)
+    if not unknown:
+        return classes, labels, (), problems
+    if reading.unknown == "no":
+        return classes, labels, (f"{len(unknown):,} flags are -1 or empty: taken as no",), problems
+    unsure = (
+        f"the label table {path} has {some(unknown, '; ')}, which may mean unknown or no: "
+        "write 0 or 1, or take all of them as no with --unknown no"
+    )
+    return classes, labels, (), (*problems, unsure)
 
 
-def _separated(
-    rows: list[Row], header: list[str], delimiter: str, path: str
-) -> tuple[list[str], list[list[int]], str]:
-    """Labels of one column, separated by the first of ; | , that occurs, else perhaps by a space.
-
-    Line breaks separate them too; the brackets and quotes of a printed list are removed.
-    """
-    unquoted = any(len(row) > 2 for _, row in rows)  # a.jpg,field,trees
-    if unquoted and len(header) > 2:
-        odd = next((cell for _, row in rows for cell in row[1:] if cell.lower() not in FLAGS), "")
-        raise MaclError(
-            f"the label table {path} has {len(header) - 1} columns after the image, with {odd!r} in one: "
-            "need 0 and 1 in all of them, or a single column of labels"
-        )
-    texts = [_unlisted(delimiter.join(row[1:])) for _, row in rows]
-    marks = delimiter if unquoted else ";|,\n"
-    separator = next((mark for mark in marks if any(mark in text for text in texts)), "")
-    if not separator and any(" " in text for text in texts):
-        # "bare soil" is one label, "field trees" two: split only if that gives fewer labels than combinations
-        words = {word for text in texts for word in text.split()}
-        separator = " " if len(words) <= len(set(texts) - {""}) else ""
-    parts = [_parts([text], f"{separator}\n") for text in texts]
-    classes = sorted({part for labels in parts for part in labels})
-    if FLAGS.issuperset(classes) and any(len(set(labels)) < len(labels) for labels in parts):  # [1, 0, 1]
-        raise MaclError(
-            f"the label table {path} has the 0 and 1 of all labels in one column, which does not say which "
-            "label each is of: need one column for each label, or the names of those that an image has"
-        )
+def _names(
+    rows: Sequence[Row], columns: Columns, delimiter: str, reading: Reading, path: str
+) -> tuple[list[str], np.ndarray, str]:
+    """Classes, labels (rows, L), and what separates the labels of one cell; empty for one label per cell."""
+    parts: list[list[str]] = [[] for _ in rows]
+    separator = ""
+    for column in columns.labels:
+        if columns.open_end and column == max(columns.labels):
+            cells = [delimiter.join(row[column:]) for _, row in rows]
+            sure = delimiter
+        else:
+            cells, sure = cells_of(rows, column), ""
+        more, mark = labels_of(cells, sure, reading.separator, path)
+        separator = separator or mark
+        parts = [[*one, *other] for one, other in zip(parts, more, strict=True)]
+    classes = sorted({name for names in parts for name in names})
     column_of = {name: column for column, name in enumerate(classes)}
-    labels = [[0] * len(classes) for _ in rows]
-    for row, names in zip(labels, parts, strict=True):
-        for name in names:
-            row[column_of[name]] = 1
+    labels = np.zeros((len(rows), len(classes)), dtype=np.uint8)
+    for at, names in enumerate(parts):
+        labels[at, [column_of[name] for name in names]] = 1
     return classes, labels, separator
 
 
-def _unlisted(cell: str) -> str:
-    """A cell without the brackets of a list as Python, JSON or numpy prints it."""
-    match = re.fullmatch(r"\[(.*)\]|\(([^()]*)\)|\{(.*)\}", cell.strip(), re.DOTALL)
-    if match is None:
-        return cell
-    return re.sub(r"(?<=['\"])\s+(?=['\"])", ", ", match[match.lastindex or 0])  # numpy: ['field' 'trees']
-
-
-def _parts(cells: Sequence[str], separators: str = ";|,\t\n") -> list[str]:
-    """The names in the cells, without spaces and quotes around them."""
-    split = (part for cell in cells for part in re.split(f"[{re.escape(separators)}]", _unlisted(cell)))
-    bare = (re.sub(r"""^(['"])(.*)\1$""", r"\2", part.strip(), flags=re.DOTALL).strip() for part in split)
-    return [part for part in bare if part]
+def _near_equal(
+    classes: list[str], labels: np.ndarray, reading: Reading
+) -> tuple[list[str], np.ndarray, tuple[str, ...]]:
+    """Classes and labels with nearly equal names joined, if the person says so, and a note on them."""
+    groups = near_equal(classes)
+    if not groups:
+        return classes, labels, ()
+    said = "; ".join(" and ".join(group) for group in groups)
+    if reading.near_equal == "keep":
+        return classes, labels, (f"labels that are nearly equal: {said}: join them with --near-equal join",)
+    counts = dict(zip(classes, labels.sum(axis=0, dtype=np.int64).tolist(), strict=True))
+    name_of = {name: max(group, key=lambda name: counts[name]) for group in groups for name in group}
+    kept = [name for name in classes if name_of.get(name, name) == name]
+    joined = np.zeros((len(labels), len(kept)), dtype=np.uint8)
+    for column, name in enumerate(classes):
+        joined[:, kept.index(name_of.get(name, name))] |= labels[:, column]
+    return kept, joined, (f"labels that are nearly equal were joined: {said}",)
 
 
 def _join(
-    images: Sequence[File],
-    index: _Index,
-    rows: list[Row],
-    labels: list[list[int]],
-    classes: tuple[str, ...],
+    images: Sequence[File | BandFiles],
+    means: Sequence[list[int]],
+    cells: Sequence[str],
+    labels: np.ndarray,
+    classes: Sequence[str],
     path: str,
 ) -> Found:
-    """One row of labels per image; the labels of several rows about one image are joined."""
+    """One row of labels per image; the labels of several rows about one image are joined.
+
+    Args:
+        images: The images.
+        means: Of each row the images it may mean.
+        cells: Of each row what it calls its image.
+        labels: (rows, L).
+        classes: L names.
+        path: The table, for messages.
+    """
     matrix = np.zeros((len(images), len(classes)), dtype=np.uint8)
     times: Counter[int] = Counter()
     missing: list[str] = []
     unclear: list[str] = []
-    for (_, row), flagged in zip(rows, labels, strict=True):
-        fits = index.find(row[0])
+    for cell, fits, flagged in zip(cells, means, labels, strict=True):
         if len(fits) > 1:
-            unclear.append(f"{row[0]} fits {' and '.join(images[i].path for i in fits[:2])}")
+            unclear.append(f"{cell} fits {' and '.join(images[i].path for i in fits[:2])}")
         elif fits:
             times[fits[0]] += 1
-            matrix[fits[0]] |= np.array(flagged, dtype=np.uint8)
+            matrix[fits[0]] |= flagged
         else:
-            missing.append(row[0])
+            missing.append(cell)
     problems: tuple[str, ...] = ()
     if unclear:
         problems = (
@@ -259,19 +318,46 @@ def _join(
         )
     elif not times:
         raise MaclError(
-            f"no row of {path} fits an image: its first column has {rows[0][1][0] if rows else 'nothing'!r}, "
-            f"the images are called like {images[0].path!r}"
+            f"no row of {path} fits an image: its column of images has {cells[0] if cells else 'nothing'!r}, "
+            f"the images are called like {images[0].path!r}: say which column names them with --image-column"
         )
     several = tuple(images[i].path for i in sorted(times) if times[i] > 1)
+    notes: tuple[str, ...] = ()
+    if several:
+        notes = (f"{len(several)} images have several rows: their labels were joined",)
+    if len(missing) > NAMED:
+        notes += (f"{len(missing):,} rows have no image; the first {NAMED:,} are named",)
     return Found(
-        classes=classes,
+        classes=tuple(classes),
         names=tuple(image.path for image in images),
         files=tuple(images),
         labels=matrix,
         labels_from=path,
         without_row=tuple(image.path for i, image in enumerate(images) if i not in times),
-        without_image=tuple(missing),
-        notes=(f"{len(several)} images have several rows: their labels were joined",) if several else (),
+        without_image=tuple(missing[:NAMED]),
+        notes=notes,
         several_rows=several,
         problems=problems,
+    )
+
+
+def _by_folder(images: Sequence[File | BandFiles], said: tuple[str, ...], reading: Reading) -> Found:
+    """Each image with the name of its folder as its only label.
+
+    Args:
+        images: All in folders of labels.
+        said: What is to be said of the way the labels were read.
+        reading: Whether nearly equal names are joined.
+    """
+    folders = [image.path.split("/")[-2] for image in images]
+    classes = sorted(set(folders))
+    labels = np.array([[name == folder for name in classes] for folder in folders], dtype=np.uint8)
+    classes, labels, joined = _near_equal(classes, labels, reading)
+    return Found(
+        classes=tuple(classes),
+        names=tuple(image.path for image in images),
+        files=tuple(images),
+        labels=labels,
+        labels_from="the folders",
+        notes=(*said, *joined),
     )

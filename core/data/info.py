@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.data.band_files import BandFiles, Patch
+from core.data.look import LOOK, Look
 from core.data.source import File
 
 # The 17 labels shared by DLRSD, the UC Merced multi-label table and ML-AID; mask value 1 is the first.
@@ -105,11 +107,16 @@ class Found:
         notes: Decisions on the way that the person may want to know of.
         several_rows: Images with several rows, whose labels were joined.
         problems: What must be fixed in the labels before they can be used.
+        columns: Of each column of a person's own table its name and what it was taken as.
+        given: For each image "train", "val", "test" or "" as the data set itself says; empty where it says
+            nothing.
+        given_by: Where it says so, in words.
+        whole: How many images could be used before some were drawn; 0 if all are here.
     """
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    files: tuple[File, ...]
+    files: tuple[File | BandFiles | Patch, ...]
     labels: np.ndarray
     labels_from: str
     without_row: tuple[str, ...] = ()
@@ -118,6 +125,10 @@ class Found:
     notes: tuple[str, ...] = ()
     several_rows: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    given: tuple[str, ...] = ()
+    given_by: str = ""
+    whole: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +137,8 @@ class Dataset:
 
     Attributes:
         name: Key of `DATASETS`.
-        images: (N, P, P, 3) uint8 RGB, memory-mapped read-only; P as `prepared.prepared_size` says.
+        images: (N, P, P, C) uint8, memory-mapped read-only; P as `prepared.prepared_size`, C as `look` says:
+            3, RGB, unless the network sees another number of bands.
         labels: (N, L) uint8 in {0, 1}, every row with at least one label.
         classes: L label names.
         names: N unique image names.
@@ -135,6 +147,13 @@ class Dataset:
         key: Hash of the content of `images`; equal for equal pixels, whatever the labels or the split.
         skipped: (name, reason) of broken images that the person chose to skip.
         missing: Number of rows of the label table whose image is missing.
+        given_by: Where the data set says the split, in words; empty if it is random.
+        unnamed: Number of images left out because the split that the data set gives does not name them.
+        notes: Decisions on the way that the person may want to know of.
+        look: How the images were seen: which bands, and what became black and white.
+        given: For each image the part of the split that the data set gives; empty if it gives none.
+        whole: Of how many images these were drawn; 0 if they are all.
+        sides: Width and height of the original images, from a sample, most frequent first.
     """
 
     name: str
@@ -148,7 +167,22 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     missing: int = 0
     notes: tuple[str, ...] = field(default=())
+    given_by: str = ""
+    unnamed: int = 0
+    look: Look = LOOK
+    given: tuple[str, ...] = ()
+    whole: int = 0
+    sides: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Number of images N."""
         return len(self.names)
+
+    def picture(self, row: int) -> np.ndarray:
+        """What a person sees of an image: (P, P, 3) uint8 RGB."""
+        return np.asarray(self.look.rgb(self.images[row]))
+
+    @property
+    def picture_key(self) -> str:
+        """As `key`, of what a person sees."""
+        return f"{self.key}-{'-'.join(map(str, self.look.shown))}" if self.look.shown else self.key

@@ -38,9 +38,8 @@ def is_mended(job: Process, images: ImageSet) -> bool:
 
 
 def _holds(job: Process, images: ImageSet) -> bool:
-    """Whether `load` would open what this process has prepared."""
-    # if only the table has changed, the images may still be the same
-    return job.note().get("files") == images.fingerprint() or images.is_prepared()
+    """Whether these are the files that this process has prepared, or somebody has loaded them since."""
+    return job.note().get("files") == images.fingerprint() or images.can_open()
 
 
 def main(running: Running, which: str) -> dict[str, Any]:
@@ -53,5 +52,7 @@ def main(running: Running, which: str) -> dict[str, Any]:
 
 def process(images: ImageSet) -> Process:
     """The process that prepares these images, with or without broken ones."""
-    key = hashlib.sha256(f"{images.name}\0{images.root or ''}\0{images.size}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(
+        f"{images.name}\0{images.root or ''}\0{images.size}{images.reading.text}".encode()
+    ).hexdigest()[:16]
     return Process(cache_root() / "jobs" / f"{images.name}-{key}")

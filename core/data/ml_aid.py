@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from core.data.info import LABELS_17, DatasetInfo, Found
 from core.data.prepared import Progress
+from core.data.reading import READ, Reading
 from core.data.source import File
-from core.data.table import choose_table, images_and_masks, match, read_table
+from core.data.table import choose_table, images_and_masks, match, read_table, tables_seen
 from core.errors import MaclError
 
 SCENES = (
@@ -33,7 +34,7 @@ ML_AID = DatasetInfo(
 )
 
 
-def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
+def collect(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
     """Images of any folder names (images_tr, images_test, scenes, …) and the table multilabel.csv.
 
     Raises:
@@ -44,5 +45,8 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
         raise MaclError(f"no image of ML-AID found (airport_1.jpg and so on): get it from {ML_AID.where}")
     chosen = choose_table(files, lambda name: True, "multilabel.csv", STEM)
     if chosen is None:
-        raise MaclError(f"{len(images)} images of ML-AID but no multilabel.csv: get it from {ML_AID.where}")
-    return match(LABELS_17, images, read_table(*chosen, LABELS_17), chosen[0].path, notes)
+        seen = tables_seen(files, STEM)
+        raise MaclError(
+            f"{len(images)} images of ML-AID but no multilabel.csv{seen}: get it from {ML_AID.where}"
+        )
+    return match(LABELS_17, images, read_table(*chosen, LABELS_17, STEM), chosen[0].path, notes)

@@ -6,17 +6,22 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from core.background.cache import cache_root, discard, use, used, writing
+from core.background.cache import cache_root, discard, use, used
 from core.background.cores import cores
+from core.data import raster
 from core.data.decode import decode, quiet_decoding, reason
+from core.data.look import LOOK, Look
+from core.data.memory import has_room, is_doubtful, is_short, out_of_memory
+from core.data.unfinished import Rows, growing
 from core.errors import MaclError
 from core.files import write_atomic
 
@@ -34,8 +39,8 @@ Result = TypeVar("Result")
 class Readable(Protocol):
     """Something an image can be read from, such as `core.data.source.File`."""
 
-    def read(self) -> bytes:
-        """The undecoded content."""
+    def read(self) -> bytes | Mapping[str, raster.Readable]:
+        """The undecoded content; of one file per band, the file of each by its name."""
         ...
 
 
@@ -59,33 +64,44 @@ def in_parallel(
     """
     results: dict[int, list[Result]] = {}
     starts = range(0, len(items), BATCH)
+    waiting = iter(starts)
 
     def batch(start: int) -> list[Result]:
         return [work(item) for item in items[start : start + BATCH]]
 
-    with ThreadPoolExecutor(min(cores(), 32)) as pool:
-        start_of: dict[Future[list[Result]], int] = {pool.submit(batch, start): start for start in starts}
-        pending = set(start_of)
+    threads = min(cores(), 32)
+    with ThreadPoolExecutor(threads) as pool:
+
+        def submitted(count: int) -> dict[Future[list[Result]], int]:
+            return {pool.submit(batch, start): start for start in islice(waiting, count)}
+
+        # a few at a time: to wait for the first of all of them takes as long as there are many
         done = 0
         try:
+            pending = submitted(4 * threads)
             while pending:
                 if progress:
                     progress(done, len(items), what)
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    results[start_of[future]] = future.result()
-                    done += len(results[start_of[future]])
-        except BaseException:
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    start = pending.pop(future)
+                    results[start] = future.result()
+                    done += len(results[start])
+                    pending |= submitted(1)
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if is_short(error) and not isinstance(error, MaclError):
+                raise out_of_memory(what) from None
             raise
     if progress:
         progress(len(items), len(items), what)
     return [result for start in starts for result in results[start]]
 
 
-def key_of(checksums: Sequence[str], size: int) -> str:
-    """The key of a prepared array before it exists: its files in order, its size, this code's version."""
-    return sha256("\n".join([f"{VERSION} {size}", *checksums]).encode()).hexdigest()[:32]
+def key_of(checksums: Sequence[str], size: int, look: Look = LOOK) -> str:
+    """The key of a prepared array before it exists: files in order, size, look, this code's version."""
+    # plain images have the key they had before there were looks
+    head = f"{VERSION} {size} {look.key}".rstrip()
+    return sha256("\n".join([head, *checksums]).encode()).hexdigest()[:32]
 
 
 def prepare(
@@ -97,44 +113,62 @@ def prepare(
     progress: Progress | None = None,
     known_broken: Skipped = (),
     origin: str = "",
+    look: Look = LOOK,
 ) -> tuple[np.ndarray, np.ndarray, Skipped]:
     """All files as one array on disk; nothing is decoded if `key` is there already.
 
-    A new array replaces those of the same origin that nobody has opened for weeks.
+    A new array replaces those of the same origin that nobody has opened for weeks. One that was begun, of the
+    same key, is gone on with.
 
     Args:
         names: Names of the images in messages.
         files: The files they are read from.
-        key: `key_of` their checksums and size.
+        key: `key_of` their checksums, size and look.
         size: Side P in pixels.
         skip_broken: Leave broken images out instead of raising.
         progress: Called with (done, total, what).
         known_broken: Images already found unusable, to be named in the same message.
         origin: Their data set and its path.
+        look: How they are seen.
 
     Returns:
-        images (n, size, size, 3) uint8, memory-mapped read-only; kept (n,) int64 indices into `files`;
-        skipped (name, reason) of the rest.
+        images (n, size, size, C) uint8, C as `look` says, memory-mapped read-only; kept (n,) int64
+        indices into `files`; skipped (name, reason) of the rest.
 
     Raises:
         MaclError: If images are broken and not to be skipped, or the disk is full.
     """
     folder = cache_root() / "prepared" / key
-    if not is_kept(key, files, size):
-        discard(folder)
-        _write(folder, names, files, size, skip_broken, progress, known_broken, origin)
+    if not is_kept(key, files, size, look):
+        with growing(folder, progress) as partial:
+            if not is_kept(key, files, size, look):  # another process may have had it in hand
+                discard(folder)
+                _write(partial, names, files, size, skip_broken, progress, known_broken, origin, look)
         _drop_unused(folder.parent, origin)
     broken = _broken(folder)
-    use(folder)
-    used(folder / "kept.json")  # opened now
+    images = reopened(key)
     skipped = tuple((names[index], why) for index, why in sorted(broken.items()))
     if (known_broken or skipped) and not skip_broken:
         raise MaclError(broken_message((*known_broken, *skipped), len(files) + len(known_broken)))
     rows = np.array([index for index in range(len(files)) if index not in broken], dtype=np.int64)
-    return np.load(folder / "images.npy", mmap_mode="r"), rows, skipped
+    return images, rows, skipped
 
 
-def is_kept(key: str, files: Sequence[Readable], size: int) -> bool:
+def reopened(key: str) -> np.ndarray:
+    """The array of this key, memory-mapped, as `prepare` gave it.
+
+    Raises:
+        OSError: If it is not on disk.
+        ValueError: If it is damaged.
+    """
+    folder = cache_root() / "prepared" / key
+    images: np.ndarray = np.load(folder / "images.npy", mmap_mode="r")
+    use(folder)
+    used(folder / "kept.json")  # opened now
+    return images
+
+
+def is_kept(key: str, files: Sequence[Readable], size: int, look: Look = LOOK) -> bool:
     """Whether the array of this key is on disk, complete and undamaged.
 
     Images that were broken when it was made are decoded again: a zip stores the checksum of the intact image
@@ -147,8 +181,11 @@ def is_kept(key: str, files: Sequence[Readable], size: int) -> bool:
             return False
     except Exception:  # missing, or damaged in one of many ways: prepare it again
         return False
-    with quiet_decoding():
-        return all(_reason(files[index], size) is not None for index in broken)
+    some = [files[index] for index in broken]
+    try:
+        return len(failures(some, [""] * len(some), size, None, "Looking again", look=look)) == len(some)
+    except MaclError:  # too little memory to tell: preparing will say so
+        return False
 
 
 def _broken(folder: Path) -> dict[int, str]:
@@ -156,34 +193,72 @@ def _broken(folder: Path) -> dict[int, str]:
     return {int(index): why for index, why in stored["broken"].items()}
 
 
-def _reason(file: Readable, size: int) -> str | None:
-    """Why an image cannot be decoded; None if it can."""
-    try:
-        decode(file.read(), size)
-    except Exception as error:  # Pillow's readers raise almost anything on a damaged file
-        return reason(error)
-    return None
+def failures(
+    files: Sequence[Readable],
+    names: Sequence[str],
+    size: int,
+    progress: Progress | None,
+    what: str,
+    keep: Callable[[int, np.ndarray], None] = lambda index, pixels: None,
+    look: Look = LOOK,
+) -> dict[int, str]:
+    """Decode all files in parallel: the indices of those that cannot be, with the reason.
+
+    Where a decoder leaves open whether the data or the memory failed it, it is asked again, alone.
+
+    Args:
+        files: One for each image.
+        names: The names of the images in messages.
+        size: Side P in pixels.
+        progress: As `in_parallel`.
+        what: As `in_parallel`.
+        keep: Takes the index of an image and its pixels (P, P, C).
+        look: How they are seen.
+
+    Raises:
+        MaclError: If memory is short: that says nothing of the images.
+    """
+
+    def attempt(index: int) -> Exception | None:
+        try:
+            pixels = decode(files[index].read(), size, look)
+        except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            if is_short(error):
+                raise out_of_memory(what, names[index]) from None
+            return error
+        keep(index, pixels)
+        return None
+
+    whys: dict[int, str] = {}
+    with quiet_decoding():
+        for index, error in enumerate(in_parallel(attempt, range(len(files)), progress, what)):
+            if error is not None and is_doubtful(error):
+                error = attempt(index)
+                if error is not None and not has_room(files[index].read()):
+                    raise out_of_memory(what, names[index])
+            if error is not None:
+                whys[index] = reason(error)
+    return whys
 
 
-def broken_message(skipped: Skipped, total: int) -> str:
-    """The first unusable images, how many more there are, and what the person can do."""
+def broken_message(skipped: Skipped, total: int, skip_broken: bool = False) -> str:
+    """The first unusable images, how many more there are, and what the person can still do."""
     listing = "; ".join(f"{name}: {why}" for name, why in skipped[:LISTED])
     more = f" and {len(skipped) - LISTED:,} more" if len(skipped) > LISTED else ""
-    return (
-        f"{len(skipped):,} of {total:,} images cannot be used: {listing}{more}. "
-        "Mend or remove them, or use --skip-broken"
-    )
+    other = "" if skip_broken else ", or use --skip-broken"
+    return f"{len(skipped):,} of {total:,} images cannot be used: {listing}{more}. Mend or remove them{other}"
 
 
-def broken_among(names: Sequence[str], files: Sequence[Readable], progress: Progress | None) -> Skipped:
+def broken_among(
+    names: Sequence[str], files: Sequence[Readable], progress: Progress | None, look: Look = LOOK
+) -> Skipped:
     """(name, reason) of the images that cannot be decoded; nothing is kept."""
-    with quiet_decoding():
-        whys = in_parallel(lambda file: _reason(file, 32), files, progress, "Decoding images")
-    return tuple((name, why) for name, why in zip(names, whys, strict=True) if why is not None)
+    whys = failures(files, names, 32, progress, "Decoding images", look=look)
+    return tuple((names[index], why) for index, why in whys.items())
 
 
 def _write(
-    folder: Path,
+    partial: Path,
     names: Sequence[str],
     files: Sequence[Readable],
     size: int,
@@ -191,45 +266,61 @@ def _write(
     progress: Progress | None,
     known_broken: Skipped,
     origin: str,
+    look: Look,
 ) -> None:
-    rows = size * size * 3
-    with writing(folder) as partial:
-        partial.mkdir()
-        with (partial / "images.npy").open("w+b") as stream:
-            np.lib.format.write_array_header_1_0(stream, _header(len(files), size))
-            stream.flush()
-            start, handle = stream.tell(), stream.fileno()
+    """The array in a folder that another process may have begun to fill, from the same files and look."""
+    rows, path = size * size * look.channels, partial / "images.npy"
+    write_atomic(partial / "begun.json", json.dumps({"origin": origin}))
+    path.touch()
+    with path.open("r+b") as stream:
+        np.lib.format.write_array_header_1_0(stream, _header(len(files), size, look.channels))
+        stream.flush()
+        start, handle = stream.tell(), stream.fileno()
+        with Rows(partial / "rows", len(files), handle) as written:
+            written.done[max(0, path.stat().st_size - start) // rows :] = False  # of a file that was cut
+            missing = np.flatnonzero(~written.done).tolist()
+            had = len(files) - len(missing)
 
-            def one(index: int) -> str | None:
-                try:
-                    pixels = decode(files[index].read(), size)
-                except Exception as error:  # Pillow's readers raise almost anything on a damaged file
-                    return reason(error)
+            def tell(done: int, total: int, what: str) -> None:
+                if progress:
+                    progress(had + done, had + total, what)
+
+            def keep(index: int, pixels: np.ndarray) -> None:
                 # written, not mapped: on a full disk a write raises, while a mapping kills the process
                 view = pixels.data.cast("B")
-                position = start + index * rows
+                position = start + missing[index] * rows
                 while view:
                     sent = os.pwrite(handle, view, position)
                     view, position = view[sent:], position + sent
-                return None
+                written.add(missing[index])
 
-            with quiet_decoding():
-                whys = in_parallel(one, range(len(files)), progress, "Preparing images")
-            broken = {index: why for index, why in enumerate(whys) if why is not None}
-            if len(broken) == len(files) or ((broken or known_broken) and not skip_broken):
-                listed = tuple((names[index], why) for index, why in broken.items())
-                raise MaclError(broken_message((*known_broken, *listed), len(files) + len(known_broken)))
-            stream.truncate(start + len(files) * rows)  # the last images may be among the broken ones
-        if broken:
-            _close_gaps(partial / "images.npy", [i for i in range(len(files)) if i not in broken])
-        with (partial / "images.npy").open("rb") as finished:
-            os.fsync(finished.fileno())
-        metadata = {"broken": broken, "created": time.time(), "origin": origin}
-        write_atomic(partial / "kept.json", json.dumps(metadata))
+            whys = failures(
+                [files[i] for i in missing],
+                [names[i] for i in missing],
+                size,
+                tell,
+                "Preparing images",
+                keep,
+                look,
+            )
+        broken = {missing[index]: why for index, why in whys.items()}
+        if len(broken) == len(files) or ((broken or known_broken) and not skip_broken):
+            listed = tuple((names[index], why) for index, why in broken.items())
+            total = len(files) + len(known_broken)
+            raise MaclError(broken_message((*known_broken, *listed), total, skip_broken))
+        stream.truncate(start + len(files) * rows)  # the last images may be among the broken ones
+    for unfinished in ("rows", "begun.json"):  # before rows change their places
+        (partial / unfinished).unlink()
+    if broken:
+        _close_gaps(path, [i for i in range(len(files)) if i not in broken])
+    with path.open("rb") as finished:
+        os.fsync(finished.fileno())
+    metadata = {"broken": broken, "created": time.time(), "origin": origin, "look": look.text}
+    write_atomic(partial / "kept.json", json.dumps(metadata))
 
 
-def _header(count: int, size: int) -> dict[str, object]:
-    return {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, 3)}
+def _header(count: int, size: int, channels: int) -> dict[str, object]:
+    return {"descr": "|u1", "fortran_order": False, "shape": (count, size, size, channels)}
 
 
 def _close_gaps(path: Path, kept: Sequence[int]) -> None:
@@ -237,7 +328,7 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
     images = np.load(path, mmap_mode="r")
     dense = path.with_name("dense.npy")
     with dense.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, _header(len(kept), images.shape[1]))
+        np.lib.format.write_array_header_1_0(stream, _header(len(kept), *images.shape[2:]))
         for index in kept:
             stream.write(images[index].tobytes())
     del images
@@ -245,8 +336,8 @@ def _close_gaps(path: Path, kept: Sequence[int]) -> None:
 
 
 def _drop_unused(prepared: Path, origin: str) -> None:
-    """Delete arrays not opened for weeks, of this origin or (from an earlier version) of none."""
-    for record in prepared.glob("*/kept.json"):
+    """Delete arrays not opened for weeks, or left unfinished, of this origin or (of old) of none."""
+    for record in (*prepared.glob("*/kept.json"), *prepared.glob("*.part/begun.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             same = json.loads(record.read_text()).get("origin", origin) == origin
             if same and time.time() - record.stat().st_mtime > UNUSED:

@@ -24,7 +24,7 @@ def start(images: ImageSet, key: str, seed: int, index: int) -> None:
 
     Args:
         images: Must be prepared.
-        key: Their hash, `Dataset.key`.
+        key: Their hash, `Dataset.picture_key`.
         seed: Seed of the augmentation.
         index: Row of the image in the prepared data set.
 
@@ -59,31 +59,32 @@ def draw(image: np.ndarray, size: int, seed: int) -> np.ndarray:
     """The evaluation view and `VERSIONS` augmented versions of a prepared image.
 
     Args:
-        image: (P, P, 3) uint8.
+        image: (P, P, C) uint8.
         size: Training size S, pixels.
         seed: Seed of the augmentation.
 
     Returns:
-        (1 + VERSIONS, S, S, 3) uint8.
+        (1 + VERSIONS, S, S, C) uint8.
     """
     import torch
 
     from core.data.augment import augment, view
 
-    batch = torch.from_numpy(np.array(image))[None]  # (1, P, P, 3)
+    batch = torch.from_numpy(np.array(image))[None]  # (1, P, P, C)
     generator = torch.Generator().manual_seed(seed)
     views = torch.cat([view(batch, size), augment(batch.expand(VERSIONS, -1, -1, -1), size, generator)])
-    return np.asarray((views * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, 3)
+    return np.asarray((views * 255).round().byte().permute(0, 2, 3, 1).numpy())  # (1 + VERSIONS, S, S, C)
 
 
 def main(running: Running, which: str, key: str, seed: str, index: str) -> None:
     """Draw one strip."""
     images = replace(ImageSet.from_json(which), skip_broken=True)
     data = images.load()
-    if data.key != key or not 0 <= int(index) < len(data):
+    if data.picture_key != key or not 0 <= int(index) < len(data):
         raise MaclError("the images have changed since the page was opened: open it again")
     with writing(path(key, images.size, int(seed), int(index))) as partial:
-        strip(draw(data.images[int(index)], images.size, int(seed))).save(partial, "PNG")
+        versions = draw(data.images[int(index)], images.size, int(seed))
+        strip(data.look.rgb(versions)).save(partial, "PNG")
 
 
 def _process(key: str, image_size: int, seed: int, index: int) -> Process:

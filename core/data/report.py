@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
+from core.data.given import left_out, said
 from core.data.info import DatasetInfo, Found
+from core.data.look import LOOK, Look
 from core.data.prepared import LISTED, Progress, Skipped, broken_among
 from core.data.splits import split
 from core.errors import MaclError
@@ -30,6 +33,9 @@ class Report:
         without_row: Images that are not in the table.
         without_label: Images that are in the table but without a label.
         several_rows: Images with several rows, whose labels were joined.
+        columns: Of each column of a person's own table its name and what it was taken as.
+        given_by: Where the data set says the split, in words; empty if it is random.
+        unnamed: Images with a label that are in no part of that split, and left out.
         broken: (name, reason) of damaged masks, and of damaged images if they were decoded.
         decoded: Whether every image was decoded.
         splits: Sizes of train, val and test; empty if there are too few images.
@@ -54,6 +60,9 @@ class Report:
     problems: tuple[str, ...] = ()
     without_label: tuple[str, ...] = ()
     several_rows: tuple[str, ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    given_by: str = ""
+    unnamed: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -66,6 +75,7 @@ class Report:
         if self.images:
             lines.append(f"images       {self.images}{complete}, {self.usable} usable")
             lines.append(f"labels from  {self.labels_from}")
+            lines += [f"  {name}: {what}" for name, what in together(self.columns)]
             lines.append(f"unlabelled   {self.unlabelled} (left out)")
             lines.append(
                 f"broken       {_count(self.broken)}{'' if self.decoded else ' (images not decoded)'}"
@@ -75,8 +85,11 @@ class Report:
             lines += _list("images without row", self.without_row)
             lines += _list("images without label", self.without_label)
             lines += _list("images with several rows", self.several_rows)
+            lines += _list("images in no part of the split", self.unnamed)
             if self.splits:
-                lines.append("splits       " + ", ".join(f"{name} {size}" for name, size in self.splits))
+                how = f"given by {self.given_by}" if self.given_by else "random, here of seed 0"
+                sizes = ", ".join(f"{name} {size}" for name, size in self.splits)
+                lines.append(f"splits       {sizes} ({how})")
             width = max((len(name) for name, _ in self.counts), default=0)
             lines.append("images per label")
             lines += [f"  {name:<{width}}  {count}" for name, count in self.counts]
@@ -84,6 +97,16 @@ class Report:
         lines += [f"problem: {problem}" for problem in self.problems]
         lines.append("ready to use" if self.ok else "not ready")
         return "\n".join(lines)
+
+
+def together(columns: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Columns side by side that were taken as the same, in one line."""
+    lines = []
+    for what, group in groupby(columns, key=lambda column: column[1]):
+        names = [name for name, _ in group]
+        lines.append((f"{', '.join(names[:LISTED])} and {len(names) - LISTED} more" if len(names) > LISTED
+                      else ", ".join(names), what))  # fmt: skip
+    return lines
 
 
 def _count(items: Sequence[object]) -> str:
@@ -97,7 +120,14 @@ def _list(title: str, names: tuple[str, ...]) -> list[str]:
     return [f"{title}: {len(names)} ({', '.join(names[:LISTED])}{more})"]
 
 
-def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress: Progress | None) -> Report:
+def examine(
+    known: DatasetInfo,
+    root: str,
+    found: Found,
+    decode: bool,
+    progress: Progress | None,
+    look: Look = LOOK,
+) -> Report:
     """Findings on a data set whose files have been matched.
 
     Args:
@@ -106,14 +136,16 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
         found: The data set as found.
         decode: Decode every image to find the broken ones; takes as long as preparing.
         progress: Called with (done, total, what).
+        look: How the images are seen.
     """
     labelled = found.labels.max(axis=1, initial=0) > 0  # (N,)
     broken = found.broken
     if decode:
-        broken += broken_among(found.names, found.files, progress)
+        broken += broken_among(found.names, found.files, progress, look)
     bad = {name for name, _ in broken}
     good = np.array([name not in bad for name in found.names], dtype=bool)
-    rows = np.flatnonzero(labelled & good)
+    out = left_out(found)
+    rows = np.flatnonzero(labelled & good & ~out)
     names = [found.names[i] for i in rows]
     problems = list(found.problems)
     splits: tuple[tuple[str, int], ...] = ()
@@ -121,13 +153,14 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
         some = "1 image is" if len(broken) == 1 else f"{len(broken)} images are"
         problems.append(f"{some} broken: mend or remove them, or use --skip-broken")
     try:
-        parts = split(found.labels[rows], names, known, seed=0)
+        given = [found.given[i] for i in rows] if found.given else ()
+        parts = split(found.labels[rows], names, known, 0, given, found.whole)
         splits = tuple((name, len(part)) for name, part in parts.items())
     except MaclError as error:
         problems.append(str(error))
     no_row = set(found.without_row)
-    notes = found.notes
-    if known.images and len(found.names) < known.images:
+    notes = (*found.notes, *said(found))
+    if known.images and len(found.names) < known.images and not found.whole:
         notes += (f"{known.images - len(found.names)} images are missing; the test split is smaller",)
     return Report(
         name=known.name,
@@ -146,6 +179,9 @@ def examine(known: DatasetInfo, root: str, found: Found, decode: bool, progress:
             if not has and name not in no_row and name not in bad
         ),
         several_rows=found.several_rows,
+        columns=found.columns,
+        given_by=found.given_by,
+        unnamed=tuple(name for name, no in zip(found.names, labelled & good & out, strict=True) if no),
         broken=broken,
         decoded=decode,
         splits=splits,

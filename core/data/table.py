@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
-import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,10 +14,14 @@ import numpy as np
 from PIL import Image
 
 from core.background.cache import cache_root, used, writing
+from core.data.checksums import checksums
 from core.data.decode import quiet_decoding, reason
 from core.data.info import Found
+from core.data.memory import is_short, out_of_memory
 from core.data.prepared import Progress, in_parallel
-from core.data.source import IMAGES, File, checksums
+from core.data.read_table import cells
+from core.data.source import IMAGES, File
+from core.data.text_table import Row
 from core.errors import MaclError
 
 TABLES = frozenset({".csv", ".txt", ".tsv", ".xlsx"})
@@ -27,9 +29,8 @@ MASK_FOLDERS = frozenset({"labels", "label", "masks", "mask", "imagespng", "anno
 YES = frozenset({"1", "1.0", "true"})
 NO = frozenset({"0", "0.0", "false", ""})
 FLAGS = YES | NO
+FIRST = 50  # rows that tell which column names the images
 LISTED = 5  # faults of one kind listed in one message
-
-Row = tuple[int, list[str]]  # its number, as editors and spreadsheets count, and its cells
 
 
 @dataclass(frozen=True)
@@ -41,98 +42,21 @@ class Table:
     problems: tuple[str, ...] = ()
 
 
-def cells(file: File, delimiters: str = ",;\t") -> list[Row]:
-    """All non-empty rows of a table as text.
-
-    Raises:
-        MaclError: If the file cannot be read as a table.
-    """
-    try:
-        data = file.read()
-        if file.suffix == ".xlsx":
-            return _sheet(data)
-        text = decode_text(data)
-    except MaclError:
-        raise
-    except Exception as error:  # a sheet is a zip of XML, and each layer has its own errors
-        raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if not first:
-        raise MaclError(f"the label table {file.path} is empty: get it again")
-    try:
-        return split_rows(text, max(delimiters, key=first.count))
-    except csv.Error as error:
-        raise MaclError(f"the label table {file.path} cannot be read ({error}): get it again") from None
-
-
-def split_rows(text: str, delimiter: str, spaces: bool = False) -> list[Row]:
-    """The rows that are not empty, without empty cells at their end.
-
-    Args:
-        text: The whole table.
-        delimiter: Between two cells.
-        spaces: A quote may follow spaces after the delimiter.
-
-    Raises:
-        csv.Error: If a cell does not end.
-    """
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=spaces)
-    rows: list[Row] = []
-    number = 1
-    for row in reader:
-        if any(cell.strip(" ,;\t") for cell in row):
-            rows.append((number, _trimmed(row)))
-        number = reader.line_num + 1  # a quoted cell may hold several lines
-    return rows
-
-
-def _trimmed(row: list[str]) -> list[str]:
-    """Cells without spaces around them or empty ones at the end, which spreadsheets write."""
-    cells = [cell.strip() for cell in row]
-    while len(cells) > 1 and not cells[-1]:
-        cells.pop()
-    return cells
-
-
-def decode_text(data: bytes) -> str:
-    """Text as spreadsheets write it: UTF-8 with or without BOM, UTF-16 with BOM, else Windows-1252."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace")
-
-
-def _sheet(data: bytes) -> list[Row]:
-    """The first sheet; cached by content, because reading thousands of rows takes half a second."""
-    cached = cache_root() / "sheets" / f"{sha256(data).hexdigest()[:32]}.json"
-    with contextlib.suppress(OSError, ValueError):
-        rows = [(number, row) for number, row in json.loads(cached.read_text())]
-        used(cached)
-        return rows
-    import openpyxl  # 0.15 s, and only this kind of table needs it
-
-    book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-    try:
-        rows = [
-            (number, _trimmed(["" if cell is None else str(cell) for cell in row]))
-            for number, row in enumerate(book.worksheets[0].iter_rows(values_only=True), start=1)
-        ]
-    finally:
-        book.close()
-    rows = [(number, row) for number, row in rows if any(row)]
-    with writing(cached) as partial:
-        partial.write_text(json.dumps(rows))
-    return rows
-
-
 def column_key(name: str) -> str:
     """`Bare-Soil`, `baresoil` and `bare soil` are one column; so are `tree` and `trees`."""
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
-def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
+def image_column(rows: Sequence[Row], pattern: re.Pattern[str]) -> int:
+    """The column that names images in most rows after the first: pandas puts an index before it."""
+    sample = [row for _, row in rows[1 : FIRST + 1]]
+    return max(
+        range(max(map(len, sample), default=1)),
+        key=lambda k: sum(k < len(row) and bool(pattern.fullmatch(stem_of(row[k]))) for row in sample),
+    )
+
+
+def read_table(file: File, rows: list[Row], classes: Sequence[str], pattern: re.Pattern[str]) -> Table:
     """A table with one 0/1 column per class, in any order.
 
     Cells that are neither 0 nor 1, and rows of one image that disagree, are collected and reported together.
@@ -141,12 +65,14 @@ def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
         file: The table, for messages.
         rows: Its `cells`, header first.
         classes: Names of the columns in the order wanted.
+        pattern: Matches the stems of the images.
 
     Raises:
         MaclError: If a class has no column.
     """
+    image = image_column(rows, pattern)
     (_, header), *rows = rows
-    column_of = {column_key(name): column for column, name in enumerate(header) if column}
+    column_of = {column_key(name): column for column, name in enumerate(header) if column != image}
     missing = [name for name in classes if column_key(name) not in column_of]
     if missing:
         raise MaclError(
@@ -158,8 +84,9 @@ def read_table(file: File, rows: list[Row], classes: Sequence[str]) -> Table:
     labels_of: dict[str, list[int]] = {}
     contradictory: list[str] = []
     for (_, row), flagged in zip(rows, read, strict=True):
-        if labels_of.setdefault(stem_of(row[0]), flagged) != flagged:
-            contradictory.append(row[0])
+        name = row[image] if image < len(row) else ""
+        if labels_of.setdefault(stem_of(name), flagged) != flagged:
+            contradictory.append(name)
     if contradictory:
         problems += (
             f"the label table {file.path} has two rows for {some(contradictory)} that disagree: keep one",
@@ -249,7 +176,8 @@ def choose_table(
             if table.name == known:
                 raise
             continue  # a note or a licence beside the images
-        fits = sum(bool(pattern.fullmatch(stem_of(row[0]))) for _, row in rows[1:])
+        image = image_column(rows, pattern)
+        fits = sum(image < len(row) and bool(pattern.fullmatch(stem_of(row[image]))) for _, row in rows[1:])
         if 2 * fits > len(rows) - 1:
             if table.name == known:
                 return table, rows
@@ -260,6 +188,20 @@ def choose_table(
             f"keep one, or name it {known}"
         )
     return fitting[0] if fitting else None
+
+
+def tables_seen(files: Sequence[File], pattern: re.Pattern[str]) -> str:
+    """The tables that are there, and why each is none of a data set: for a message that one is missing."""
+    reasons = []
+    for table in [file for file in files if file.suffix in TABLES][:LISTED]:
+        try:
+            rows = cells(table)
+        except MaclError as error:
+            reasons.append(str(error).removeprefix("the label table ").partition(": ")[0])
+            continue
+        named = sum(any(pattern.fullmatch(stem_of(cell)) for cell in row) for _, row in rows[1:])
+        reasons.append(f"{table.path} names images in {named} of {len(rows) - 1} rows")
+    return f" ({'; '.join(reasons)})" if reasons else ""
 
 
 def match(
@@ -317,6 +259,8 @@ def read_masks(
         try:
             return _mask_labels(file.read(), len(classes))
         except Exception as error:  # Pillow's readers raise almost anything on a damaged file
+            if is_short(error):
+                raise out_of_memory("Reading masks", file.path) from None
             return f"mask {file.path}: {reason(error)}"
 
     with quiet_decoding():

@@ -23,7 +23,7 @@ def find(images: NDArray[np.uint8], progress: Progress | None = None) -> list[Pa
     """All pairs, most similar first.
 
     Args:
-        images: (N, P, P, 3).
+        images: (N, P, P, C).
         progress: Called with (done, total, what).
     """
     if len(images) < 2:
@@ -124,8 +124,11 @@ def _turned(small: Floats) -> set[tuple[int, int, int]]:
 
 
 def _grey(image: NDArray[np.uint8], side: int) -> Floats:
-    """A (P, P, 3) image as brightness (side, side)."""
-    grey = Image.fromarray(image).convert("L")
+    """A (P, P, C) image as brightness (side, side)."""
+    if image.shape[2] == 3:
+        grey = Image.fromarray(image).convert("L")
+    else:
+        grey = Image.fromarray(np.rint(image.mean(axis=2)).astype(np.uint8))
     if grey.width != side:
         grey = grey.resize((side, side), Image.Resampling.BOX)
     return np.asarray(grey, dtype=np.float32)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from core.data.info import DatasetInfo, Found
 from core.data.prepared import Progress
+from core.data.reading import READ, Reading
 from core.data.source import File
 from core.data.table import (
     choose_table,
@@ -17,6 +18,7 @@ from core.data.table import (
     match,
     read_masks,
     read_table,
+    tables_seen,
     without_broken,
 )
 from core.errors import MaclError
@@ -37,7 +39,7 @@ WHDLD = DatasetInfo(
 )
 
 
-def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
+def collect(files: Sequence[File], progress: Progress | None = None, reading: Reading = READ) -> Found:
     """Labels from the table multilabels.xlsx, or without it from the masks, which agree with it.
 
     Raises:
@@ -48,11 +50,11 @@ def collect(files: Sequence[File], progress: Progress | None = None) -> Found:
         raise MaclError(f"no image of WHDLD found (wh0001.jpg and so on): get it from {WHDLD.where}")
     chosen = choose_table(files, lambda name: True, "multilabels.xlsx", STEM)
     if chosen is not None:
-        return match(CLASSES, images, read_table(*chosen, CLASSES), chosen[0].path, notes)
+        return match(CLASSES, images, read_table(*chosen, CLASSES, STEM), chosen[0].path, notes)
     if masks:
         table, broken = read_masks(masks, CLASSES, progress)
         return without_broken(match(CLASSES, images, table, f"{len(masks)} palette masks", notes), broken)
     raise MaclError(
-        f"{len(images)} images of WHDLD but no labels: need multilabels.xlsx or the masks "
-        f"ImagesPNG/whNNNN.png; get them from {WHDLD.where}"
+        f"{len(images)} images of WHDLD but no labels{tables_seen(files, STEM)}: need multilabels.xlsx "
+        f"or the masks ImagesPNG/whNNNN.png; get them from {WHDLD.where}"
     )

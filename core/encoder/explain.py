@@ -54,7 +54,7 @@ class Explanation:
 
 
 def explain(trained: Trained, first: np.ndarray, second: np.ndarray) -> Explanation:
-    """Split the cosine of two prepared images (P, P, 3) uint8 into contributions, in float64.
+    """Split the cosine of two prepared images (P, P, C) uint8 into contributions, in float64.
 
     Raises:
         MaclError: If the backbone does not average a map of regions; transformers do not.

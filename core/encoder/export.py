@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from core.data.decode import TAILS
+from core.data.look import TAILS, Look
 from core.data.prepared import prepared_size
 from core.encoder.model import Backbone, Encoder, ProjectionHead, build_backbone
 from core.encoder.tensors import read_tensors
@@ -18,14 +18,19 @@ from core.encoder.weights import TORCHVISION
 from core.errors import MaclError
 from core.files import write_atomic
 from core.runs import Run, RunConfig
+from core.runs.origin import look_of
 
 ONNX_PACKAGES = ("onnx", "onnxscript")  # the extra `onnx`
+NO_BANDS = (
+    "the bands B04, B03, B02, or red, green, blue, where they are so named, else the first three, or the "
+    "first of one or two,"
+)
 
 
 def encoder(run: Run) -> Encoder:
     """The whole trained encoder of a finished run, in evaluation mode, on the CPU.
 
-    Images (B, 3, H, W) with values 0 to 1 in, unit rows (B, dim) out.
+    Images (B, C, H, W) with values 0 to 1 in, unit rows (B, dim) out.
 
     Raises:
         MaclError: If the run has no weights, or none yet.
@@ -40,7 +45,8 @@ def encoder(run: Run) -> Encoder:
     config = run.config
     frozen = config.trainable == "head"
     # the run holds a fully trained backbone; a frozen one comes from its original weights
-    backbone = build_backbone(config.backbone, config.weights if frozen else "none")
+    weights = config.weights if frozen else "none"
+    backbone = build_backbone(config.backbone, weights, look_of(run).channels)
     whole = Encoder(backbone, ProjectionHead(backbone.features, config.hidden, config.dim))
     tensors = {
         k.removeprefix("encoder."): v for k, v in read_tensors(path)[0].items() if k.startswith("encoder.")
@@ -98,13 +104,13 @@ def write(run: Run, folder: Path, force: bool = False, onnx: bool = False) -> No
 
 
 def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
-    """The whole encoder as one ONNX graph in float32: `images` (B, 3, S, S) in, `z` (B, D) out, any B.
+    """The whole encoder as one ONNX graph in float32: `images` (B, C, S, S) in, `z` (B, D) out, any B.
 
     Raises:
         MaclError: If the exporter does not know an operation of the backbone.
     """
     # 2 images: with 1, B would become a constant
-    example = torch.rand(2, 3, config.image_size, config.image_size)
+    example = torch.rand(2, whole.backbone.channels, config.image_size, config.image_size)
     try:
         # by torch.export: the TorchScript exporter is deprecated and knows no bicubic resize (ViTs)
         program = torch.onnx.export(
@@ -122,12 +128,13 @@ def onnx_bytes(whole: Encoder, config: RunConfig) -> bytes:
 
 def _about_onnx(run: Run, recipe: list[str]) -> dict[str, object]:
     """What somebody with only an ONNX runtime needs to know."""
-    size = run.config.image_size
+    size, look = run.config.image_size, look_of(run)
+    named = look.whole or look.channels != 3
     bytes_on = next(step for step, text in enumerate(recipe) if text.startswith("x = (x.float()"))
     return {
         "file": "encoder.onnx",
-        "input": {"name": "images", "shape": ["batch", 3, size, size], "type": "float32"},
-        "values": "RGB, 0 to 1",
+        "input": {"name": "images", "shape": ["batch", look.channels, size, size], "type": "float32"},
+        "values": f"bands {', '.join(look.bands)}, 0 to 1" if named else "RGB, 0 to 1",
         "normalisation": "inside the graph: neither subtract mean nor divide by std",
         "output": {"name": "z", "shape": ["batch", run.config.dim], "type": "float32, rows of length 1"},
         "recipe": [
@@ -141,7 +148,7 @@ def _about_onnx(run: Run, recipe: list[str]) -> dict[str, object]:
 
 def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
     """What a program without this product needs to know of the encoder and do with an image, step by step."""
-    config, backbone = run.config, whole.backbone
+    config, backbone, look = run.config, whole.backbone, look_of(run)
     return {
         "backbone": config.backbone,
         "network": _network(config.backbone, backbone),
@@ -149,6 +156,9 @@ def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
         "mean": [round(value, 6) for value in backbone.mean.flatten().tolist()],
         "std": [round(value, 6) for value in backbone.std.flatten().tolist()],
         "prepared_size": prepared_size(config.image_size),
+        "channels": look.channels,
+        "bands": list(look.bands),
+        "limits": [list(pair) for pair in look.limits],
         "image_size": config.image_size,
         "precision": run.precision,
         "recipe": _recipe(run),
@@ -158,9 +168,14 @@ def _about(run: Run, whole: Encoder, classes: list[str]) -> dict[str, Any]:
 def _network(name: str, backbone: Backbone) -> str:
     """The call that creates the network of the backbone."""
     if name in TORCHVISION:
-        return f"torchvision.models.get_model({name!r}), its fc replaced by torch.nn.Identity()"
+        first = ""
+        if backbone.channels != 3:
+            layer = f"Conv2d({backbone.channels}, 64, kernel_size=7, stride=2, padding=3, bias=False)"
+            first = f", its conv1 by torch.nn.{layer}"
+        return f"torchvision.models.get_model({name!r}), its fc replaced by torch.nn.Identity(){first}"
+    bands = f", in_chans={backbone.channels}" if backbone.channels != 3 else ""
     any_size = ", dynamic_img_size=True" if getattr(backbone.network, "dynamic_img_size", False) else ""
-    return f"timm.create_model({name!r}, num_classes=0{any_size})"
+    return f"timm.create_model({name!r}, num_classes=0{bands}{any_size})"
 
 
 def _recipe(run: Run) -> list[str]:
@@ -168,25 +183,19 @@ def _recipe(run: Run) -> list[str]:
     size, bf16 = run.config.image_size, run.precision == "bf16"
     first = prepared_size(size)
     low, high = TAILS
+    look = look_of(run)
+    chosen = f"the bands {', '.join(look.bands)} (numbers from 1, or names)" if look.bands else NO_BANDS
+    ends = "lo, hi = `limits`, a pair for each band (the last for all others)"
+    if not look.limits:
+        ends = (
+            f"lo = numpy.percentile(known, {low}, method='lower'), hi = numpy.percentile(known, {high}, "
+            "method='higher') of these bands together, or least and greatest where the two are equal"
+        )
     cast = ", under torch.autocast with torch.bfloat16, network and x in torch.channels_last" if bf16 else ""
     same = ", under the same autocast" if bf16 and run.config.trainable == "all" else ""
     steps = [
-        "image = PIL.Image.open(file), the first frame; of a JPEG, before any pixel is read, "
-        f"image.draft(None, ({2 * first}, {2 * first})); then PIL.ImageOps.exif_transpose(image)",
-        "deep images to 8 bits: grey of more than 8 bits and floats (modes I;16*, I, F) as float64 values v; "
-        "known = those that are finite and not the no-data value of a GeoTIFF (tag 42113), the rest becomes "
-        f"black; lo = numpy.percentile(known, {low}, method='lower'), hi = numpy.percentile(known, {high}, "
-        "method='higher'), or least and greatest where these two are equal; "
-        "numpy.rint(255 * (v.clip(lo, hi) - lo) / (hi - lo)). Colour of 16 bits per band (';16' in the "
-        "image.tile of the open file): the same with the 8 bits of image.convert('RGB'), lo and hi of all "
-        "bands together",
-        "transparency (a band A, or 'transparency' in image.info): image.convert('RGBA') over opaque black "
-        "by PIL.Image.alpha_composite; a TIFF's band A is left out instead where none of it is 255, or where "
-        "half of it or more lies in 1..254",
-        "image = image.convert('RGB')",
-        f"image = image.resize(({first}, {first}), PIL.Image.Resampling.BICUBIC, reducing_gap=3.0): the "
-        "whole image, not a crop",
-        f"x = its bytes as a torch.uint8 tensor (B, 3, {first}, {first}) on the CPU; "
+        *(_bands_of(look, first, ends) if look.channels != 3 else _rgb_of(chosen, first, ends)),
+        f"x = its bytes as a torch.uint8 tensor (B, {look.channels}, {first}, {first}) on the CPU; "
         f"torch.nn.functional.interpolate(x, ({size}, {size}), mode='bilinear', antialias=True): bytes "
         "again",
         "x = (x.float() / 255 - mean) / std, each per band",
@@ -203,3 +212,38 @@ def _recipe(run: Run) -> list[str]:
             "--precision float32 for an encoder that gives the same everywhere"
         )
     return steps
+
+
+def _rgb_of(chosen: str, first: int, ends: str) -> list[str]:
+    """From a file to an RGB image of `first` pixels."""
+    return [
+        "image = PIL.Image.open(file), the first frame; of a JPEG, before any pixel is read, "
+        f"image.draft(None, ({2 * first}, {2 * first})); then PIL.ImageOps.exif_transpose(image)",
+        "a TIFF, JPEG 2000 or PNG with more than 8 bits per band or floats, with more than four bands, or "
+        "with several pages of equal size (whose bands follow one another) instead by "
+        f"rasterio.open(file).read(): {chosen} as values v; known = those that are finite, not the "
+        "no-data value and neither masked nor transparent in any of these bands, the rest becomes "
+        "black; of more than 8 bits or floats "
+        f"numpy.rint(255 * (v.clip(lo, hi) - lo) / (hi - lo)) of each band, {ends}",
+        "transparency (a band A, or 'transparency' in image.info): image.convert('RGBA') over opaque black "
+        "by PIL.Image.alpha_composite; a TIFF's band A is left out instead where none of it is 255, or where "
+        "half of it or more lies in 1..254",
+        "image = image.convert('RGB')",
+        f"image = image.resize(({first}, {first}), PIL.Image.Resampling.BICUBIC, reducing_gap=3.0): the "
+        "whole image, not a crop",
+    ]
+
+
+def _bands_of(look: Look, first: int, ends: str) -> list[str]:
+    """From a file to as many bands as the network sees, of `first` pixels."""
+    count = len(look.bands)
+    which = f"all {count} bands" if look.whole else f"the bands {', '.join(look.bands)}"
+    return [
+        f"v = rasterio.open(file).read(): {which} in the order of `bands` (numbers from 1, or names; pages "
+        "of equal size follow one another, and so do the files of an image in one file per band), upright",
+        "of more than 8 bits or floats numpy.rint(255 * (v.clip(lo, hi) - lo) / (hi - lo)) of each band, "
+        f"{ends}; known = those that are finite, not the no-data value and neither masked nor transparent in "
+        "any of these bands, the rest becomes 0",
+        f"image = each band by itself as PIL.Image.fromarray(band).resize(({first}, {first}), "
+        "PIL.Image.Resampling.BICUBIC, reducing_gap=3.0): the whole image, not a crop",
+    ]

@@ -14,6 +14,7 @@ from core.encoder.model import Backbone, ProjectionHead, at_once, build_backbone
 from core.encoder.tensors import read_tensors
 from core.errors import MaclError
 from core.runs import Run, RunConfig
+from core.runs.origin import look_of
 
 WEIGHTS = "model.safetensors"
 BATCH = 64
@@ -31,13 +32,13 @@ class Trained:
     precision: str = "auto"  # of the backbone, as `core.device.precision_of` takes it
 
     def pixels(self, images: np.ndarray) -> Tensor:
-        """The backbone's input for prepared images (B, P, P, 3) uint8: (B, 3, S, S) floats in 0..1."""
+        """The backbone's input for prepared images (B, P, P, C) uint8: (B, C, S, S) floats in 0..1."""
         batch = torch.from_numpy(np.array(images)).to(self.device)
         seen = view(batch, self.config.image_size)
         return seen.contiguous(memory_format=devices.memory_format(self.device))
 
     def features(self, images: np.ndarray) -> Tensor:
-        """Features (B, F) float32 of prepared images (B, P, P, 3) uint8."""
+        """Features (B, F) float32 of prepared images (B, P, P, C) uint8."""
         with torch.inference_mode(), devices.autocast(self.device, self.precision):
             features: Tensor = self.backbone(self.pixels(images)).float()
         return features
@@ -53,7 +54,7 @@ class Trained:
         return z
 
     def embed(self, images: np.ndarray, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """Embeddings (N, D) float32, unit rows, of prepared images (N, P, P, 3) uint8, batch by batch."""
+        """Embeddings (N, D) float32, unit rows, of prepared images (N, P, P, C) uint8, batch by batch."""
         parts = [np.zeros((0, self.config.dim), np.float32)]
         size = min(BATCH, at_once(self.config.image_size))
         for start in range(0, len(images), size):
@@ -64,12 +65,12 @@ class Trained:
 
 
 @torch.inference_mode(False)  # weights created in inference mode fail outside it, and the caller may be in it
-def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> Trained:
+def read(run: Run, backbones: dict[tuple[str, str, int], Backbone] | None = None) -> Trained:
     """The network of a finished run.
 
     Args:
         run: Its folder holds `model.safetensors`.
-        backbones: Frozen backbones by name and weights, shared between runs; a new one is added.
+        backbones: Frozen backbones by name, weights and channels, shared between runs; a new one is added.
 
     Raises:
         MaclError: If the run has no weights, or they cannot be read or do not fit.
@@ -83,9 +84,9 @@ def read(run: Run, backbones: dict[tuple[str, str], Backbone] | None = None) -> 
         raise MaclError(f"{path} cannot be read ({error}): train the run again") from error
     device = devices.resolve("auto")
     shared = {} if backbones is None else backbones
-    original = config.backbone, config.weights
+    original = config.backbone, config.weights, look_of(run).channels
     if config.trainable == "all":
-        backbone = build_backbone(config.backbone, "none")
+        backbone = build_backbone(config.backbone, "none", look_of(run).channels)
         _fill(backbone, tensors, _WHOLE_BACKBONE, run)
     elif original in shared:
         backbone = shared[original]

@@ -22,6 +22,8 @@ from core.files import write_atomic
 
 LITE0 = "tf_efficientnet_lite0"  # its ImageNet weights come with a dependency, so they are there offline
 
+LITE0_STEM = "conv_stem.weight"  # its first layer
+
 # file name of torchvision's best ImageNet weights for each
 TORCHVISION = {
     "resnet18": "resnet18-f37072fd.pth",
@@ -42,7 +44,8 @@ def load_weights(network: nn.Module, name: str, weights: str) -> None:
             shipped (tf_efficientnet_lite0), else downloaded once by torchvision or timm. Anything else is
             the path of a .safetensors file, or of a .pth or .pt file with a state dict; a prefix common to
             its keys ("module.", "backbone.", ...), tensors without it, and a classifier are ignored, so that
-            the model.safetensors of a run works too.
+            the model.safetensors of a run works too. Weights for RGB are adapted to a network of other
+            channels as timm does it: repeated and scaled, or summed for a single one.
 
     Raises:
         MaclError: If the weights are unavailable, cannot be read without running code, or do not fit.
@@ -100,6 +103,13 @@ def _fill(network: nn.Module, name: str, state: dict[str, Tensor], source: str) 
     surplus = [k for k in given if k not in own]
     if surplus:
         raise MaclError(f"{source} is not for {name}: it has also {_first(surplus)}; give weights of {name}")
+    for layer in _first_layers(network):
+        key = f"{layer}.weight"
+        channels, rgb = own[key].shape[1], given[key].shape[1] == 3
+        if rgb and channels != 3:
+            from timm.models import adapt_input_conv  # 1 s: only where it is needed
+
+            given[key] = adapt_input_conv(channels, given[key])
     wrong = [
         f"{k} {tuple(given[k].shape)} instead of {tuple(own[k].shape)}"
         for k in own
@@ -108,6 +118,13 @@ def _fill(network: nn.Module, name: str, state: dict[str, Tensor], source: str) 
     if wrong:
         raise MaclError(f"{source} is not for {name}: shape of {_first(wrong)}; give weights of {name}")
     network.load_state_dict(given, strict=False)
+
+
+def _first_layers(network: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that take the image; timm's models say so."""
+    named = getattr(network, "pretrained_cfg", {"first_conv": "conv1"}).get("first_conv") or ()
+    layers = (named,) if isinstance(named, str) else tuple(named)
+    return tuple(layer for layer in layers if f"{layer}.weight" in network.state_dict())
 
 
 def _first(names: list[str], count: int = 3) -> str:
@@ -205,7 +222,10 @@ def _lite0(network: nn.Module) -> dict[str, Tensor]:
         )
     state = {}
     for (ours, tensor), (key, value) in zip(own.items(), shipped, strict=False):
-        if tensor.shape != value.shape or ours.rpartition(".")[2] != key.rpartition(".")[2]:
+        shape = tensor.shape
+        if ours == LITE0_STEM:  # of RGB, whatever the network takes
+            shape = torch.Size([shape[0], 3, *shape[2:]])
+        if shape != value.shape or ours.rpartition(".")[2] != key.rpartition(".")[2]:
             raise MaclError(f"{path}: {key} {tuple(value.shape)} is not {ours} {tuple(tensor.shape)}")
         state[ours] = value.contiguous()
     converted.parent.mkdir(parents=True, exist_ok=True)

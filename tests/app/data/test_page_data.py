@@ -38,6 +38,7 @@ from tests.small_runs import wait
 
 MAIN = str(PROJECT / "app" / "main.py")
 SIZE = 96
+PREPARE, READ_IT_SO = "Prepare the images", "Read it so"
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "RECORDED", tmp_path / "recorded")
     for remembered in (
         image_cache._prepared,
-        image_cache._is_prepared,
-        image_cache._checked,
         image_cache._dataset,
         image_cache._files,
     ):
@@ -74,12 +73,27 @@ def page_of(**query: Any) -> AppTest:
     for key, value in query.items():
         page.query_params[key] = value
     page.switch_page("../pages/data.py").run()
+    return settled(page)
+
+
+def settled(page: AppTest) -> AppTest:
+    """The page once the process that looks at the files has ended."""
+    deadline = time.monotonic() + 60
+    while page.get("progress") and not page.metric:  # not a search among images that are shown
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+        page.run()
     assert not page.exception
     return page
 
 
 def own(tiny: Path, **query: Any) -> AppTest:
     return page_of(dataset="Your own images", folder_root=str(tiny), size=str(SIZE), **query)
+
+
+def buttons(page: AppTest) -> list[str]:
+    """What can be started."""
+    return [button.label for button in page.button if button.label != READ_IT_SO]
 
 
 def html(page: AppTest) -> str:
@@ -99,7 +113,7 @@ def test_every_data_set_is_listed_with_how_to_get_it() -> None:
         assert info.title in text
     assert "<code>macl data fetch dlrsd</code>" in text
     assert str(DATASETS["demo"].home) in text  # found, or prepared by another test
-    assert text.count("not found") == 4
+    assert text.count("not found") == 5
 
 
 def test_a_set_that_is_not_here_says_how_to_get_it() -> None:
@@ -114,6 +128,7 @@ def test_a_path_that_is_wrong_is_an_error_and_no_crash(tmp_path: Path) -> None:
     assert "does not exist" in page.error[0].value
     (tmp_path / "text.txt").write_text("no archive")
     page.text_input(key="whdld_root").set_value(str(tmp_path / "text.txt")).run()
+    settled(page)
     assert "neither a folder nor a readable .zip" in page.error[0].value
     assert not page.exception
 
@@ -154,24 +169,24 @@ def test_a_corrected_table_is_seen(tiny: Path, tmp_path: Path) -> None:
     before = airplanes()
     zipped(tiny, mine, lambda text: re.sub(r"(?m)(?<=png,)[01]", "1", text))  # airplanes everywhere
     image_cache._files.clear()  # some seconds later
-    page.run()
+    settled(page.run())
     assert before < airplanes() == 160
 
 
 def test_files_are_looked_at_again_when_they_have_changed(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looks: list[str] = []
-
-    def check(name: str, root: str | None) -> Any:
-        looks.append(name)
-        return data.check(name, root)
-
-    monkeypatch.setattr(image_cache, "check", check)
-    for files, times in (("first", 1), ("first", 1), ("changed", 2)):
-        monkeypatch.setattr(image_cache, "_files", lambda *place, files=files: files)
-        assert image_cache.checked(ImageSet("folder", str(tiny))).images == 160
-        assert len(looks) == times
+    monkeypatch.setenv("MACL_CACHE", str(tmp_path / "cache"))
+    mine = zipped(tiny, tmp_path / "mine.zip")
+    images = ImageSet("folder", str(mine), SIZE)
+    for count in (160, 150):
+        zipped(tiny, mine, images=count)
+        assert image_cache.examined(images) is None
+        page = own(mine)
+        found = image_cache.examined(images)
+        assert found is not None
+        assert found.images == count
+        assert any(f"Found **{count}** images" in text.value for text in page.markdown)
 
 
 def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,14 +195,14 @@ def test_the_page_never_prepares(tiny: Path, tmp_path: Path, monkeypatch: pytest
     shutil.copytree(tiny, mine)
     moved = [file.rename(tmp_path / file.name) for file in sorted(mine.glob("*.png"))[:4]]
     page = own(mine)
-    page.button[0].click().run()
+    press(page, PREPARE)
     wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state == "done")
     page.run()
     assert "156 images" in page.header[0].value
     for file in moved:
         file.rename(mine / file.name)
     image_cache._files.clear()  # some seconds later
-    page.run()
+    settled(page.run())
     assert job.status(ImageSet("folder", str(mine), SIZE)).state == "none"
     assert "Prepare the images" in {button.label for button in page.button}
     assert any("Found **160** images" in text.value for text in page.markdown)
@@ -244,7 +259,7 @@ def test_preparing_from_the_page(tiny: Path, tmp_path: Path, monkeypatch: pytest
     page = own(tiny)
     assert any("Found **160** images" in text.value for text in page.markdown)
     assert not charts(page)
-    page.button[0].click().run()
+    press(page, PREPARE)
     assert job.status(ImageSet("folder", str(tiny), SIZE)).state in ("running", "done")
     wait(lambda: job.status(ImageSet("folder", str(tiny), SIZE)).state == "done")
     page.run()
@@ -260,18 +275,59 @@ def test_broken_images_are_named_and_can_be_left_out(
     shutil.copytree(tiny, mine)
     (mine / "scene003.png").write_bytes(b"no image")
     page = own(mine)
-    page.button[0].click().run()
+    press(page, PREPARE)
     wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state != "running")
     page.run()
     assert "scene003" in page.error[0].value
     assert "leave them out below" in page.error[0].value
     page.toggle[0].set_value(True).run()
-    page.button[0].click().run()
+    page.run()
+    assert page.error[0].value.endswith("not an image. They are left out"), "not offered where it is chosen"
+    press(page, PREPARE)
     wait(lambda: job.status(ImageSet("folder", str(mine), SIZE)).state == "done")
     page.run()
     assert "159 images" in page.header[0].value
     assert next(metric.value for metric in page.metric if metric.label == "Left out: broken") == "1"
     assert "159 images" in own(mine).header[0].value, "another tab, or after a reload"
+
+
+def test_the_split_that_the_images_come_with_is_named(tiny: Path, tmp_path: Path) -> None:
+    table = [line.split(",") for line in (tiny / "labels.csv").read_text().splitlines()]
+    parts = ["split", *["train"] * 100, *["val"] * 20, *["test"] * 39, ""]
+    mine = zipped(tiny, tmp_path / "mine.zip", lambda _: "\n".join(map(",".join, map(row, table, parts))))
+    page = own(mine)
+    said = [text.value for text in page.markdown]
+    assert "The split is given by a column of labels.csv: train 100, val 20, test 39." in said
+    assert any(
+        part.label == "Images in no part of the split, which are left out: 1" for part in page.expander
+    )
+    data.load("folder", str(mine), SIZE)
+    page = own(mine)
+    assert [metric.value for metric in page.metric[:3]] == ["100", "20", "39"]
+    given = "The split is given by a column of labels.csv."
+    (lines,) = [text.value.split("  \n") for text in page.caption if given in text.value]
+    assert "Columns separated by commas, 17 columns of 0 and 1." in lines  # and all else that was said before
+    assert sum("images are in no part of the split and are left out" in line for line in lines) == 1
+
+
+def test_the_name_of_a_table_is_never_rendered(tiny: Path, tmp_path: Path) -> None:
+    table = [line.split(",") for line in (tiny / "labels.csv").read_text().splitlines()]
+    parts = ["split", *["train"] * 100, *["val"] * 20, *["test"] * 40]
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for file in sorted(tiny.glob("*.png")):
+            archive.write(file, file.name)
+        archive.writestr("![x](a) `b` **c**.csv", "\n".join(map(",".join, map(row, table, parts))))
+    for prepared in (False, True):
+        if prepared:
+            data.load("folder", tmp_path / "mine.zip", SIZE)
+        page = own(tmp_path / "mine.zip")
+        texts = [text.value for text in (*page.markdown, *page.caption)]
+        assert any("The split is given by" in text for text in texts)
+        assert not [text for text in texts if "![x](a)" in text or "`b`" in text or "**c**" in text]
+
+
+def row(cells: list[str], part: str) -> list[str]:
+    return [cells[0], part, *cells[1:]]
 
 
 def full(folder: Path) -> None:
@@ -290,12 +346,16 @@ def test_a_full_disk_is_said_where_something_starts(
     mine = zipped(tiny, tmp_path / "mine_too.zip")
     with monkeypatch.context() as patch:
         patch.setattr("core.background.process.make_folder", full)
+        page = own(mine)
+        assert [e.value for e in page.error if "No space left" in e.value and r"MACL\_CACHE" in e.value]
+    own(mine)
+    with monkeypatch.context() as patch:
+        patch.setattr("core.background.process.make_folder", full)
         for label in ("Prepare the images", "Look at every image first"):
             page = own(mine)
             press(page, label)
             assert [e.value for e in page.error if "No space left" in e.value and r"MACL\_CACHE" in e.value]
     data.load("folder", str(mine), image_size=SIZE)
-    image_cache._is_prepared.clear()
     monkeypatch.setattr("core.background.process.make_folder", full)
     page = own(mine, view="Near-duplicates")
     press(page, "Look for near-duplicates")
@@ -319,13 +379,13 @@ def test_a_fault_of_the_table_hides_no_broken_image(
     )
     page = own(mine)
     assert "'maybe' in row 9" in page.error[0].value
-    assert [button.label for button in page.button] == ["Look at every image first"]
-    page.button[0].click().run()
+    assert buttons(page) == ["Look at every image first"]
+    press(page, "Look at every image first")
     wait(lambda: examination.status(ImageSet("folder", str(mine))).state == "done")
     page.run()
     assert "'maybe' in row 9" in page.error[0].value
     assert any(item.label == "Cannot be read: 1" for item in page.expander)
-    assert not page.button, "preparing would fail on the table, whatever is left out"
+    assert not buttons(page), "preparing would fail on the table, whatever is left out"
 
 
 def test_what_a_table_says_is_no_markdown(tiny: Path, tmp_path: Path) -> None:
@@ -365,8 +425,7 @@ def test_every_problem_is_listed_before_anything_starts(
     assert "Look at every image first" not in {button.label for button in page.button}
     for file in ("scene003.png", "scene004.png"):
         (mine / file).write_bytes((tiny / "scene006.png").read_bytes())  # mended
-    image_cache._checked.clear()
-    page.run()
+    settled(page.run())
     assert not page.error
     assert examination.status(ImageSet("folder", str(mine))).state == "none"
 
@@ -445,7 +504,7 @@ def test_the_papers_tables_from_the_data(tiny: Path, prepared: Dataset) -> None:
 
 def test_the_papers_tables_survive_a_folder_that_has_gone(prepared: Dataset, tmp_path: Path) -> None:
     table = paper._first(ImageSet("folder", str(tmp_path / "gone")), prepared, None)
-    assert '<td class="number">160</td><td class="number">–</td>' in table
+    assert '<td class="number">160</td><td class="number">48 × 48</td>' in table
 
 
 def test_the_papers_numbers_stand_beside_the_own(prepared: Dataset) -> None:
@@ -484,7 +543,7 @@ def test_near_duplicates_are_looked_for_on_request(tiny: Path, tmp_path: Path) -
     copied = data.load("folder", str(mine), image_size=SIZE)
     key, names = copied.key, copied.names
     page = own(mine, view="Near-duplicates", pairs="all")
-    (button,) = page.button
+    (button,) = (button for button in page.button if button.label != READ_IT_SO)
     assert duplicates.status(key).state == "none"
     assert button.label == "Look for near-duplicates"
     assert any("some seconds and 16 MB of memory for 160 images" in text.value for text in page.caption)
@@ -513,12 +572,23 @@ def test_a_search_is_stopped_on_the_page(
     monkeypatch.setattr(duplicates, "status", lambda key: job.Preparation("running", "Comparing", 1, 9))
     duplicates.process(prepared.key).path.parent.mkdir(exist_ok=True)
     page = own(tiny, view="Near-duplicates")
-    (button,) = page.button
+    (button,) = (button for button in page.button if button.label != READ_IT_SO)
     assert (button.label, button.disabled) == ("Stop", False)
     button.click().run()
     assert not page.exception
     assert duplicates.is_stopping(prepared.key)
     duplicates.process(prepared.key).file("stop").unlink()
+
+
+def test_preparing_says_its_rate_and_the_time_left() -> None:
+    def bar() -> None:
+        from app.kit import data_view
+        from core.data import job
+
+        data_view._bar(job.Preparation("running", "preparing images", 2000, 20_000, left=60.0))
+
+    (shown,) = AppTest.from_function(bar).run().get("progress")
+    assert shown.proto.text == "Preparing images … 2,000 of 20,000, 300 a second, 1 min 00 s left"
 
 
 def test_pairs_as_csv_open_no_formula(prepared: Dataset) -> None:

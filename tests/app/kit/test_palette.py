@@ -60,6 +60,12 @@ def test_macl_with_own_is_like_no_other_loss() -> None:
     assert min(apart(own, palette.loss_color(key)) for key in LOSSES) > 0.08
 
 
+def test_macl_nested_is_like_no_other_loss_on_both_backgrounds() -> None:
+    nested = palette.loss_color("macl_nested")
+    assert min(apart(nested, palette.loss_color(key)) for key in LOSSES if key != "macl_nested") > 0.1
+    assert min(contrast(nested, LIGHT), contrast(nested, DARK)) >= 3
+
+
 def test_defaults_are_the_loss_itself_however_they_are_given() -> None:
     for key, spec in LOSSES.items():
         defaults = {parameter.name: parameter.default for parameter in spec.parameters}
@@ -72,6 +78,16 @@ def test_defaults_are_the_loss_itself_however_they_are_given() -> None:
     both = {"alpha": 2.0, "beta": 0.25}
     turned = dict(reversed(both.items()))
     assert palette.loss_color("macl", both) == palette.loss_color("macl", turned)
+
+
+def test_a_loss_without_a_colour_of_its_own_gets_one_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(palette.LOSS_COLORS) == set(LOSSES)
+    monkeypatch.delitem(palette.LOSS_COLORS, "lmsc")
+    color = palette.loss_color("lmsc")
+    assert min(contrast(color, LIGHT), contrast(color, DARK)) >= 3
+    assert color == palette.loss_color("lmsc", {}) != palette.loss_color("lmsc", {"tau": 0.1})
+    monkeypatch.delitem(palette.LOSS_COLORS, "lbase")
+    assert palette.loss_color("lbase") != color
 
 
 def test_variants_use_every_shade() -> None:

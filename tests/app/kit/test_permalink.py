@@ -25,8 +25,6 @@ def root(tmp_path: Path, finished_runs: Path, monkeypatch: pytest.MonkeyPatch) -
     """Two finished runs, no worker, and nothing that an earlier test has looked up."""
     for remembered in (
         image_cache._prepared,
-        image_cache._is_prepared,
-        image_cache._checked,
         image_cache._dataset,
         image_cache._files,
     ):

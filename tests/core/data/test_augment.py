@@ -268,3 +268,51 @@ def test_nothing_stays_on_the_cpu(function):
         result = function(torch.empty(4, 20, 20, 3, dtype=torch.uint8))
         assert result.device.type == "cuda"
         assert result.shape == (4, 3, 16, 16)
+
+
+# -- any number of bands ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 13])
+def test_bands_move_as_colours_do(count, monkeypatch):
+    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION", "HUE"):
+        monkeypatch.setattr(module, name, 0.0)
+    images = noise(6)
+    bands = images[..., [k % 3 for k in range(count)]]
+    expected = augment(images, 16, seeded())[:, [k % 3 for k in range(count)]]
+    torch.testing.assert_close(augment(bands, 16, seeded()), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("count", [1, 4, 13])
+def test_brightness_and_contrast_are_those_of_grey_images_without_hue_and_saturation(count):
+    grey = noise(6)[..., :1]
+    expected = augment(grey.expand(-1, -1, -1, 3), 16, seeded())[:, :1]
+    found = augment(grey.expand(-1, -1, -1, count), 16, seeded())
+    torch.testing.assert_close(found, expected.expand(-1, count, -1, -1), atol=1e-4, rtol=0)
+
+
+def test_no_band_is_mixed_with_another(monkeypatch):
+    monkeypatch.setattr(module, "CONTRAST", 0.0)  # which adds the mean of all bands
+    bands = torch.cat([noise(6), torch.zeros(6, 20, 20, 2, dtype=torch.uint8)], -1)
+    found = augment(bands, 16, seeded())
+    assert (found[:, 3:] == 0).all()
+    assert (found[:, :3].amax((2, 3)) > 0.1).all()
+
+
+def test_the_numbers_that_are_drawn_are_the_same_for_any_bands():
+    one, other = seeded(), seeded()
+    augment(noise(3), 16, one)
+    augment(noise(3)[..., [0, 1, 2, 0, 1]], 16, other)
+    assert torch.equal(one.get_state(), other.get_state())
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 13])
+@pytest.mark.parametrize(("side", "size"), [(20, 20), (40, 32), (37, 50)])
+def test_other_devices_see_the_very_bytes_of_any_bands(count, side, size):
+    images = torch.randint(0, 256, (2, side, side, count), dtype=torch.uint8, generator=seeded())
+    found = view(images, size)
+    assert found.shape == (2, count, size, size)
+    if side == size:
+        assert torch.equal(found, images.permute(0, 3, 1, 2) / 255)
+    else:
+        assert torch.equal(found, resize_bytes(images.permute(0, 3, 1, 2), size) / 255)

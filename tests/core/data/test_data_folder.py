@@ -322,7 +322,11 @@ def test_one_table_is_needed(root: Path) -> None:
     with pytest.raises(MaclError, match=r"need exactly one \.csv .*found none"):
         data.find("folder", root)
     (root / "x.csv").write_text("")
-    (root / "sub" / "y.csv").write_text("")
+    (root / "sub" / "y.csv").write_text("image,x,y\nq,1,0\n")
+    with pytest.raises(MaclError, match=r"found sub/y\.csv \(no row .*\); x\.csv \(is empty"):
+        data.find("folder", root)
+    for name in ("x.csv", "sub/y.csv"):
+        (root / name).write_text("image,x,y\na.png,1,0\n")
     with pytest.raises(MaclError, match=r"found sub/y\.csv, x\.csv: keep one"):
         data.find("folder", root)
     (root / "empty").mkdir()

@@ -41,7 +41,7 @@ def test_registry_holds_the_papers_numbers() -> None:
     """Table 2 of the paper, as printed."""
     printed = {"dlrsd": (2100, 17, 1475, 214, 411), "ml_aid": (3000, 17, 2100, 300, 600)}
     printed |= {"whdld": (4940, 6, 3444, 518, 978), "ucm": (2100, 17, 1475, 214, 411)}
-    assert list(data.DATASETS) == ["demo", "dlrsd", "ucm", "ml_aid", "whdld", "folder"]
+    assert list(data.DATASETS) == ["demo", "dlrsd", "ucm", "ml_aid", "whdld", "bigearthnet", "folder"]
     for name, numbers in printed.items():
         known = data.DATASETS[name]
         assert (known.images, known.labels, known.train, known.val, known.test) == numbers
@@ -155,6 +155,32 @@ def test_ucm_takes_its_own_table_only(tmp_path: Path) -> None:
     fakes.table(tmp_path / "LandUse_Multilabeled.txt", header, names, other, "\t")
     assert (data.load("ucm", tmp_path, SMALL).labels == other).all()
     assert (data.load("dlrsd", tmp_path, SMALL).labels == y).all()
+
+
+@pytest.mark.parametrize("name", ["multilabel.csv", "mine.csv"])
+def test_a_published_table_with_an_index_before_the_images(tmp_path: Path, name: str) -> None:
+    """As pandas writes it."""
+    names = [f"airport_{i}" for i in range(12)]
+    for i, image in enumerate(names):
+        fakes.picture(tmp_path / f"{image}.jpg", i)
+    y = fakes.labels(12, 17)
+    pairs = enumerate(zip(names, y, strict=True))
+    rows = [f"{i},{image}," + ",".join(map(str, row)) for i, (image, row) in pairs]
+    (tmp_path / name).write_text("\n".join([",IMAGE\\LABEL," + ",".join(fakes.LABELS_17), *rows]) + "\n")
+    found = data.find("ml_aid", tmp_path)
+    assert found.without_row == found.without_image == ()
+    assert (found.labels == y[[names.index(image) for image in found.names]]).all()
+
+
+def test_a_missing_table_is_said_with_those_that_are_there(tmp_path: Path) -> None:
+    fakes.picture(tmp_path / "airport_1.jpg", 0)
+    (tmp_path / "multilabel.csv").write_text("image,airplane\nairport-1,1\nairport_1.jpg,0\nx,1\n")
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(
+        MaclError,
+        match=r"no multilabel\.csv \(empty\.txt is empty; multilabel\.csv names images in 1 of 3 rows\)",
+    ):
+        data.find("ml_aid", tmp_path)
 
 
 @pytest.mark.usefixtures("small_splits")

@@ -4,8 +4,10 @@ import csv
 import importlib.util
 import io
 import json
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import rasterio
 import timm
 import torch
 import torchvision
 from PIL import Image, ImageOps, TiffImagePlugin
+from rasterio.errors import NotGeoreferencedWarning
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
@@ -28,6 +32,7 @@ from core.encoder import export, trained
 from core.errors import MaclError
 from core.retrieval import upload
 from core.runs import Run
+from core.runs.origin import look_of
 from core.training import loop
 from tests.core.data.test_data_prepared import deep_tiff
 from tests.small_runs import config
@@ -109,18 +114,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # -- somebody who has Pillow, numpy, torch, timm and torchvision, and reads encoder.json -------------------
 
 
-def prepared(file: Path, side: int) -> torch.Tensor:
+def prepared(file: Path, side: int, limits: list[list[float]]) -> torch.Tensor:
     image: Image.Image = Image.open(file)
-    deep_colour = any(";16" in str(tile[3]) for tile in image.tile) and image.mode in ("RGB", "RGBA")  # type: ignore[attr-defined]
-    gap = float(getattr(image, "tag_v2", {}).get(42113, "nan"))
+    deep = (
+        image.mode.startswith("I") or image.mode == "F" or any(";16" in str(tile[3]) for tile in image.tile)
+    )  # type: ignore[attr-defined]
     if image.format == "JPEG":
         image.draft(None, (2 * side, 2 * side))
     tiff = image.format == "TIFF"
     image = ImageOps.exif_transpose(image)
-    if deep_colour:
-        image = stretched(np.asarray(image.convert("RGB"), dtype=np.float64), gap)
-    elif image.mode.startswith("I") or image.mode == "F":
-        image = stretched(np.asarray(image, dtype=np.float64), gap)
+    if deep:
+        image = stretched(file, limits)
     elif "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         band = np.asarray(rgba)[..., 3]
@@ -131,12 +135,15 @@ def prepared(file: Path, side: int) -> torch.Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def stretched(values: np.ndarray, gap: float) -> Image.Image:
-    known = np.isfinite(values) & (values != gap)
-    low = np.percentile(values[known], 0.5, method="lower")
-    high = np.percentile(values[known], 99.5, method="higher")
-    scaled = (values.clip(low, high) - low) / (high - low)
-    return Image.fromarray(np.rint(255 * np.where(known, scaled, 0)).astype(np.uint8))
+def stretched(file: Path, limits: list[list[float]]) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(file) as source:
+            values, gap = source.read().astype(np.float64), source.nodata
+    known = (np.isfinite(values) & (values != gap)).all(axis=0)
+    low, high = np.array(limits)[: len(values), :, None, None].swapaxes(0, 1)
+    grey = np.where(known, np.rint(255 * (values.clip(low, high) - low) / (high - low)), 0).astype(np.uint8)
+    return Image.fromarray(np.ascontiguousarray(grey.transpose(1, 2, 0)).squeeze())
 
 
 def by_the_recipe(exported: Path, files: list[Path]) -> torch.Tensor:
@@ -151,7 +158,9 @@ def by_the_recipe(exported: Path, files: list[Path]) -> torch.Tensor:
     network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     network = network.eval().to(memory_format=torch.channels_last)
 
-    x = torch.stack([prepared(file, about["prepared_size"]) for file in files])  # (B, 3, P, P) uint8
+    x = torch.stack(
+        [prepared(file, about["prepared_size"], about["limits"]) for file in files]
+    )  # (B, 3, P, P) uint8
     x = F.interpolate(x, (about["image_size"],) * 2, mode="bilinear", antialias=True)
     mean, std = (torch.tensor(about[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
     x = ((x.float() / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -211,6 +220,7 @@ def test_the_onnx_file_gives_every_saved_embedding_again(
     """By onnxruntime and what encoder.json says of its input: with a frozen backbone and a trained one."""
     run = made(folder, tmp_path, **fields)
     cli.app(["export", str(run.path), "--onnx", "--to", str(tmp_path / "out")], standalone_mode=False)
+    assert look_of(run) == replace(load("folder", str(folder), image_size=32).look, plain=True)
     onnx.checker.check_model(tmp_path / "out" / "encoder.onnx", full_check=True)
     whole = json.loads((tmp_path / "out" / "encoder.json").read_text())
     about = whole["onnx"]
@@ -223,7 +233,8 @@ def test_the_onnx_file_gives_every_saved_embedding_again(
     assert not any("mean" in step or "std" in step for step in about["recipe"])
     assert about["recipe"][-2] == "images = x.float() / 255"
 
-    x = torch.stack([prepared(folder / name, whole["prepared_size"]) for name in run.splits()["test"]])
+    side, limits = whole["prepared_size"], whole["limits"]
+    x = torch.stack([prepared(folder / name, side, limits) for name in run.splits()["test"]])
     x = F.interpolate(x, (whole["image_size"],) * 2, mode="bilinear", antialias=True)
     images = (x.float() / 255).numpy()
     for size in (1, 7):
@@ -267,7 +278,8 @@ def test_a_float32_run_is_embedded_in_float32_on_every_machine(
 def test_an_uploaded_image_of_any_kind_is_seen_as_in_its_data_set(folder: Path) -> None:
     data = load("folder", str(folder), image_size=32)
     for name, pixels in list(zip(data.names, data.images, strict=True))[: 2 * len(KINDS)]:
-        np.testing.assert_array_equal(upload.read((folder / name).read_bytes(), [40])[0], pixels, name)
+        (seen,) = upload.read((folder / name).read_bytes(), [40], data.look)
+        np.testing.assert_array_equal(seen, pixels, name)
 
 
 def made(folder: Path, root: Path, **fields: Any) -> Run:

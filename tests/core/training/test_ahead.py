@@ -56,9 +56,14 @@ def test_a_core_is_left_to_the_page_and_the_run_has_all(
 
     monkeypatch.setattr(module, "features", compute)
     before = torch.get_num_threads()
-    ahead(lambda: False)
-    assert seen == [max(1, before - 1)]
-    assert torch.get_num_threads() == before
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            ahead(lambda: False)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, 2]
 
 
 def test_an_idle_worker_computes_ahead_once_until_a_run_waits(

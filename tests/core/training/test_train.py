@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,14 @@ from core.encoder.tensors import read_tensors
 from core.errors import MaclError
 from core.experiments import record
 from core.files import PROJECT, lock, unlock, write_atomic
+from core.losses.file import describe, load
+from core.losses.own import keep
 from core.runs import Run, RunConfig
 from core.training import loop
 from core.training.batches import batches, learning_rate
 from core.training.learner import Learner
 from core.training.log import Log
+from tests.own_losses import own
 from tests.small_runs import assert_same_outcome, curve, weights
 
 KILLS = int(os.environ.get("MACL_TEST_KILLS", "4"))
@@ -100,7 +104,30 @@ def prototypes(tiny: Path) -> RunConfig:
     return small(tiny, loss="lmsc", scheduler="cosine", keep="best", optimizer="adamw")
 
 
-@pytest.mark.parametrize("make", [small, full, prototypes])
+def own_loss(tiny: Path) -> RunConfig:
+    """A person's own, which has a parameter and keeps a mean from step to step."""
+    text = own(
+        "self.mean.mul_(0.9).add_(z.detach().mean(0), alpha=0.1)\n"
+        "        return ((z - self.mean) @ self.p).mean() + (z @ z.T * (1 - y @ y.T)).mean()",
+        init="dim",
+        body="self.p = nn.Parameter(torch.randn(dim))\n"
+        "        self.register_buffer('mean', torch.zeros(dim))",
+    )
+    spec = describe(load(text, "mine"), "mine", text)
+    return small(tiny, loss=keep(spec, text, offer=True).key)
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """As on most machines: what several threads add up has to be the same bits too."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(loop, "THREADS", 2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("make", [small, full, prototypes, own_loss])
 def test_stopped_in_the_middle_of_an_epoch_and_resumed_is_as_if_never_stopped(
     make: Any, tiny: Path, tmp_path: Path
 ) -> None:
