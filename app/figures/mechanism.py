@@ -1,4 +1,4 @@
-"""Two distributions that explain MACL: which labels gain, and which similarity the loss asks for."""
+"""Figures of what a loss does with a batch: which labels gain, what it asks for, how it moves images."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from app.figures.curves import DASHES
 
 Floats = NDArray[np.float64]
 
-PATTERNS = ("", "/", ".")  # of bars side by side, for those who cannot tell their colours apart
+PATTERNS = ("", "/", ".", "x")  # of bars side by side, for those who cannot tell their colours apart
 
 
 def label_shares(
@@ -75,6 +75,32 @@ def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figu
     )
     figure.update_xaxes(title_text="overlap J of the label sets", range=[0, 1.03])
     figure.update_yaxes(title_text="similarity s asked for", range=[-1.06, 1.06], zeroline=True)
+    return figure
+
+
+def forces(names: Sequence[str], force: Floats, J: Floats, color: str) -> go.Figure:
+    """Force between one anchor and every other image, a bar each.
+
+    Args:
+        names: The other images.
+        force: Above 0 it pulls; (A,).
+        J: Their overlaps with the anchor, (A,).
+        color: Of the loss.
+    """
+    figure, about = go.Figure(), list(zip(names, J, strict=True))
+    figure.add_bar(
+        x=list(range(len(names))), y=force, marker={"color": color}, customdata=about,
+        hovertemplate="%{customdata[0]}: J = %{customdata[1]:.2f}, force %{y:.3g}<extra></extra>",
+    )  # fmt: skip
+    figure.update_layout(
+        height=260, bargap=0.15, margin={"l": 10, "r": 10, "t": 10, "b": 10}, showlegend=False
+    )
+    edges = np.flatnonzero(np.diff(J)) + 1  # where the overlap changes
+    starts = [0, *edges.tolist()] if len(J) else []
+    figure.update_xaxes(
+        tickvals=starts, ticktext=[f"{J[n]:.2f}" for n in starts], title_text="other images by overlap J"
+    )
+    figure.update_yaxes(title_text="force", zeroline=True, exponentformat="power")
     return figure
 
 

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from app.kit.palette import CHANCE_COLOR, ORACLE_COLOR, symbol
-from core.losses import LOSSES
+from core.losses.own import place
 from core.metrics import METRICS
 from core.report import NOT_COMPUTED, Row, cell
 
@@ -173,9 +173,8 @@ def _order(blocks: Sequence[Sequence[Row]], label: Naming) -> list[str]:
     """Names of all methods in the order of the losses; a single block keeps its own order."""
     if len(blocks) == 1:
         return [label(row) for row in blocks[0] if not row.reference]
-    rank = {key: index for index, key in enumerate(LOSSES)}
     methods = {
-        label(row): (rank[row.loss], row.method, row.recorded)
+        label(row): (place(row.loss), row.method, row.recorded)
         for rows in blocks
         for row in rows
         if not row.reference

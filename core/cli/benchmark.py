@@ -9,13 +9,14 @@ from rich.markup import escape
 
 from core import report
 from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
+from core.cli.loss import loss_named
 from core.cli.options import PRESET, option
 from core.cli.train import default_preset
 from core.data import DATASETS
 from core.errors import MaclError
 from core.experiments.axes import parse_one, parse_params, parse_seeds
 from core.experiments.benchmark import ALL_METHODS, Method, Plan, read
-from core.losses import LOSSES, Value
+from core.losses import Value
 from core.runs import settings
 
 Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -31,7 +32,7 @@ def benchmark(
         str,
         typer.Option(
             help="Losses with commas between, each with its parameters: macl,macl:denominator=own:alpha=2. "
-            "all: the 13 losses and macl:denominator=own."
+            "all: every built-in loss and macl:denominator=own. Your own by name, or ./margin.py."
         ),
     ] = "all",
     seeds: Annotated[str, typer.Option(help="Seeds: 0-9, or 0,3,7.")] = "0-2",
@@ -154,9 +155,12 @@ def parse_methods(text: str) -> tuple[Method, ...]:
         return ALL_METHODS
     methods = []
     for item in filter(None, text.split(",")):
-        loss, *params = item.strip().split(":")
-        if loss not in LOSSES:
-            raise MaclError(f"--losses: need all or some of {', '.join(LOSSES)}, got {loss!r}")
+        name, *params = item.strip().split(":")
+        try:
+            loss = loss_named(name)
+        except MaclError as error:
+            text = str(error).replace("--loss: need one of", "--losses: need all or some of")
+            raise MaclError(text) from None
         methods.append(Method(loss, parse_params(loss, params)))
     if not methods or len({method.key for method in methods}) < len(methods):
         raise MaclError(f"--losses: need each loss once and at least one, got {text!r}")

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from core.cli.console import DataRoot, SkipBroken, err, out, progress_bars
-from core.data import DATASETS, ImageSet, check, fetch
+from core.cli.options import with_reading
+from core.data import DATASETS, ImageSet, Reading, check, fetch
 from core.errors import MaclError
 from core.report.spreadsheet import to_csv
 
@@ -34,29 +35,33 @@ def data_list() -> None:
 
 
 @app.command("check")
+@with_reading
 def data_check(
     name: str,
+    reading: Reading,
     root: DataRoot = None,
     decode: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
 ) -> None:
     """Report what was found, what is missing and what is broken."""
     with progress_bars() as tell:
-        report = check(known(name), root, decode=decode, progress=tell)
+        report = check(known(name), root, decode=decode, progress=tell, reading=reading)
     out.print(str(report), markup=False)
     if not report.ok:
         raise typer.Exit(1)
 
 
 @app.command("prepare")
+@with_reading
 def data_prepare(
     name: str,
+    reading: Reading,
     root: DataRoot = None,
     image_size: ImageSize = 128,
     skip_broken: SkipBroken = False,
 ) -> None:
     """Decode and resize all images once, so that later starts are instant."""
     with progress_bars() as tell:
-        data = ImageSet(known(name), root, image_size, skip_broken).load(progress=tell)
+        data = ImageSet(known(name), root, image_size, skip_broken, reading).load(progress=tell)
     shape = "×".join(str(n) for n in data.images.shape)
     counts = ", ".join(f"{key} {len(rows)}" for key, rows in data.splits.items())
     broken = f", {len(data.skipped)} broken" if data.skipped else ""
@@ -64,8 +69,10 @@ def data_prepare(
 
 
 @app.command("duplicates")
+@with_reading
 def data_duplicates(
     name: str,
+    reading: Reading,
     root: DataRoot = None,
     image_size: ImageSize = 128,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split.")] = 0,
@@ -77,7 +84,7 @@ def data_duplicates(
     from core.data import duplicates
 
     with progress_bars() as tell:
-        data = ImageSet(known(name), root, image_size, skip_broken).load(seed, progress=tell)
+        data = ImageSet(known(name), root, image_size, skip_broken, reading).load(seed, progress=tell)
         pairs = [pair for pair in duplicates.look(data, tell) if pair.similarity >= similarity]
     split_by_row = duplicates.split_of(data.splits)
     if to is not None:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import typer
 from rich.markup import escape
 
-from core.cli import benchmark, cache, data, run, sweep, table, train
+from core.cli import archive, benchmark, cache, data, loss, run, sweep, table, train
 from core.cli.console import absolute, err
 from core.errors import MaclError
 from core.files import PROJECT
@@ -32,6 +32,8 @@ app.command()(run.stop)
 app.command()(run.export)
 app.command("cache")(cache.show)
 app.add_typer(data.app, name="data")
+app.add_typer(archive.app, name="archive")
+app.add_typer(loss.app, name="loss")
 
 
 @app.command("app")
@@ -45,7 +47,7 @@ def open_app() -> None:
 
 def main() -> None:
     """Entry point: a person's mistake is one line on stderr and exit code 1."""
-    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE"):
+    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE", "MACL_LOSSES"):
         if place := absolute(os.environ.get(name)):  # app and workers run in another folder
             os.environ[name] = place
     try:

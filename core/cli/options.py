@@ -2,13 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
+from core.data import Reading
+from core.errors import MaclError
 from core.runs import PRESETS, settings
-from core.runs.config import SUBJECT
+from core.runs.config import SUBJECT, explain
 from core.runs.settings import Setting
 
 OTHER_NAMES = {"data_root": ["--root"]}
@@ -27,19 +30,43 @@ def with_fields(command: Callable[..., None]) -> Callable[..., None]:
     Typer reads the options off a function's signature, so `fields` in that of `command` is replaced by one
     parameter per field. The command gets a dictionary of the options given; paths are absolute.
     """
-    field_settings = sorted(settings.fields(), key=lambda setting: setting.name not in SUBJECT)
+    return _with(
+        command,
+        "fields",
+        sorted(settings.fields(), key=lambda setting: setting.name not in SUBJECT),
+        lambda given: given,
+    )
+
+
+def with_reading(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with an option for every field of `Reading`, in place of `reading`."""
+    return _with(command, "reading", [settings.field(name) for name in Reading.model_fields], _reading)
+
+
+def _reading(given: dict[str, Any]) -> Reading:
+    try:
+        return Reading(**given)
+    except ValidationError as error:
+        raise MaclError(explain(error)) from None
+
+
+def _with(
+    command: Callable[..., None],
+    place: str,
+    field_settings: Sequence[Setting],
+    made: Callable[[dict[str, Any]], Any],
+) -> Callable[..., None]:
+    """A command with one option for each setting where its signature has the parameter `place`."""
     field_parameters = [_parameter(setting) for setting in field_settings]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
         fields = {setting.name: given.pop(setting.name) for setting in field_settings}
-        command(**given, fields=named(fields))
+        command(**given, **{place: made(named(fields))})
 
     signature, parameters = inspect.signature(command), list[inspect.Parameter]()
     for name, parameter in signature.parameters.items():
-        parameters += (
-            field_parameters if name == "fields" else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
-        )
+        parameters += field_parameters if name == place else [parameter.replace(kind=parameter.KEYWORD_ONLY)]
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
 
@@ -63,7 +90,9 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         *_names(setting),
         help=_help(setting, notes + _defaults(setting.name)),
         metavar="|".join(setting.choices) if few_choices else None,
-        rich_help_panel=None if setting.name in SUBJECT else "Settings of the preset",
+        rich_help_panel=None
+        if setting.name in (*SUBJECT, *Reading.model_fields)
+        else "Settings of the preset",
     )
     kind: Any = {"bool": bool, "int": int, "float": float}.get(setting.kind, str)
     annotation = Annotated[kind | None, info]
@@ -92,4 +121,4 @@ def _defaults(name: str) -> list[str]:
     first, *others = starts.values()
     if any(other != first for other in others):
         return [", ".join(f"{preset}: {settings.shown(value)}" for preset, value in starts.items())]
-    return [] if first in (None, False) else [f"default: {settings.shown(first)}"]
+    return [] if first in (None, False, "") else [f"default: {settings.shown(first)}"]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from core import report
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
+from core.cli.loss import loss_named
 from core.cli.options import option
 from core.errors import MaclError
 from core.experiments import duration
@@ -63,6 +64,8 @@ def sweep(
     root = root_of(run_root)
     if metric not in METRICS:
         raise MaclError(f"--metric: need one of {', '.join(METRICS)}, got {metric!r}")
+    loss = loss_named(loss)
+    axes = [_with_losses(text) for text in axes or []]
     fixed = _once(parse_one(text, loss) for text in fix or [])
     if "seed" in fixed:
         raise MaclError("--set seed: give seeds as --seeds 0-2")
@@ -86,7 +89,7 @@ def sweep(
         points = [{**place, "seed": place.get("seed", n)} for place in places for n in seed_list]
         planned = sweeps.listed(title or "list", preset or "instant", {"loss": loss, **fields}, points)
     else:
-        given = _once(parse_axis(text, loss) for text in axes or [])
+        given = _once(parse_axis(text, loss) for text in axes)
         if not given:
             raise MaclError("say what to vary, such as alpha=0:3:7 beta=0,0.1,1, or take a --study")
         if seeds and "seed" in given:
@@ -139,6 +142,15 @@ def unpause(run_root: RunRoot = None) -> None:
     """Let the queue go on."""
     launch.unpause(root_of(run_root))
     out.print("the queue goes on")
+
+
+def _with_losses(axis: str) -> str:
+    """`loss=macl,./margin.py` with the keys of the losses; any other axis as it is."""
+    name, equals, values = axis.partition("=")
+    if name.strip() != "loss":
+        return axis
+    keys = (loss_named(value.strip()) for value in values.split(",") if value.strip())
+    return f"{name}{equals}{','.join(keys)}"
 
 
 def _once(pairs: Iterable[tuple[str, Given]]) -> dict[str, Given]:

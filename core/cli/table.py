@@ -12,7 +12,7 @@ from core.cli.console import RunRoot, err, out, root_of
 from core.data import DATASETS
 from core.errors import MaclError
 from core.experiments import benchmark
-from core.losses import LOSSES
+from core.losses import spec_of
 from core.metrics import METRICS
 from core.metrics.significance import conclusion
 from core.report import Row
@@ -112,7 +112,7 @@ def pinned(rows: list[Row], name: str) -> list[Row]:
 
 def ambiguous(rows: list[Row], name: str) -> str:
     """What to name instead of a loss without a row at its defaults; empty if it has no row at all."""
-    alike = [row for row in rows if not row.reference and name in (row.loss, LOSSES[row.loss].title)]
+    alike = [row for row in rows if not row.reference and name in (row.loss, spec_of(row.loss).title)]
     return f"several rows are of {name}: name one of {first_of(row.name for row in alike)}" if alike else ""
 
 

@@ -7,10 +7,10 @@ from rich.markup import escape
 
 from core import runs
 from core.cli.console import DataRoot, RunRoot, Told, err, out, progress_bars, root_of, score_table
+from core.cli.loss import loss_named
 from core.cli.options import PRESET, named, option, with_fields
 from core.errors import MaclError
 from core.experiments.axes import parse_params
-from core.losses import LOSSES
 from core.runs import Run, RunConfig
 
 
@@ -22,11 +22,9 @@ def train(
     run_root: RunRoot = None,
 ) -> None:
     """Train one run here and now; the last line printed is the run folder."""
-    loss = fields.get("loss", RunConfig.model_fields["loss"].default)
-    if loss not in LOSSES:
-        raise MaclError(f"--loss: need one of {', '.join(LOSSES)}, got {loss!r}")
+    loss = loss_named(fields.get("loss", RunConfig.model_fields["loss"].default))
     chosen = preset or default_preset(fields.get("device", "auto"))
-    config = RunConfig.build(chosen, params=parse_params(loss, param or []), **fields)
+    config = RunConfig.build(chosen, params=parse_params(loss, param or []), **fields | {"loss": loss})
     root = root_of(run_root)
     import core.training.loop  # noqa: F401  takes seconds; an interrupt during them must leave no run
 

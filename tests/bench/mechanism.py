@@ -1,29 +1,25 @@
 """What the mechanism page's maps cost, in numpy and through a process: `python -m tests.bench.mechanism`.
 
 Numpy: all maps of a batch as the page computes them at every move of a slider. Process: the same question put
-to a warm process with torch, as the embedder takes its own: a file for the question, one for the answer. The
-loss itself answers: pair weights, MACL's terms, the force by autograd of `from_similarities`. Beside it what
-no single redraw shows: a process that has still to start, and its memory; and a slider that is dragged, whose
-last place is answered after all those before it.
+to the one that answers for losses without a numpy form (`core.mechanism.ask`), which takes a built-in loss as
+it takes any. Beside it what no single redraw shows: a process that has still to start, and its memory; and
+a slider that is dragged.
 """
 
-import json
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save, save_file
 
 from core import mechanism
 from core.losses import LOSSES, check_params
-from core.mechanism import Batch
+from core.mechanism import Batch, ask
 from tests.bench import measured, sized, verdict
 from tests.bench.losses import label_table
 
@@ -32,7 +28,7 @@ IMAGES, D = sized(1500, 200), 128
 MOVES = sized(20, 1)  # of a slider, per loss and size
 BAR_MS = 500.0  # of a redraw
 DRAG, PAUSE_SECONDS = sized(15, 3), 0.1  # places of a slider that is dragged, and the time between two
-SERVER_POLL, PAGE_POLL = 0.03, 0.01  # as `core.retrieval` looks for questions and answers
+PAGE_POLL = 0.01  # as a page looks for answers
 COLD_SECONDS = 120.0
 
 
@@ -62,68 +58,20 @@ def in_numpy(batch: Batch, key: str, place: int) -> None:
         raise RuntimeError(f"{key} has no force")
 
 
-def put(path: Path, data: bytes) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
-
-
-def question(folder: Path, size: int, key: str, place: int) -> Path:
-    """Put one; where its answer will be."""
-    name = f"{size}-{key}-{place}"
-    asked = {"size": size, "loss": key, "params": moved(key, place)}
-    put(folder / f"{time.monotonic_ns()}-{name}.json", json.dumps(asked).encode())
-    return folder / f"{name}.answer"
-
-
-def wait(answer: Path, process: subprocess.Popen[bytes]) -> dict[str, np.ndarray]:
-    deadline = time.monotonic() + COLD_SECONDS
-    while not answer.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"no answer from the process, which ended with {process.returncode}")
+def wait(question: ask.Question) -> float:
+    """Ask and look as a page does; milliseconds until the answer."""
+    start = time.perf_counter()
+    while (reply := ask.ask(question)).state == "waiting":
         time.sleep(PAGE_POLL)
-    arrays = load_file(answer)
-    answer.unlink()
-    return arrays
+        if time.perf_counter() - start > COLD_SECONDS:
+            raise RuntimeError("no answer from the process")
+    if reply.answer is None:
+        raise RuntimeError(f"{question.loss}: {reply.error}")
+    return 1000 * (time.perf_counter() - start)
 
 
-def answer_questions(folder: Path) -> None:
-    """What the process does: the oldest question first, for ever."""
-    import torch
-
-    from core.losses import make_loss
-
-    torch.set_num_threads(1)
-    known: dict[int, dict[str, np.ndarray]] = {}
-    while True:
-        waiting = sorted(folder.glob("*.json"), key=lambda path: int(path.name.split("-")[0]))
-        if not waiting:
-            time.sleep(SERVER_POLL)
-            continue
-        asked, name = json.loads(waiting[0].read_text()), waiting[0].stem.partition("-")[2]
-        size, key = asked["size"], asked["loss"]
-        batch = known.setdefault(size, load_file(folder / f"{size}.batch"))
-        loss = make_loss(key, batch["labels"], D, **asked["params"]).double()
-        y, z = torch.from_numpy(batch["y"]).double(), torch.from_numpy(batch["z"])
-        if hasattr(loss, "prototypes"):
-            loss.prototypes.data = torch.from_numpy(batch["prototypes"])
-        s = loss.similarities(z).detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss.from_similarities(s, y), s)
-        answer = {"s": s, "force": -gradient, "weights": loss.weights(y)}
-        if key in mechanism.MACL:
-            answer |= loss.pair_terms(y)._asdict()
-        arrays = {part: np.ascontiguousarray(value.detach().numpy()) for part, value in answer.items()}
-        put(folder / f"{name}.answer", save(arrays))
-        waiting[0].unlink()
-
-
-@contextmanager
-def answering(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.mechanism", "--answer", str(folder)]
-    ) as process:
-        yield process
-        process.kill()
+def asked(batch: Batch, key: str, place: int) -> ask.Question:
+    return ask.Question(key, check_params(key, moved(key, place)), batch)
 
 
 def report(what: str, taken: list[float], bar: float | None = None) -> bool:
@@ -135,9 +83,9 @@ def report(what: str, taken: list[float], bar: float | None = None) -> bool:
     return not measured(f"{what}: p95", high, "ms", bar)
 
 
-def memory(process: subprocess.Popen[bytes]) -> str:
+def memory() -> str:
     with suppress(OSError, IndexError):
-        status = Path(f"/proc/{process.pid}/status").read_text()
+        status = Path(f"/proc/{ask.process().pid}/status").read_text()
         return f"{int(status.split('VmHWM:')[1].split()[0]) / 1000:.0f} MB"
     return "unknown"
 
@@ -159,46 +107,29 @@ def main() -> int:
         worst = max(slowest, key=slowest.__getitem__)
         missed |= report(f"numpy, {size} images, all losses", every, BAR_MS)
         print(f"  the slowest is {worst}: p95 {slowest[worst]:.1f} ms")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        for size, batch in made.items():
-            arrays = {"y": batch.y, "labels": batch.labels, "z": batch.z, "prototypes": batch.prototypes}
-            save_file(
-                {key: np.ascontiguousarray(value) for key, value in arrays.items()}, folder / f"{size}.batch"
-            )
-        start = time.perf_counter()
-        with answering(folder) as process:
-            wait(question(folder, SIZES[0], "macl", -1), process)
-            print(f"process, not yet started: {time.perf_counter() - start:.1f} s to the first answer")
-            for size in SIZES:
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["MACL_CACHE"] = cache
+        try:
+            first = wait(asked(made[SIZES[0]], "macl", -1))
+            print(f"process, not yet started: {first / 1000:.1f} s to the first answer")
+            for size, batch in made.items():
                 every = []
                 for key in LOSSES:
-                    taken = []
-                    for place in range(MOVES + 1):
-                        start = time.perf_counter()
-                        wait(question(folder, size, key, place), process)
-                        taken.append(1000 * (time.perf_counter() - start))
-                    every += taken[1:]
+                    every += [wait(asked(batch, key, place)) for place in range(MOVES + 1)][1:]
                 report(f"warm process, {size} images, all losses", every)
-                start = time.perf_counter()
-                for answer in [question(folder, size, key, 99) for key in LOSSES]:
-                    wait(answer, process)
-                took = 1000 * (time.perf_counter() - start)
-                print(f"  the weights of all losses, as for one anchor: {took:.0f} ms")
                 for key in ("macl", "oml"):
                     for place in range(200, 200 + DRAG):
-                        last = question(folder, size, key, place)
-                        start = time.perf_counter()
+                        ask.ask(asked(batch, key, place))
                         time.sleep(PAUSE_SECONDS)
-                    wait(last, process)
-                    took = 1000 * (time.perf_counter() - start)
+                    took = wait(asked(batch, key, 200 + DRAG))
                     print(f"  {key}, the last of {DRAG} places, {PAUSE_SECONDS} s apart: {took:.0f} ms")
-            print(f"  memory of the process {memory(process)}")
+            print(f"  memory of the process {memory()}")
+        finally:
+            if (pid := ask.process().pid) is not None:
+                os.kill(pid, signal.SIGKILL)
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     return verdict(missed)
 
 
 if __name__ == "__main__":
-    if "--answer" in sys.argv:
-        answer_questions(Path(sys.argv[-1]))
     sys.exit(main())

@@ -1,6 +1,6 @@
 """The retrieval page against its bars: `python -m tests.bench.retrieval`.
 
-Runs of all 13 losses on the demo set with random heads and embeddings: the time does
+Runs of all losses on the demo set with random heads and embeddings: the time does
 not depend on what was learnt. Server time: the page's script run as the server does, pictures encoded on the
 way. Browser time: from the click, or from the file chosen, until the last picture is decoded.
 """

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from core import cli, metrics, runs
 from core.cli import console
+from core.data import Reading
 from core.errors import MaclError
 from core.files import lock, unlock
 
@@ -213,6 +214,52 @@ def test_data_commands(tiny: Path) -> None:
     )
     assert prepared.exit_code == 0, prepared.output
     assert "train 112" in prepared.stdout
+
+
+def test_data_commands_take_what_is_said_of_a_table(tiny: Path, tmp_path: Path) -> None:
+    """By an option for every field, and check says what each column was taken as."""
+    shutil.copytree(tiny, tmp_path / "mine")
+    rows = [line.split(",") for line in (tiny / "labels.csv").read_text().splitlines()]
+    kinds = ["kind", *("clear primary" if i % 2 else "haze water" for i in range(len(rows) - 1))]
+    lines = [f"{i},{row[0]},{kind}" for i, (row, kind) in enumerate(zip(rows, kinds, strict=True))]
+    (tmp_path / "mine" / "labels.csv").write_text("\n".join(lines).replace("0,", ",", 1) + "\n")
+    asked = ["data", "check", "folder", "--root", str(tmp_path / "mine"), "--no-decode"]
+    runner = CliRunner()
+    unclear = runner.invoke(cli.app, asked)
+    assert unclear.exit_code == 1
+    assert "--separator space" in unclear.stdout
+    checked = runner.invoke(cli.app, [*asked, "--separator", "space"])
+    assert checked.exit_code == 0, checked.output
+    for said in (
+        "column 1: numbers the rows",
+        "image: names the images",
+        "kind: names of labels",
+        "clear    80",
+    ):
+        assert said in checked.stdout
+    wrong = runner.invoke(cli.app, [*asked, "--image-column", "file"])
+    assert "has no column 'file'" in wrong.stdout
+    prepared = runner.invoke(
+        cli.app,
+        [
+            "data",
+            "prepare",
+            *asked[2:5],
+            "--image-size",
+            "32",
+            "--separator",
+            "none",
+            "--image-column",
+            "image",
+        ],
+    )
+    assert prepared.exit_code == 0, prepared.output
+    assert "train 112" in prepared.stdout
+    for command in ("check", "prepare", "duplicates"):
+        helped = " ".join(runner.invoke(cli.app, ["data", command, "--help"]).stdout.split())
+        assert all(f"--{name.replace('_', '-')}" in helped for name in Reading.model_fields)
+    with pytest.raises(MaclError, match="unknown: Input should be 'refuse' or 'no'"):
+        runner.invoke(cli.app, [*asked, "--unknown", "maybe"], catch_exceptions=False)
 
 
 def test_preparing_says_how_many_broken_images_it_leaves_out(tiny: Path, tmp_path: Path) -> None:
