@@ -9,20 +9,24 @@ NUMBERS := tests/core/losses tests/core/encoder/test_explain.py tests/core/encod
 	tests/core/training/test_features.py tests/core/retrieval/test_embedder.py \
 	tests/core/retrieval/test_search.py tests/app/retrieval/test_page_retrieval.py
 
-.PHONY: app install test numbers lint bench faults demo demo-images screenshots clean
+.PHONY: app install test untimed numbers lint bench faults demo demo-images screenshots clean
 
 app: $(READY)
 	$(BIN)/macl app
 
 install: $(READY)
 
-# Most tests wait for processes and browsers; those that measure time run alone.
-test: $(READY) lint
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 -m "not timed"
-	$(BIN)/pytest -m timed
+# Those that measure time run alone; their files are read, and no others.
+test: $(READY)
+	$(MAKE) --jobs 2 lint untimed
+	$(BIN)/pytest -m timed $$(grep -rl --include 'test_*.py' 'mark\.timed' tests)
+
+# Neighbours share servers and data sets, so each process takes half of the list, then of what another has left.
+untimed: $(READY)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not timed"
 
 numbers: $(READY)
-	$(PLAIN) $(BIN)/pytest --numprocesses auto --maxprocesses 4 $(NUMBERS)
+	$(PLAIN) $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(NUMBERS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -1,17 +1,23 @@
-"""Images of data sets as the pages show them, cached: opened once, and looked at again when files change.
+"""Images of data sets, and archives, cached: opened once, and looked at again when files change.
 
 Only this module and `app.cache`, for what runs have written, use st.cache_*.
 """
 
-import time
 from collections.abc import Callable
 from hashlib import sha256
+from pathlib import Path
+from threading import Lock
 
+import numpy as np
 import streamlit as st
 
 from app.kit.thumbnails import Thumbnails
 from core import labels, metrics
-from core.data import Dataset, ImageSet, Report, check, examination
+from core.archive import Archive, parts
+from core.archive.encoder import FILE as ENCODER
+from core.archive.labels import FILE as TRAINING
+from core.archive.labels import kept
+from core.data import Dataset, ImageSet, Report, examination
 from core.data.duplicates import result as duplicates_of
 from core.data.pair import Pair
 
@@ -31,22 +37,16 @@ def files(images: ImageSet) -> str:
 
 
 def is_prepared(images: ImageSet) -> bool:
-    """Whether `prepared` opens it at once; if not, looks again after some seconds."""
+    """Whether `prepared` opens it at once."""
     key = (images, _files(images))
-    if key not in _prepared() and _is_prepared(*key):
+    if key not in _prepared() and images.can_open(key[1]):
         _prepared().add(key)
     return key in _prepared()
 
 
-def checked(images: ImageSet) -> Report:
-    """What a look at the files of a data set found, nothing decoded; looks again after some seconds."""
-    # files that cannot be read have no fingerprint that would show a change
-    return _checked(images, _files(images) or f"{time.monotonic() // 10}")
-
-
 def examined(images: ImageSet) -> Report | None:
-    """What decoding every image of a data set found; None if nobody has done it, or files have changed."""
-    return examination.result(images)
+    """What a look at every image of a data set found, else at its files; None if nobody has looked."""
+    return examination.result(images) or examination.result(images, decode=False)
 
 
 def chance(data: Dataset, seed: int) -> dict[str, float]:
@@ -83,7 +83,7 @@ def sprite(data: str, names: tuple[str, ...], compute: Callable[[], str]) -> str
 
 @st.cache_resource(show_spinner="Opening the images …", max_entries=20)
 def _dataset(images: ImageSet, seed: int, files: str) -> Dataset:
-    return images.load(seed, only_prepared=True)
+    return images.opened(seed)
 
 
 @st.cache_resource(show_spinner=False, ttl=5, max_entries=200)
@@ -95,16 +95,6 @@ def _files(images: ImageSet) -> str:
 @st.cache_resource(show_spinner=False)
 def _prepared() -> set[tuple[ImageSet, str]]:
     return set()
-
-
-@st.cache_data(show_spinner=False, ttl=10)
-def _is_prepared(images: ImageSet, files: str) -> bool:
-    return images.is_prepared()
-
-
-@st.cache_resource(show_spinner="Looking at the files …", max_entries=20)
-def _checked(images: ImageSet, files: str) -> Report:
-    return check(images.name, images.root)
 
 
 @st.cache_resource(show_spinner=False, max_entries=50)
@@ -127,6 +117,22 @@ def _duplicates(key: str) -> list[Pair]:
     return duplicates_of(key)
 
 
+def archive(uri: str) -> list[tuple[Archive, Lock]]:
+    """The parts of an archive, one for each encoder; a lock is held while its part is read.
+
+    Raises:
+        MaclError: If there is none, or it cannot be read.
+    """
+    made = tuple((str(path), path.stat().st_mtime_ns) for path in sorted(Path(uri).glob(f"*/{ENCODER}")))
+    return _archive(uri, made)
+
+
+def training(part: Archive) -> tuple[np.ndarray, np.ndarray] | None:
+    """Embeddings (N, D) and labels (N, L) of the training images that an archive's labels come from."""
+    path = part.folder / TRAINING
+    return _training(part.folder, path.stat().st_mtime_ns) if path.exists() else None
+
+
 @st.cache_resource(show_spinner=False)
 def _opened() -> set[ImageSet]:
     return set()
@@ -134,9 +140,19 @@ def _opened() -> set[ImageSet]:
 
 @st.cache_resource(show_spinner="Opening the images …", max_entries=10)
 def _thumbnails(images: ImageSet) -> Thumbnails:
-    return Thumbnails(images.load(only_prepared=True))
+    return Thumbnails(images.opened())
 
 
 @st.cache_data(show_spinner=False, max_entries=12)
 def _sprite(data: str, names: tuple[str, ...], _compute: Callable[[], str]) -> str:
     return _compute()
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _archive(uri: str, made: tuple[tuple[str, int], ...]) -> list[tuple[Archive, Lock]]:
+    return [(part, Lock()) for part in parts(uri)]
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _training(folder: Path, made: int) -> tuple[np.ndarray, np.ndarray] | None:
+    return kept(folder)

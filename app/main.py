@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("../pages/train.py", title="Train"),
         st.Page("../pages/compare.py", title="Compare"),
         st.Page("../pages/retrieval.py", title="Retrieval"),
+        st.Page("../pages/archive.py", title="Archive"),
         st.Page("../pages/embeddings.py", title="Embeddings"),
         st.Page("../pages/mechanism.py", title="Mechanism"),
         st.Page("../pages/sensitivity.py", title="Sensitivity"),

@@ -115,3 +115,18 @@ def identical(rows: NDArray[np.uint8]) -> Ints:
 
 def _float(y: ArrayLike) -> NDArray[np.float32]:
     return np.asarray(y).astype(bool).astype(np.float32)  # floats, because integer products bypass BLAS
+
+
+def overlap_ranks(most: int) -> NDArray[np.int32]:
+    """Rank of every Jaccard index that two sets of at most so many labels can have; equal ones share a rank.
+
+    Args:
+        most: Number m of labels of the largest set.
+
+    Returns:
+        (m+1, 2m+1): [|y ∩ y'|, |y ∪ y'|] -> rank from 0, that of sets that share nothing.
+    """
+    shared, union = np.mgrid[: most + 1, : 2 * most + 1]
+    # exact: quotients of whole numbers below 2^26 are equal in float64 only if the fractions are
+    index = np.minimum(shared / np.maximum(union, 1), 1)
+    return np.unique(index, return_inverse=True)[1].reshape(index.shape).astype(np.int32)

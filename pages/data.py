@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.data import duplicates, images, labels, paper, together
-from app.kit import data_view, names, permalink, shared, words
+from app.kit import data_view, how_read, names, permalink, shared, words
 from core.errors import MaclError
 
 VIEWS = ["Labels", "Together", "Images", "Near-duplicates", "Paper"]
@@ -35,9 +35,12 @@ with seed_column:
     seed = int(st.number_input("Seed", 0, int(SEEDS.high), 0, key="seed", bind="query-params"))
 with path_column:
     shared.choose_place(name)
+shared.link_reading(name)
 image_set = shared.image_set(name, size)
-table = st.container()
+how, table = st.container(), st.container()
 try:
+    with how:
+        how_read.form(name, *data_view.told(image_set))
     data = data_view.prepared(image_set, seed)
 except MaclError as error:
     st.error(words.plain(str(error)))

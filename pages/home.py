@@ -8,7 +8,8 @@ from app.kit.warm import keep_workers
 st.title("MACL Lab")
 st.markdown(
     "Train multi-label contrastive losses on aerial images side by side and see what each of them retrieves. "
-    "Thirteen losses, seven metrics with chance and oracle beside them, and every run kept as a folder."
+    "Fourteen losses, thirteen of them published, and any of your own; seven metrics with chance and oracle "
+    "beside them, and every run kept as a folder."
 )
 permalink.told_here()
 overview.scenes()

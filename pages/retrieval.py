@@ -1,11 +1,11 @@
 import streamlit as st
 
 from app import cache
-from app.kit import gallery, permalink, query
+from app.kit import gallery, permalink, query, waiting
 from app.kit.names import short_labels
 from app.kit.pictures import pictures
 from app.kit.words import plain
-from app.retrieval import find, rows, upload, view, waiting, why
+from app.retrieval import find, rows, upload, view, why
 from app.retrieval.askable import Askable
 from core.errors import MaclError
 

@@ -4,12 +4,18 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import core  # noqa: F401  before torch: it tells OpenMP not to spin
+
+# Beside other workers each has one core, and so have the processes that it starts: on a core of which another
+# wants half, two threads that wait for each other take four to seven times the time of the processor.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How fast examples come says how busy the machine is, and nothing of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -49,7 +55,9 @@ def _own_cache(
     home = tmp_path_factory.getbasetemp() / "home"
     monkeypatch.setenv("MACL_CACHE", str(home / "cache"))
     # one per test: a data set that one test downloads must not be found by another
-    monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data" / request.node.name))
+    own = sha256(request.node.nodeid.encode()).hexdigest()[:16]  # names of tests may be too long for a folder
+    monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data" / own))
+    monkeypatch.setenv("MACL_LOSSES", str(home / "losses" / own))
 
 
 @pytest.fixture(scope="session")

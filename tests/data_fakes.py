@@ -4,6 +4,7 @@ import csv
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,29 @@ LABELS_17 = [
     "tanks",
     "trees",
     "water",
+]
+
+
+BIGEARTHNET_19 = [
+    "Urban fabric",
+    "Industrial or commercial units",
+    "Arable land",
+    "Permanent crops",
+    "Pastures",
+    "Complex cultivation patterns",
+    "Land principally occupied by agriculture, with significant areas of natural vegetation",
+    "Agro-forestry areas",
+    "Broad-leaved forest",
+    "Coniferous forest",
+    "Mixed forest",
+    "Natural grassland and sparsely vegetated areas",
+    "Moors, heathland and sclerophyllous vegetation",
+    "Transitional woodland, shrub",
+    "Beaches, dunes, sands",
+    "Inland wetlands",
+    "Coastal wetlands",
+    "Inland waters",
+    "Marine waters",
 ]
 
 
@@ -91,6 +115,63 @@ def dlrsd(
     if with_table:
         table(root / "DLRSD" / "multilabels.csv", ["image", *LABELS_17], names, y)
     return y
+
+
+SENTINEL = {"B02": 120, "B03": 120, "B04": 120, "B08": 120, "B01": 20, "B09": 20} | dict.fromkeys(
+    ("B05", "B06", "B07", "B8A", "B11", "B12"), 60
+)  # pixels
+COUNTRIES = ("Finland", "Portugal", "Serbia")
+
+
+def bigearthnet(root: Path, count: int = 12, bands: Sequence[str] = tuple(SENTINEL)) -> list[dict[str, Any]]:
+    """BigEarthNet v2 in its layout, without the other columns' content; its rows.
+
+    Row i has the labels i and i + 5 of the 19, and the pixels of `sentinel`; three of five are for training.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows: list[dict[str, Any]] = []
+    for i in range(count):
+        product = f"S2{'AB'[i % 2]}_MSIL2A_2017{6 + i % 3:02d}13T101031_N9999_R022_T33U{'UV'[i % 2]}P"
+        patch = f"{product}_{i:02d}_{57 + i}"
+        folder = root / "BigEarthNet-S2" / product / patch
+        folder.mkdir(parents=True)
+        for band in bands:
+            geotiff(folder / f"{patch}_{band}.tif", sentinel(i, band))
+        rows.append(
+            {
+                "patch_id": patch,
+                "labels": sorted({BIGEARTHNET_19[i % 19], BIGEARTHNET_19[(i + 5) % 19]}),
+                "split": ("train", "train", "train", "validation", "test")[i % 5],
+                "country": COUNTRIES[i % 3],
+                "s1_name": f"S1A_{i}",
+                "s2v1_name": patch.replace("N9999_R022_", ""),
+                "contains_seasonal_snow": False,
+                "contains_cloud_or_shadow": False,
+            }
+        )
+    parquet.write_table(pa.Table.from_pylist(rows[::-1]), root / "metadata.parquet")
+    return rows
+
+
+def sentinel(patch: int, band: str) -> np.ndarray:
+    """The pixels of a band: dark above, bright below, by how much says the band and the patch."""
+    side = SENTINEL[band]
+    values = np.full((side, side), 200 + 10 * patch, np.uint16)
+    values[side // 2 :] += np.uint16(100 * (sorted(SENTINEL).index(band) + 1))
+    return values
+
+
+def geotiff(path: Path, values: np.ndarray, **options: Any) -> None:
+    import rasterio
+
+    side = values.shape[0]
+    with rasterio.open(
+        path, "w", driver="GTiff", width=side, height=side, count=1, dtype=values.dtype, crs="EPSG:32633",
+        transform=rasterio.Affine(1200 / side, 0, 500_000, 0, -1200 / side, 5_000_000), **options,
+    ) as file:  # fmt: skip
+        file.write(values, 1)
 
 
 def pack(folder: Path, archive: Path, compression: int = zipfile.ZIP_DEFLATED) -> Path:

@@ -26,6 +26,8 @@ from core.background.process import MOST_DEATHS, Process, Status
 from core.data import ImageSet, duplicates, examination, job, load, preview
 from core.experiments import lab
 from core.files import _SCRATCH
+from core.mechanism import Batch
+from core.mechanism import ask as ask_loss
 from core.projection import Step, Umap, store
 from core.queue import launch
 from core.retrieval import ask
@@ -177,6 +179,23 @@ def kinds(folder: Path, recorded: Path) -> dict[str, Callable[[Path], Kind]]:
 
         return Kind(begin, end, outcome, lambda: [store.process()])
 
+    def mechanism(_: Path) -> Kind:
+        z, y = Run(recorded).embeddings()
+        batch = Batch(y[:16].astype(np.uint8), y.astype(np.uint8), z[:16])
+        questions = [ask_loss.Question("mulsupcon", {"tau": tau}, batch) for tau in (0.1, 0.2, 0.3)]
+
+        def end() -> bool | str:
+            replies = [ask_loss.look(question) for question in questions]
+            wrong = [reply.error for reply in replies if reply.state == "failed"]
+            return wrong[0] if wrong else all(reply.state == "ready" for reply in replies)
+
+        def outcome() -> bytes:
+            return b"".join(ask_loss.answer_path(question.key).read_bytes() for question in questions)
+
+        return Kind(
+            lambda: [ask_loss.ask(one) for one in questions], end, outcome, lambda: [ask_loss.process()]
+        )
+
     def once(
         start: Callable[[], object],
         status: Callable[[], Status],
@@ -237,6 +256,7 @@ def kinds(folder: Path, recorded: Path) -> dict[str, Callable[[Path], Kind]]:
         "examine": examine,
         "duplicates": pairs,
         "preview": strip,
+        "mechanism": mechanism,
     }
 
 
@@ -254,9 +274,7 @@ def work(kind: Kind, kills: list[float]) -> tuple[int, str]:
             begun = time.monotonic()
         if living and hit < len(kills) and time.monotonic() - begun >= kills[hit]:
             for process, pid in living:
-                os.kill(pid, signal.SIGKILL)
-                while process.pid == pid:
-                    time.sleep(0.002)
+                kill(process, pid)
             hit, begun = hit + 1, 0.0
             continue
         soon = kills[hit] - (time.monotonic() - begun) if living and hit < len(kills) else LOOK_SECONDS
@@ -264,11 +282,26 @@ def work(kind: Kind, kills: list[float]) -> tuple[int, str]:
     return hit, f"not done within {PATIENCE:.0f} s"
 
 
+def kill(process: Process, pid: int) -> None:
+    """Kill a process, and wait until it is gone: it gives its lock back a moment before."""
+    os.kill(pid, signal.SIGKILL)
+    while process.pid == pid or not is_gone(pid):
+        time.sleep(0.002)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, perhaps not yet reaped; only Linux tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
 def close(kind: Kind) -> None:
     """End what still waits for more."""
     for process in kind.process():
         if (pid := process.pid) is not None:
-            os.kill(pid, signal.SIGKILL)
+            kill(process, pid)
 
 
 def left_behind(home: Path) -> list[str]:
@@ -291,7 +324,7 @@ def main() -> int:
 
 def _main(scratch: Path) -> int:
     dice, folder = random.Random(SEED), images(scratch / "images")
-    per_kind = 1 if SMOKE else 8  # of which the last four kinds have seven
+    per_kind = 1 if SMOKE else 8  # of which the last five kinds have seven
     recorded, lost, total = Path(), [], 0
     print(f"{'kind':<12}{'alone':>8}{'kills':>7}{'rounds':>8}  result")
     for number, name in enumerate(kinds(folder, recorded)):

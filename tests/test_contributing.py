@@ -73,7 +73,41 @@ def house(tmp_path: Path) -> House:
     return House(tmp_path)
 
 
-def test_a_loss(house: House, tiny: Path) -> None:
+EVERYWHERE = """
+import time
+from core.experiments import sweep
+from core.experiments.benchmark import ALL_METHODS
+from core.queue import launch
+from core.runs import list_runs
+from tests.components import component_data, open_page
+
+def text(page):
+    bodies = [html.proto.body for html in page.get("html")]
+    return " ".join([*bodies, str(page.main), str(component_data(page))])
+
+(run,) = list_runs(launch.run_root())
+assert "nearest" in [method.key for method in ALL_METHODS]
+assert len(sweep.grid("s", "instant", {"loss": "nearest"}, {"tau": [0.1, 0.5]}).points) == 2
+form = open_page("train", loss="Nearest")
+assert form.multiselect(key="loss").value == ["nearest"]
+assert form.number_input(key="nearest.tau").value == 0.3
+assert "Nearest (τ=0.5)" in text(open_page("compare", presets="instant"))
+assert "Nearest" in text(open_page("retrieval", runs=run.id))
+assert "Nearest" in text(open_page("embeddings", runs=run.id))
+assert open_page("sensitivity", lab_loss="Nearest").selectbox(key="lab_loss").value == "Nearest"
+for _ in range(600):  # the process that answers for it has to load torch
+    page = open_page("mechanism", run=run.id, m_loss="Nearest", m_b="8")
+    if 'data-term="force"' in text(page):
+        break
+    time.sleep(0.2)
+else:
+    raise AssertionError(text(page)[:3000])
+print("everywhere")
+"""
+
+
+def test_a_loss(house: House, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MACL_RUN_ROOT", str(house.folder / "runs"))
     house.add(
         "core/losses/nearest.py",
         '''"""A loss of this test: SupCon with positives that share a label, each alike."""
@@ -82,12 +116,17 @@ from torch import Tensor, nn
 
 from core.losses.batch import evaluate
 from core.losses.pairs import contrast
+from core.losses.parameters import Tau
 
 
 class Nearest(nn.Module):
-    """Mean of -log p over pairs that share a label."""
+    """Mean of -log p over pairs that share a label.
 
-    def __init__(self, classes: int, tau: float = 0.3) -> None:
+    Args:
+        tau: Softmax temperature.
+    """
+
+    def __init__(self, classes: int, tau: Tau = 0.3) -> None:
         super().__init__()
         self.classes, self.tau = classes, tau
 
@@ -111,23 +150,9 @@ class Nearest(nn.Module):
     )
     house.insert(
         "core/losses/catalog.py",
-        '        LossSpec(\n            "mulsupcon",',
-        '        LossSpec("nearest", "Nearest", "this test", "Pulls what shares a label.", (_TAU,)),\n',
+        '    _loss("mulsupcon",',
+        '    _loss("nearest", "Nearest", "this test", "nearest.Nearest", "Pulls what shares a label."),\n',
     )
-    house.insert(
-        "core/losses/build.py", "from core.losses.oml import", "from core.losses.nearest import Nearest\n"
-    )
-    house.insert(
-        "core/losses/build.py",
-        '        "mulsupcon": lambda',
-        '        "nearest": lambda: Nearest(classes, **p),\n',
-    )
-    house.insert(
-        "core/mechanism/force.py",
-        '        "mulsupcon": lambda',
-        '        "nearest": lambda: _equal(_shared(y) > 0),\n',
-    )
-    house.insert("app/kit/palette.py", '    "mulsupcon": "#', '    "nearest": "#123456",\n')
     house.run(sys.executable, "-m", "pytest", "-q", "-k", "nearest", "tests/core/losses/test_losses.py")
     printed = house.macl(
         "train", "--dataset", "folder", "--data-root", str(tiny), "--loss", "nearest", "--epochs", "1",
@@ -136,6 +161,24 @@ class Nearest(nn.Module):
     )  # fmt: skip
     assert (Path(printed.split()[-1]) / "scores.json").is_file()
     assert "nearest" in house.macl("train", "--help")
+    assert house.python(EVERYWHERE).split()[-1] == "everywhere"
+    code = f"""
+import os, signal, time
+os.environ["MACL_RUN_ROOT"] = {str(house.folder / "runs")!r}
+from core.mechanism import ask
+from tests.components import component_data, open_page
+page = open_page("mechanism", m_loss="Nearest", m_b="8")
+deadline = time.monotonic() + 120
+try:
+    while not (found := component_data(page, "macl_heatmaps")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        page.run()
+finally:
+    if ask.process().pid is not None:
+        os.kill(ask.process().pid, signal.SIGKILL)
+print([one["title"] for one in found[-1]["maps"]])
+"""
+    assert house.python(code).split("\n")[-2] == "['force · −∂L/∂s']"
 
 
 def test_a_data_set(house: House, tiny: Path) -> None:

@@ -15,7 +15,7 @@ CORE = [
     "cli", "experiments", "mechanism", "archive", "retrieval", "queue", "training", "report", "encoder",
     "runs", "projection", "data", "metrics", "losses", "background",
 ]  # fmt: skip
-PAGES = ["home", "sensitivity", "embeddings", "mechanism", "retrieval", "compare", "train", "data"]
+PAGES = ["home", "sensitivity", "embeddings", "mechanism", "archive", "retrieval", "compare", "train", "data"]
 APP = [*PAGES, "figures", "kit"]
 ROOT = {"core": {"errors", "files", "device", "labels"}, "app": {"main", "cache", "image_cache", "pages"}}
 LONGEST = 400  # lines of a module

@@ -7,14 +7,16 @@ import streamlit as st
 
 from app.kit import names, permalink
 from app.kit.words import plain
-from core.losses import LOSSES
+from core.data import Reading
+from core.losses import spec_of
+from core.losses.own import place
 from core.report import Result
 from core.runs import PRESETS, RunConfig
 
 RUNS = "compare_runs"  # the runs of a link
 FILTERS = ("datasets", "presets", "losses", "only_seeds", "where")
 # fields that have a filter of their own, or change nothing of the outcome
-_ELSEWHERE = {"dataset", "loss", "params", "preset", "seed", "skip_broken", "embed_every"}
+_ELSEWHERE = {"dataset", "loss", "own", "params", "preset", "seed", "skip_broken", "reading", "embed_every"}
 _FIELDS = [field for field in RunConfig.model_fields if field not in _ELSEWHERE]
 
 
@@ -23,7 +25,8 @@ def choose(results: Sequence[Result]) -> list[Result]:
     results = _linked(results)
     sets = sorted({names.dataset_title(result.config.dataset) for result in results})
     presets = [key for key in PRESETS if any(result.config.preset == key for result in results)]
-    losses = [spec.title for key, spec in LOSSES.items() if any(r.config.loss == key for r in results)]
+    keys = sorted({result.config.loss for result in results}, key=place)
+    losses = [spec_of(key).title for key in keys]
     seeds = [str(seed) for seed in sorted({result.config.seed for result in results})]
     facts = {result.id: set(facets(result)) for result in results}
     options = differing(results)
@@ -53,7 +56,7 @@ def choose(results: Sequence[Result]) -> list[Result]:
         for result in results
         if (not in_sets or names.dataset_title(result.config.dataset) in in_sets)
         and (not in_presets or result.config.preset in in_presets)
-        and (not in_losses or LOSSES[result.config.loss].title in in_losses)
+        and (not in_losses or spec_of(result.config.loss).title in in_losses)
         and (not in_seeds or str(result.config.seed) in in_seeds)
         and all(_fits(facts[result.id], name, values) for name, values in wanted.items())
     ]
@@ -80,11 +83,13 @@ def _linked(results: Sequence[Result]) -> Sequence[Result]:
 
 def facets(result: Result) -> Iterator[str]:
     """`name=value` of everything about a result that may tell it from others."""
-    config, title = result.config, LOSSES[result.config.loss].title
+    config, title = result.config, spec_of(result.config.loss).title
     for field in _FIELDS:
         if field != "data_root" or config.dataset == "folder":  # else it only says where the same images are
             value = config.place or None if field == "data_root" else getattr(config, field)
             yield f"{field}={_short(value)}"
+    for field in Reading.model_fields:
+        yield f"{field}={_short(getattr(config.reading, field)) or 'none'}"
     for name, value in config.params.items():
         yield f"{title} {name}={_short(value)}"
     yield f"study={result.study or 'none'}"

@@ -149,7 +149,7 @@ def sheet(images: Thumbnails | None, names: Sequence[str]) -> dict[str, Any]:
         return layout
     data = images.dataset
     sprite = image_cache.sprite(
-        f"{data.name} {data.key}", tuple(names), lambda: _sprite(images, names, across)
+        f"{data.name} {data.picture_key}", tuple(names), lambda: _sprite(images, names, across)
     )
     return {**layout, "sprite": sprite}
 
@@ -164,7 +164,7 @@ def _sprite(images: Thumbnails, names: Sequence[str], across: int) -> str:
     sheet = Image.new("RGB", (across * EDGE, down * EDGE), "#888888")
     for k, name in enumerate(names):
         if name in rows:
-            image = Image.fromarray(np.asarray(data.images[rows[name]]))
+            image = Image.fromarray(data.picture(rows[name]))
             tile = image.resize((EDGE, EDGE), Image.Resampling.BOX)
             sheet.paste(tile, (k % across * EDGE, k // across * EDGE))
     file = io.BytesIO()

@@ -13,11 +13,10 @@ from app.embeddings.colors import Coloring
 from app.embeddings.numbers import numbers
 from app.embeddings.settings import Settings
 from app.figures import embeddings as figures
-from app.kit import gallery, names
+from app.kit import gallery, names, waiting
 from app.kit.palette import loss_color, swatch
 from app.kit.steady import steady_chart
 from app.kit.thumbnails import Thumbnails
-from app.retrieval import waiting
 from core import projection
 from core.errors import MaclError
 from core.metrics import METRICS, per_query, space

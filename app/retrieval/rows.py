@@ -12,6 +12,7 @@ from app.kit import gallery, retrieved
 from app.kit.palette import loss_color
 from app.kit.query import BY, GALLERY
 from app.kit.retrieved import Retrieved, Row
+from app.kit.upload import UPLOADED, embedding
 from core.errors import MaclError
 from core.retrieval import ask
 from core.retrieval.search import Answer, Gallery, metrics_of, search_for
@@ -19,9 +20,6 @@ from core.runs import Run
 
 SHORT_SECONDS = 0.5  # in which a warm embedder embeds a picture for all runs
 TABLE_LIMIT = 1500  # test images up to which all queries are scored at once, in a twentieth of a second
-
-
-UPLOADED = "//upload"  # in place of an image's name: no file of a data set has such a one
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +163,6 @@ def of_run(run: Run, title: str, reference: Run, query: Query, k: int, classes: 
     except (MaclError, OSError) as error:
         return without(gallery.unreadable(error))
     return Outcome(run, row, searched)
-
-
-def embedding(run: Run, upload: str) -> ask.Question:
-    """What to ask for the embedding of the uploaded picture of this key."""
-    return ask.Question("embed", str(run.path), ask.PICTURE + upload)
 
 
 def _value(run: Run, searched: Searched, query: Query) -> float:

@@ -11,9 +11,9 @@ from app import cache
 from app.kit import query
 from app.kit.component import component
 from app.kit.names import run_label
+from app.kit.waiting import progress
 from app.kit.words import plain
 from app.retrieval.rows import Query
-from app.retrieval.waiting import progress
 from core.errors import MaclError
 from core.retrieval import ask
 from core.runs import Run

@@ -17,7 +17,7 @@ from app.sensitivity import maps, result
 from app.sensitivity.result import SEEDS
 from app.sensitivity.state import baseline
 from app.train import live
-from core.data import DATASETS, ImageSet, default_root
+from core.data import DATASETS, ImageSet, Reading, default_root
 from core.errors import MaclError
 from core.experiments import lab
 from core.losses import Value
@@ -89,21 +89,27 @@ def sources() -> dict[str, dict[str, Any]]:
         if (
             config.dataset not in datasets
             and not run.recorded
-            and _prepared(config.dataset, config.data_root)
+            and _prepared(config.dataset, config.data_root, config.reading)
         ):
-            datasets[config.dataset] = {"data_root": config.data_root, "skip_broken": config.skip_broken}
-    for name in DATASETS:
-        if name != "folder" and name not in datasets and _prepared(name, shared.place(name)):
-            datasets[name] = {"data_root": shared.place(name)}
+            place = {"data_root": config.data_root, "skip_broken": config.skip_broken}
+            datasets[config.dataset] = place | config.reading.model_dump(exclude_defaults=True)
+    for name in [name for name in DATASETS if name not in ("folder", *datasets)]:
+        if _prepared(name, shared.place(name), shared.reading(name)):
+            datasets[name] = _fields(name)
     for name in sorted(DATASETS, key=lambda name: bool(DATASETS[name].home)):  # the page prepares these
         if name not in ("folder", *datasets) and (shared.place(name) or default_root(name).exists()):
-            datasets[name] = {"data_root": shared.place(name)}
+            datasets[name] = _fields(name)
     return datasets
 
 
-def _prepared(name: str, root: str | None) -> bool:
+def _fields(name: str) -> dict[str, Any]:
+    """Where a data set is and how it is read, as the person has said, as fields of a configuration."""
+    return {"data_root": shared.place(name), **shared.reading(name).model_dump(exclude_defaults=True)}
+
+
+def _prepared(name: str, root: str | None, reading: Reading) -> bool:
     try:
-        return image_cache.is_prepared(ImageSet(name, root, SIZE))
+        return image_cache.is_prepared(ImageSet(name, root, SIZE, reading=reading))
     except MaclError:
         return False
 

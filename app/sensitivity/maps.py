@@ -7,9 +7,10 @@ from app import cache, image_cache
 from app.kit import heatmaps, tiles
 from app.kit.gallery import class_names
 from app.kit.thumbnails import Thumbnails
-from app.mechanism import pairs, selection
+from app.mechanism import pairs, selection, waiting
 from app.mechanism.batch import Chosen, Source
 from core import mechanism
+from core.losses import spec_of
 from core.mechanism import Batch, draw
 from core.runs import Run, RunConfig
 
@@ -53,7 +54,13 @@ def _batch(run: Run, images: Thumbnails) -> Chosen:
 
 def draw_maps(chosen: Chosen, config: RunConfig, key: str) -> None:
     """T and w side by side, rows ordered by their rarest label."""
-    all_maps = mechanism.maps(config.loss, chosen.batch, config.params)
+    if not (mechanism.written(config.loss) or spec_of(config.loss).pair_terms):
+        return  # it does not say its weights
+    reply = waiting.reply(chosen.batch, config.loss, config.params)
+    if reply is not None and reply.answer is None:
+        waiting.tell(reply, chosen.batch, config.loss, config.params)
+        return
+    all_maps = mechanism.maps(config.loss, chosen.batch, config.params, reply.answer if reply else None)
     names = [name for name in ("T", "w") if pairs.SHOWN[name] in all_maps.values]
     order = mechanism.order("label", chosen.batch.y, chosen.batch.labels)
     width = all_maps.values["J"].shape[1]

@@ -9,13 +9,14 @@ from app.kit.names import dataset_title
 from app.kit.permalink import note_unknown
 from app.sensitivity.lab import sources
 from app.train.form import MAX_SEEDS
+from core.data import Reading
 from core.errors import MaclError
 from core.experiments import duration
 from core.experiments import sweep as sweeps
 from core.experiments.axes import parse_axis, parse_one, parse_seeds, shown_seeds
 from core.experiments.studies import STUDIES
 from core.experiments.sweep import Known, Sweep
-from core.losses import LOSSES, Value
+from core.losses import Value, known, spec_of
 from core.queue import launch
 from core.runs import PRESETS, settings
 from core.runs.settings import shown
@@ -99,6 +100,9 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
         parts += ["--data-root", fields["data_root"]]
     if fields.get("skip_broken"):
         parts += ["--set", "skip_broken=true"]
+    for name in Reading.model_fields:
+        if name in fields:
+            parts += ["--set", f"{name}={shown(fields[name])}"]
     for pair in same.split(","):
         if pair.strip():
             parts += ["--set", pair.strip()]
@@ -119,7 +123,7 @@ def _shared(study: str) -> dict[str, Value]:
 def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
     """Up to three axes, each a field or a parameter with its values."""
     top = st.columns([2, 3, 2, 3], vertical_alignment="bottom")
-    titles = {spec.title: key for key, spec in LOSSES.items()}
+    titles = {spec.title: key for key, spec in known().items()}
     note_unknown(sw_loss=list(titles))
     chosen = top[0].selectbox(
         "Loss", titles, index=list(titles).index("MACL"), key="sw_loss", bind="query-params"
@@ -134,10 +138,17 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
     by_name = {setting.name: setting for setting in settings.axes(loss)}
     axes: dict[str, tuple[Value, ...]] = {}
     usual = {0: ("alpha", "0:3:7"), 1: ("beta", "0, 0.1, 0.25, 0.5, 1, 1.5, 2")}
+    if loss == "macl_nested":  # whose α does nothing as long as its target is the labels
+        usual = {0: ("tau", "0.05, 0.1, 0.2"), 1: ("nested", "true, false")}
+    elif spec_of(loss).sha256:  # of one's own loss the numbers whose range is known
+        bounded = [p for p in spec_of(loss).parameters if p.kind == "float" and None not in (p.low, p.high)]
+        inclusive = [p for p in bounded if not (p.above or p.below)]
+        usual = {n: (p.name, f"{p.low:g}:{p.high:g}:5") for n, p in enumerate(inclusive[:2])}
     for n, line in enumerate(st.columns(2)):
         with line:
             left, right = st.columns([2, 3], vertical_alignment="bottom")
-            preferred, values = usual[n] if usual[n][0] in by_name else ("", "")
+            preferred, values = usual.get(n, ("", ""))
+            preferred = preferred if preferred in by_name else ""
             options = ["–", *by_name]
             name = left.selectbox(
                 f"Axis {n + 1}",

@@ -8,7 +8,7 @@ import streamlit as st
 from app.kit import permalink
 from app.kit.words import plain
 from app.mechanism import settings
-from core.losses import LOSSES, Value, check_params
+from core.losses import Value, check_params, spec_of
 from core.runs import RunConfig
 
 BASE, QUERY = "lab_base", "lab_query"
@@ -26,7 +26,7 @@ def baseline() -> tuple[str, dict[str, Value]]:
 
 def pin(config: RunConfig) -> None:
     """Make these settings the baseline."""
-    defaults = {p.name: p.default for p in LOSSES[config.loss].parameters}
+    defaults = {p.name: p.default for p in spec_of(config.loss).parameters}
     changed = {name: value for name, value in config.params.items() if value != defaults[name]}
     st.session_state[BASE] = (config.loss, changed)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -19,7 +20,7 @@ from app.sensitivity import maps
 from core.errors import MaclError
 from core.experiments.surface import Cell, between, cells, matrix, nearest
 from core.experiments.sweep import Point, Sweep
-from core.losses import LOSSES, Value
+from core.losses import Value, spec_of
 from core.mechanism import table_csv
 from core.metrics import METRICS
 from core.runs import Run
@@ -35,8 +36,9 @@ def title_of(name: str) -> str:
 
 def text_of(value: Value) -> str:
     """Text of a value of an axis on the page."""
-    if isinstance(value, str) and value in LOSSES:
-        return LOSSES[value].title
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return spec_of(value).title
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -78,7 +80,7 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
     elif len(numeric) == 1 and len(sweep.axes[numeric[0]]) > 3:
         axis = numeric[0]
         by = next((name for name in axes if name != axis), None)
-        colors: dict[object, str] = {key: loss_color(key) for key in LOSSES}
+        colors: dict[object, str] = {str(key): loss_color(str(key)) for key in sweep.axes.get("loss", ())}
         figure = figures.curve(shown_cells, axis, by, (title_of(axis), METRICS[metric]), colors, text_of)
         steady_chart(figure, "sw_curve", f"{METRICS[metric]} over {title_of(axis)}")
     elif axes:
@@ -175,7 +177,7 @@ def _maps(shown_cells: Sequence[Cell], at: Mapping[str, float]) -> None:
     if not shown_cells:
         return
     config = cache.config(shown_cells[0].runs[0])  # of the slice that is shown
-    known = {p.name for p in LOSSES[config.loss].parameters}
+    known = {p.name for p in spec_of(config.loss).parameters}
     if not set(at) & known:
         return
     params = {**config.params, **{k: v for k, v in at.items() if k in known}}

@@ -21,12 +21,16 @@ MB, GB = 10**6, 10**9
 BOUNDS = {  # bytes on disk; a folder of requests is emptied by the process that answers them
     "prepared": 50 * GB,
     "features": 5 * GB,
+    "unpacked": 250 * GB,
     "weights": 1 * GB,
-    "checksums": 200 * MB,
+    "checksums": 1 * GB,  # some 400 bytes for each of 1.4 million band files of BigEarthNet
+    "looks": 50 * MB,
     "sheets": 100 * MB,
     "masks": 100 * MB,
+    "sets": 1 * GB,
     "jobs": 50 * MB,
     "examined": 100 * MB,
+    "archives": 500 * MB,  # what jobs note, and training images beside archives of other machines
     "duplicates": 500 * MB,
     "previews": 200 * MB,
     "projections/layouts": 500 * MB,
@@ -35,6 +39,9 @@ BOUNDS = {  # bytes on disk; a folder of requests is emptied by the process that
     "embedder/answers": 2 * GB,
     "embedder/questions": 50 * MB,
     "embedder/pictures": 500 * MB,
+    "mechanism/answers": 200 * MB,
+    "mechanism/batches": 100 * MB,
+    "mechanism/questions": 10 * MB,
 }
 WAITING = {"inputs", "requests", "questions", "pictures"}  # in use while the process that takes them lives
 

@@ -28,6 +28,7 @@ from core.files import PROJECT, lock, locked_by, unlock, write_atomic
 MOST_DEATHS = 3  # in a row without progress, after which it is given up
 START_SECONDS = 20.0  # the longest wait on a busy machine; the process may still start after it
 TELL_SECONDS = 0.25  # between two progress notes
+PACE_SECONDS = 2.0  # after which the time left is told
 MOST_LOG = 1_000_000  # bytes of output, after which the next start begins a new file
 LINE = 300  # characters of a log line shown on a page
 
@@ -40,7 +41,8 @@ class Ended(Exception):
 class Status:
     """State of a process: `none` (never started), `running`, `done`, or `failed` with its `error`.
 
-    `skipped` if it left out the images that cannot be read, as the person chose.
+    `skipped` if it left out the images that cannot be read, as the person chose. `left` is the time that the
+    rest takes at the pace so far, in seconds; 0 if that is not known.
     """
 
     state: Literal["none", "running", "done", "failed"]
@@ -49,6 +51,7 @@ class Status:
     total: int = 0
     error: str = ""
     skipped: bool = False
+    left: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Process:
             return Status("none")
         if pid is None and note["state"] == "running":
             return self._again(note)
-        kinds = {"what": str, "done": int, "total": int, "error": str, "skipped": bool}
+        kinds = {"what": str, "done": int, "total": int, "error": str, "skipped": bool, "left": float}
         return Status(
             note["state"], **{k: note[k] for k, kind in kinds.items() if isinstance(note.get(k), kind)}
         )
@@ -191,6 +194,7 @@ class Running:
         self.about: dict[str, Any] = {"run": None, "module": module, "arguments": arguments or []}
         self.at_end: Callable[[], None] = lambda: None  # called when a signal asks it to end
         self._written, self._begun, self._ending = 0.0, False, False
+        self._pace = ("", 0.0, 0)  # what it does, since when, and how far it was then
 
     def begin(self) -> bool:
         """Take the lock and count the death of the process before it; False if another one lives.
@@ -248,7 +252,7 @@ class Running:
             if not isinstance(error, MaclError):
                 raise
         finally:
-            self.about |= {"what": "", "done": 0, "total": 0} | result
+            self.about |= {"what": "", "done": 0, "total": 0, "left": 0.0} | result
             self.release()
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -277,10 +281,15 @@ class Running:
         """
         if self.ending:
             raise Ended
-        since = time.monotonic() - self._written
-        if since > (TELL_SECONDS if what == self.about.get("what") else TELL_SECONDS / 2):
-            self._written = time.monotonic()
-            self.say(what=what, done=done, total=total)
+        now = time.monotonic()
+        if what != self._pace[0]:
+            self._pace = (what, now, done)
+        _, began, first = self._pace
+        if now - self._written > (TELL_SECONDS if what == self.about.get("what") else TELL_SECONDS / 2):
+            self._written = now
+            spent = now - began
+            left = spent / (done - first) * (total - done) if done > first and spent > PACE_SECONDS else 0.0
+            self.say(what=what, done=done, total=total, left=round(left, 1))
 
     def progressed(self) -> None:
         """Forget earlier deaths and trouble: it has started well, or has got something done."""

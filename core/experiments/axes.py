@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from core.errors import MaclError
-from core.losses import LOSSES, Value
+from core.losses import Value, known
 from core.runs import settings
 from core.runs.settings import Setting
 
@@ -92,9 +92,9 @@ def _split(text: str, loss: str) -> tuple[Setting, str]:
     if not rest.strip():
         raise MaclError(f"need NAME=VALUE such as epochs=5, alpha=0:3:7 or lr=0.1,0.01, got {text!r}")
     fields = {setting.name: setting for setting in settings.fields()}
-    own, every = settings.of_loss(loss), map(settings.of_loss, LOSSES)  # the loss may be an axis itself
-    for known in (own, fields, *every):
-        if name.strip() in known:
-            return known[name.strip()], rest.strip()
+    own, every = settings.of_loss(loss), map(settings.of_loss, known())  # the loss may be an axis itself
+    for settings_by_name in (own, fields, *every):
+        if name.strip() in settings_by_name:
+            return settings_by_name[name.strip()], rest.strip()
     names = f"no field ({', '.join(sorted(fields))}) and no parameter of {loss} ({', '.join(own) or 'none'})"
     raise MaclError(f"{name.strip()!r} is {names}")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from core import runs
 from core.errors import MaclError
-from core.files import write_atomic
 from core.queue import launch
 from core.runs import Run, RunConfig
+from core.runs.folder import begin, text_of_loss
 
 FOLDER = ".lab"
 MOST_KEPT = 150  # folders of 3 MB
@@ -52,9 +52,10 @@ def want(config: RunConfig, root: Path, files: str | None = None) -> Run:
     """
     run = of(config, root, files)
     if not (run.path / "config.json").exists():
+        text = text_of_loss(config)
         _make_room(folder(root))
         run.path.mkdir(parents=True, exist_ok=True)
-        write_atomic(run.path / "config.json", config.model_dump_json(indent=2) + "\n")
+        begin(run.path, config, text)
         launch.requeue(run)
     state = run.state
     if state == "running":

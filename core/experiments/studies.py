@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.experiments.sweep import Point, Sweep, build, grid
-from core.losses import LOSSES, Value
+from core.losses import Value, known, spec_of
 
 MACL = ("macl", "wg_macl")
 ALPHAS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
@@ -53,7 +53,7 @@ def _curve(title: str, note: str, axis: str, values: Sequence[Value], **switches
 
 def _temperatures(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
     points = []
-    for loss, spec in LOSSES.items():
+    for loss, spec in known().items():
         names = {parameter.name for parameter in spec.parameters}
         for tau in TAUS:
             if loss in MACL:  # eq. 4 has no τ: a factor on T that is 1 at the paper's 0.3 stands for it
@@ -82,7 +82,7 @@ def _pretrained(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) ->
 
 
 def _open_points(preset: str, fields: Mapping[str, Any], seeds: Sequence[int]) -> Sweep:
-    parameters = LOSSES["macl"].parameters
+    parameters = spec_of("macl").parameters
     shared = {p.name: fields.get(p.name, p.default) for p in parameters}
     non_defaults = [f"{p.name}={_text(shared[p.name])}" for p in parameters if shared[p.name] != p.default]
     changed: list[tuple[str, dict[str, Value]]] = [(", ".join(non_defaults) or "as printed", {})]

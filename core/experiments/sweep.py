@@ -19,9 +19,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from core import runs
+from core.data import Reading
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
-from core.losses import LOSSES, Value
+from core.losses import Value, spec_of
+from core.losses.own import resolve
 from core.queue import launch
 from core.runs import Run, RunConfig, explain, origin
 
@@ -125,12 +127,15 @@ def _whole(point: Point, axes: Iterable[str]) -> Point:
 def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
     """A configuration from one mapping of fields and loss parameters; MaclError says what is wrong."""
     loss = str(given.get("loss", RunConfig.model_fields["loss"].default))
-    parameters = {p.name for p in LOSSES[loss].parameters} if loss in LOSSES else set()
+    try:
+        parameters = {p.name for p in spec_of(resolve(loss)).parameters}
+    except ValueError:  # the configuration says what is wrong
+        parameters = {*given}
     fields, params = {}, {}
     for name, value in given.items():
-        if name in RunConfig.model_fields and name not in ("params", "preset"):
+        if name in {*RunConfig.model_fields, *Reading.model_fields} - {"own", "params", "preset"}:
             fields[name] = value
-        elif name in parameters or loss not in LOSSES:
+        elif name in parameters:
             params[name] = value
         else:
             raise MaclError(

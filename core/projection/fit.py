@@ -18,6 +18,13 @@ LEAST_SPREAD = 1e-6  # of the places on an axis; less is rounding
 
 Progress = Callable[[int, int], None]
 
+# umap would compile its functions anew in every process, for ten seconds: keep them beside its code, where
+# pynndescent's and a few of its own are kept.
+for _module in (umap.umap_, umap.layouts, umap.utils):
+    for _function in vars(_module).values():
+        if hasattr(_function, "enable_caching"):
+            _function.enable_caching()
+
 
 def fit(
     z: NDArray[np.float32], settings: Umap, start: NDArray[np.float64] | None, tell: Progress

@@ -1,10 +1,10 @@
 """Comparison of a block of rows with one of them, the baseline."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.losses import LOSSES
-from core.losses.catalog import temperature
+from core.losses import LossSpec, spec_of
+from core.losses.make import temperature
 from core.metrics import METRICS
 from core.metrics.significance import Comparison, compare
 from core.report.rows import RECORDED, Result, Row
@@ -60,30 +60,36 @@ def named(block: Sequence[Row], name: str, variant: bool = True) -> Row | None:
         name: Name as in the table or on the page, or the key of a loss.
         variant: Accept a row with another temperature too.
     """
-    loss, changed = _parsed(name)
+    specs = {row.loss: spec_of(row.loss) for row in block if not row.reference}
+    loss, changed = _parsed(name, specs)
     rows_of_loss = [
         row for row in block if row.loss == loss and (row.recorded or not name.endswith(RECORDED))
     ]
-    exact = [row for row in rows_of_loss if _parsed(row.method)[1] == changed]
+    exact = [row for row in rows_of_loss if _parsed(row.method, specs)[1] == changed]
     if exact:
         return min(exact, key=lambda row: row.recorded)
     if not variant or len(rows_of_loss) != 1:
         return None
     tuned = temperature(rows_of_loss[0].loss, rows_of_loss[0].results[0].config.params)
-    parameter_sets = [dict(parameters) for parameters in (changed, _parsed(rows_of_loss[0].method)[1])]
+    parameter_sets = [dict(parameters) for parameters in (changed, _parsed(rows_of_loss[0].method, specs)[1])]
     for parameters in parameter_sets:
         parameters.pop(tuned, None)
     return rows_of_loss[0] if parameter_sets[0] == parameter_sets[1] else None
 
 
-def _parsed(name: str) -> tuple[str, dict[str, str]]:
+def _parsed(name: str, specs: Mapping[str, LossSpec]) -> tuple[str, dict[str, str]]:
     """Key of the loss and its changed parameters, as text; the key is empty if there is no such loss."""
-    title, bracket, changed = name.removesuffix(RECORDED).partition(" (")
-    keys = [key for key, spec in LOSSES.items() if title == spec.title or name == key]
-    loss = keys[0] if keys else ""
-    if not loss or (bracket and not changed.endswith(")")):
+    text = name.removesuffix(RECORDED)
+    if name in specs:
+        return name, {}
+    fitting = [key for key, spec in specs.items() if f"{text} (".startswith(f"{spec.title} (")]
+    if not fitting:
         return "", {}
-    names = {parameter.symbol: parameter.name for parameter in LOSSES[loss].parameters if parameter.symbol}
+    loss = max(fitting, key=lambda key: len(specs[key].title))  # "margin (2)" is not "margin" with a "2"
+    changed = text.removeprefix(specs[loss].title).removeprefix(" (")
+    if changed and not changed.endswith(")"):
+        return "", {}
+    names = {p.symbol: p.name for p in specs[loss].parameters if p.symbol}
     parts = [part.partition("=") for part in changed.removesuffix(")").split(", ") if part]
     return loss, {names.get(key, key): value for key, _, value in parts}
 

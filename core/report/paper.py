@@ -7,7 +7,7 @@ import csv
 from functools import cache
 
 from core.files import PROJECT
-from core.losses import LOSSES
+from core.losses import spec_of
 from core.metrics import METRICS
 from core.report.rows import Row
 
@@ -27,7 +27,7 @@ def tables() -> dict[str, tuple[int, dict[str, dict[str, float]]]]:
 
 def published(row: Row) -> dict[str, float]:
     """The paper's values for a row, percent by metric; empty for a variant that it does not have."""
-    if row.reference or row.method != LOSSES[row.loss].title or row.dataset not in tables():
+    if row.reference or row.method != spec_of(row.loss).title or row.dataset not in tables():
         return {}
     return tables()[row.dataset][1].get(row.loss, {})
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import MaclError
-from core.losses import LOSSES
+from core.losses.own import place
 from core.metrics import METRICS
 from core.metrics.significance import Comparison
 from core.runs import PRESETS, Run, RunConfig, origin
@@ -114,7 +114,7 @@ class Row:
     @property
     def reference(self) -> bool:
         """Whether this is the chance or the oracle row."""
-        return self.loss not in LOSSES
+        return self.loss in ("chance", "oracle")
 
     @property
     def recorded(self) -> bool:
@@ -124,7 +124,7 @@ class Row:
 
 def method_name(config: RunConfig) -> str:
     """Title of the loss, with the parameters that differ from its defaults."""
-    title = LOSSES[config.loss].title
+    title = config.spec.title
     changed = [f"{name}={_short(value)}" for name, value in _changed(config)]
     return f"{title} ({', '.join(changed)})" if changed else title
 
@@ -136,7 +136,7 @@ def _changed(config: RunConfig) -> _Changed:
     """Name and value of the parameters that differ from the defaults of the loss."""
     return tuple(
         (parameter.name, config.params[parameter.name])
-        for parameter in LOSSES[config.loss].parameters
+        for parameter in config.spec.parameters
         if config.params.get(parameter.name, parameter.default) != parameter.default
     )
 
@@ -155,12 +155,14 @@ def protocol_name(config: RunConfig) -> str:
         for key in _PROTOCOL_FIELDS
         if getattr(config, key) != {**_DEFAULTS, **PRESETS.get(config.preset, {})}[key]
     ]
-    return " ".join([config.preset, *changed])
+    read = [f"{name}={value}" for name, value in config.reading.model_dump(exclude_defaults=True).items()]
+    return " ".join([config.preset, *changed, *read])
 
 
 _NOT_PROTOCOL = {
-    *("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed", "device"),
+    *("dataset", "data_root", "skip_broken", "loss", "own", "params", "preset", "seed", "device"),
     "embed_every",  # does not change the outcome
+    "reading",  # told field by field
 }
 _PROTOCOL_FIELDS = [key for key in RunConfig.model_fields if key not in _NOT_PROTOCOL]
 _DEFAULTS = {key: RunConfig.model_fields[key].default for key in _PROTOCOL_FIELDS}
@@ -176,8 +178,8 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
 
     Runs that came with the product and a person's own form two rows, even for the same method.
 
-    Per data set and protocol: the chance row, the losses in the order of `LOSSES`, the oracle row. Chance and
-    oracle are means over the distinct seeds of the block, since each seed has its own test split.
+    Per data set and protocol: the chance row, the losses in the order of `core.losses.own.place`, the oracle
+    row. Chance and oracle are means over the block's distinct seeds, since each seed has its own test split.
 
     Args:
         results: Finished runs; of several with the same configuration and seed one counts: the newest with a
@@ -198,10 +200,9 @@ def summary(results: Iterable[Result], *, dataset: str | None = None, preset: st
         groups[dataset_name(config), protocol][key][config.seed] = result
     rows = []
     for (name, protocol), methods in sorted(groups.items()):
-        order = list(LOSSES)
         block = []
         for loss, changed, recorded in sorted(
-            methods, key=lambda key: (order.index(key[0]), _place(key[1]), key[2])
+            methods, key=lambda key: (place(key[0]), _place(key[1]), key[2])
         ):
             result_of = methods[loss, changed, recorded]
             method = method_name(next(iter(result_of.values())).config)

@@ -21,12 +21,13 @@ from safetensors.numpy import save
 
 from core.background.cache import cache_root, used, write
 from core.background.process import Process
+from core.data.look import LOOK, Look
 from core.runs import Run
 
 VERSION = 1  # of the answers: raise it when the same question would get a different one
 WEIGHTS = "model.safetensors"
 PICTURE = "picture:"  # prefix of an uploaded picture's key, used in place of an image name
-URGENCY = {"embed": 0, "explain": 1, "splits": 2}
+URGENCY = {"embed": 0, "encoder": 0, "explain": 1, "splits": 2}
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class Question:
         kind: `embed`: the embedding of an uploaded picture, z (1, D). `splits`: those of all images outside
             the test split, z_train, y_train, z_val, y_val in the order of splits.json. `explain`: why the
             images `first` and `second` are similar, the fields of `core.encoder.explain.Explanation`.
+            `encoder`: which encoder the run has, id (16,), the characters of `core.encoder.identity`.
         run: Path of the run folder.
         first: Name of an image of the run's data set, or `PICTURE` and the key of an uploaded one.
         second: As `first`.
     """
 
-    kind: Literal["embed", "splits", "explain"]
+    kind: Literal["embed", "splits", "explain", "encoder"]
     run: str
     first: str = ""
     second: str = ""
@@ -119,14 +121,19 @@ def again(question: Question) -> None:
     answer_path(question.key).with_suffix(".txt").unlink(missing_ok=True)
 
 
+def seen(key: str, look: Look) -> str:
+    """The key of an uploaded picture as a run sees it: its own where that is as any viewer shows it."""
+    return key if look == LOOK else hashlib.sha256(f"{key} {look.text}".encode()).hexdigest()[:32]
+
+
 def keep_picture(key: str, sizes: dict[int, np.ndarray]) -> None:
     """Put an uploaded picture where the embedder finds it; the embedder deletes it after some idle time.
 
     Sizes that are there already stay: another tab may use the same picture.
 
     Args:
-        key: Hash of its content.
-        sizes: The prepared picture (P, P, 3) uint8 for each P.
+        key: Hash of its content, as `seen`.
+        sizes: The prepared picture (P, P, C) uint8 for each P.
 
     Raises:
         MaclError: If the cache cannot be written.

@@ -18,8 +18,9 @@ from core.data import Dataset
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.retrieval import ask
-from core.retrieval.ask import PICTURE, URGENCY, Question, answer_path, look, picture
+from core.retrieval.ask import PICTURE, URGENCY, Question, answer_path, look, picture, seen
 from core.runs import Run
+from core.runs.origin import look_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +60,7 @@ class Embedder:
     def __init__(self, idle: float = IDLE_SECONDS, running: Running | None = None) -> None:
         self.idle, self.running = idle, running or Running(ask.process().path)
         self.networks: OrderedDict[str, Trained] = OrderedDict()
-        self.backbones: dict[tuple[str, str], Backbone] = {}
+        self.backbones: dict[tuple[str, str, int], Backbone] = {}
         self.data: OrderedDict[tuple[object, ...], Dataset] = OrderedDict()
         # the last image's features, and their backbone: while it is referenced no other can have its id
         self.seen: tuple[tuple[object, ...], Tensor, Backbone] | None = None
@@ -129,6 +130,10 @@ class Embedder:
             return {"z": self._one(network, run, question.first)}
         if question.kind == "splits":
             return self._splits(run, network)
+        if question.kind == "encoder":
+            from core.encoder.identity import identity
+
+            return {"id": np.frombuffer(identity(run, network).encode(), np.uint8)}
         from core.encoder.explain import explain
 
         explanation = explain(network, self._image(run, question.first), self._image(run, question.second))
@@ -137,7 +142,7 @@ class Embedder:
     def _one(self, network: "Trained", run: Run, name: str) -> np.ndarray:
         """Embedding (1, D) of one image; runs that share a backbone share its features."""
         config = network.config
-        key = id(network.backbone), config.image_size, network.precision, name
+        key = id(network.backbone), config.image_size, network.precision, name, look_of(run).text
         if self.seen is None or self.seen[0] != key:
             self.seen = key, network.features(self._image(run, name)[None]), network.backbone
         return network.project(self.seen[1])
@@ -184,9 +189,10 @@ class Embedder:
         return np.concatenate(parts)
 
     def _image(self, run: Run, name: str) -> np.ndarray:
-        """A prepared image (P, P, 3) uint8 by its name in the data set, or an uploaded one."""
+        """A prepared image (P, P, C) uint8 by its name in the data set, or an uploaded one."""
         if name.startswith(PICTURE):
-            sizes, wanted = picture(name.removeprefix(PICTURE)), prepared_size(run.config.image_size)
+            sizes = picture(seen(name.removeprefix(PICTURE), look_of(run)))
+            wanted = prepared_size(run.config.image_size)
             if wanted not in sizes:
                 raise MaclError("the uploaded picture is not kept any more: upload it again")
             return sizes[wanted]
@@ -247,7 +253,7 @@ class Embedder:
         if self._waiting(LEAST_URGENT):
             return  # waiting questions load what they need
         with suppress(MaclError):
-            backbone = self.backbones[LITE0, "imagenet"] = build_backbone(LITE0, "imagenet").eval()
+            backbone = self.backbones[LITE0, "imagenet", 3] = build_backbone(LITE0, "imagenet").eval()
             with torch.inference_mode(), device.autocast(torch.device("cpu")):
                 backbone(torch.zeros(1, 3, 64, 64))
 

@@ -249,7 +249,7 @@ def rank(
         for i, row in enumerate(coarse, start):
             if excluded is not None and excluded[i] >= 0:
                 row[excluded[i]] = -np.inf
-            indices[i], cosines[i] = _best(queries[i], g, row, k)
+            indices[i], cosines[i] = best_of(queries[i], g, row, k)
     return (indices[0], cosines[0]) if q.ndim == 1 else (indices, cosines)
 
 
@@ -268,7 +268,7 @@ def _excluded(exclude: int | ArrayLike, queries: int, size: int) -> list[int]:
     return per_query_index
 
 
-def _best(
+def best_of(
     query: NDArray[np.generic], gallery: NDArray[np.generic], coarse: NDArray[np.float32], k: int
 ) -> tuple[Ints, Floats]:
     """The k best of one query (D,), from approximate cosines (N,) with −inf for what is excluded."""

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from core.data import raster
 from core.data.decode import decode, quiet_decoding, reason
+from core.data.look import LOOK, Look, MissingBand
 from core.errors import MaclError
 from core.files import PROJECT
 
@@ -58,7 +60,10 @@ def start() -> subprocess.Popen[bytes]:
 
 
 def pixels(
-    data: bytes, sizes: Sequence[int], decoder: subprocess.Popen[bytes] | None = None
+    data: bytes,
+    sizes: Sequence[int],
+    decoder: subprocess.Popen[bytes] | None = None,
+    look: Look = LOOK,
 ) -> list[np.ndarray]:
     """The image in each of these sizes, as `core.data` prepares the images of a data set.
 
@@ -66,9 +71,11 @@ def pixels(
         data: The whole file. Its name and extension do not matter.
         sizes: Sides P, pixels.
         decoder: A process from `start`, good for one file; None starts one.
+        look: As the images of the data set were seen.
 
     Returns:
-        (P, P, 3) uint8 RGB for each size: the first frame, upright by its EXIF data, squeezed to a square.
+        (P, P, C) uint8 for each size, C as the look says: the first frame, upright by its EXIF data, squeezed
+        to a square.
 
     Raises:
         MaclError: With what is wrong with the file, in one line.
@@ -80,7 +87,7 @@ def pixels(
             f"{len(data) / 1e6:.1f} MB are too much: need at most {MAX_BYTES // 10**6} MB, "
             "save it smaller or with more compression"
         )
-    request = f"{' '.join(map(str, sizes))}\n".encode() + data
+    request = f"{' '.join(map(str, sizes))}\t{look.text}\n".encode() + data
     with decoder if decoder is not None and decoder.poll() is None else start() as process:
         try:
             answer, error_text = process.communicate(request, timeout=3 * MAX_SECONDS)
@@ -89,14 +96,14 @@ def pixels(
             raise MaclError(
                 "decoding it takes too long: save the image anew, as a plain PNG or JPEG"
             ) from None
-    expected = [size * size * 3 for size in sizes]
+    expected = [size * size * look.channels for size in sizes]
     if process.returncode == REFUSED:
         raise MaclError(error_text.decode(errors="replace").strip())
     if process.returncode or len(answer) != sum(expected):  # a signal: out of time, memory or luck
         raise MaclError("decoding it failed: the file is damaged or made to do harm; save the image anew")
     ends = np.cumsum(expected)
     return [
-        np.frombuffer(answer, np.uint8, count, end - count).reshape(size, size, 3)
+        np.frombuffer(answer, np.uint8, count, end - count).reshape(size, size, look.channels)
         for size, count, end in zip(sizes, expected, ends, strict=True)
     ]
 
@@ -112,15 +119,17 @@ def key_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:32]
 
 
-def read(data: bytes, sizes: Sequence[int]) -> list[np.ndarray]:
+def read(data: bytes, sizes: Sequence[int], look: Look = LOOK) -> list[np.ndarray]:
     """As `pixels`, but in this process, and with our size limit instead of Pillow's."""
     bound, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with quiet_decoding():
             check(data)
-            return [decode(data, size) for size in sizes]
+            return [decode(data, size, look) for size in sizes]
     except MaclError:
         raise
+    except MissingBand as error:
+        raise MaclError(f"{error.what}: need an image with the bands that the run was trained on") from None
     except MemoryError:
         raise MaclError(
             "decoding it takes too much memory: save it smaller, with 8 bits per channel"
@@ -138,14 +147,15 @@ def check(data: bytes) -> None:
         MaclError: If it is none of `FORMATS`, too small, or has too many pixels.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            # a TIFF is decoded tile by tile, and its tiles may be larger than the image
+            tags = getattr(image, "tag_v2", {})
+            tile = [int(value) for value in (tags.get(322, 0), tags.get(323, 0))]
     except UnidentifiedImageError:
-        raise MaclError(f"this is {_looks_like(data)}: {NEED}") from None
-    with image:
-        width, height = image.size
-        # a TIFF is decoded tile by tile, and its tiles may be larger than the image
-        tags = getattr(image, "tag_v2", {})
-        tile = [int(value) for value in (tags.get(322, 0), tags.get(323, 0))]
+        if data[:4] not in raster.TIFF:
+            raise MaclError(f"this is {_looks_like(data)}: {NEED}") from None
+        width, height, *tile = raster.sides(data)
     if width * height > MAX_PIXELS or tile[0] * tile[1] > MAX_PIXELS:
         width, height = (tile[0], tile[1]) if tile[0] * tile[1] > width * height else (width, height)
         raise MaclError(
@@ -180,11 +190,12 @@ def _bound() -> None:
 
 
 def main() -> int:
-    """Decode the file on standard input, after a line with the sizes; writes the raw pixels of each size."""
+    """Decode the file on standard input, after a line with sizes and look; writes their raw pixels."""
     _bound()
-    sizes, _, data = sys.stdin.buffer.read().partition(b"\n")
+    asked, _, data = sys.stdin.buffer.read().partition(b"\n")
+    sizes, _, look = asked.decode().partition("\t")
     try:
-        for image in read(data, [int(size) for size in sizes.split()]) if sizes else ():
+        for image in read(data, [int(size) for size in sizes.split()], Look.of(look)) if sizes else ():
             sys.stdout.buffer.write(image.tobytes())
         sys.stdout.buffer.flush()
     except MaclError as error:

@@ -18,9 +18,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from core.data import DATASETS, ImageSet
+from core.data import DATASETS, READ, ImageSet, Reading
 from core.errors import MaclError
-from core.losses import LOSSES, check_params
+from core.losses import LOSSES, LossSpec, check_params, spec_of
+from core.losses import own as own_losses
 
 INSTANT: dict[str, Any] = {
     "backbone": "tf_efficientnet_lite0",
@@ -52,8 +53,8 @@ PAPER: dict[str, Any] = {
 PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper": PAPER}
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 # What a run is about: chosen first, each in its own way. All other fields are settings of the preset.
-SUBJECT = ("dataset", "data_root", "skip_broken", "loss", "params", "preset", "seed")
-NO_EFFECT = ("device", "preset", "embed_every")  # on the outcome
+SUBJECT = ("dataset", "data_root", "skip_broken", "reading", "loss", "own", "params", "preset", "seed")
+NO_EFFECT = ("device", "preset", "embed_every", "own")  # on the outcome; the key of an own loss says it all
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,14 @@ class RunConfig(BaseModel):
         None, description="Folder or archive of the data set; none: the usual place"
     )
     skip_broken: bool = Field(False, description="Leave out images that cannot be read")
-    loss: Annotated[str, OneOf(LOSSES)] = Field("macl", description="Key of the loss")
-    params: dict[str, bool | float | str] = Field({}, description="Parameters of the loss")
+    reading: Reading = Field(READ, exclude_if=lambda value: value == READ)
+    loss: str = Field("macl", description="Key of the loss, or the name of your own")
+    own: dict[str, Any] | None = Field(
+        None,
+        exclude_if=lambda value: value is None,
+        description="What `core.losses.own.to_json` says of an own loss, so that a copied run shows it",
+    )
+    params: dict[str, bool | int | float | str] = Field({}, description="Parameters of the loss")
     preset: str = Field("quick", description="Preset that the other fields started from")
     backbone: str = Field("resnet18", description="torchvision ResNet or any timm model")
     weights: Annotated[str, Place(("imagenet", "none"))] = Field(
@@ -140,7 +147,7 @@ class RunConfig(BaseModel):
     @property
     def images(self) -> ImageSet:
         """The images it trains on."""
-        return ImageSet(self.dataset, self.data_root, self.image_size, self.skip_broken)
+        return ImageSet(self.dataset, self.data_root, self.image_size, self.skip_broken, self.reading)
 
     @property
     def identity(self) -> str:
@@ -165,6 +172,11 @@ class RunConfig(BaseModel):
         # a row of a benchmark has a name here instead of a path
         return os.path.realpath(self.data_root) if os.path.isabs(self.data_root) else self.data_root
 
+    @property
+    def spec(self) -> LossSpec:
+        """What is known of its loss."""
+        return spec_of(self.loss)
+
     @field_validator("device")
     @classmethod
     def _known_device(cls, value: str) -> str:
@@ -185,18 +197,47 @@ class RunConfig(BaseModel):
                 f"patience: need 0 when keep is last (it counts epochs without a better one on validation), "
                 f"got {self.patience}: set keep to best"
             )
+        self._know_loss()
         try:
             filled = check_params(self.loss, self.params)
+            floats = {p.name for p in spec_of(self.loss).parameters if p.kind == "float"}
+            filled = {name: float(value) if name in floats else value for name, value in filled.items()}
         except (TypeError, ValueError) as error:
             raise ValueError(f"params: {error}") from None
         object.__setattr__(self, "params", filled)
         return self
 
+    def _know_loss(self) -> None:
+        """Fill in the key of an own loss and its specification, or take them from the configuration."""
+        try:
+            if self.own is not None and self.loss not in LOSSES:
+                spec = own_losses.from_json(self.own)
+                if spec.key == self.loss:
+                    own_losses.remember(spec)
+            key = own_losses.resolve(self.loss)
+        except ValueError as error:
+            raise ValueError(f"loss: {error}") from None
+        spec = spec_of(key)
+        if spec.sha256 and (clash := [p.name for p in spec.parameters if p.name in type(self).model_fields]):
+            raise ValueError(
+                f"loss: {clash[0]} of {spec.title} is the name of a setting of every run: rename it"
+            )
+        object.__setattr__(self, "loss", key)
+        object.__setattr__(self, "own", own_losses.to_json(spec) if spec.sha256 else None)
+
     @classmethod
     def build(cls, preset: str, **fields: Any) -> Self:
-        """A configuration from a preset, overridden by `fields`; MaclError names the field at fault."""
+        """A configuration from a preset, overridden by `fields`, among them those of `Reading`.
+
+        Raises:
+            MaclError: It names the field at fault.
+        """
         if preset not in PRESETS:
             raise MaclError(f"preset: need one of {', '.join(PRESETS)}, got {preset!r}")
+        if said := {name: fields.pop(name) for name in Reading.model_fields if name in fields}:
+            before = fields.get("reading", READ)
+            before = before.model_dump() if isinstance(before, Reading) else before
+            fields["reading"] = {**before, **said}
         try:
             return cls(preset=preset, **{**PRESETS[preset], **fields})
         except ValidationError as error:

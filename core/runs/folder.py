@@ -7,6 +7,7 @@ import json
 import math
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from safetensors.numpy import load_file
 from core.background.requests import read_deaths
 from core.errors import MaclError
 from core.files import lock, locked_by, scratch, unlock, write_atomic
+from core.losses import own
 from core.runs.config import RunConfig, explain
 
 TRAINS_ON = "trains_on"  # marks a scored run given more epochs; holds the number its scores belong to
+_stamping, _latest = threading.Lock(), 0
 State = Literal["queued", "running", "finished", "stopped", "failed", "interrupted"]
 
 
@@ -261,17 +264,15 @@ def create(config: RunConfig, root: Path) -> Run:
     """A new run folder with its configuration; the name carries time, data set, loss and seed.
 
     Raises:
-        MaclError: If the root cannot be written.
+        MaclError: If the root cannot be written, or the text of an own loss is not among the person's losses.
     """
-    now = time.time()
-    # with milliseconds, so that runs started together are listed in their order
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(now)) + f".{int(now * 1000) % 1000:03d}"
-    name = f"{stamp}-{config.dataset}-{config.loss}-s{config.seed}"
+    text = text_of_loss(config)
+    name = f"{_stamp()}-{config.dataset}-{config.loss}-s{config.seed}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         unfinished = scratch(root / name)
         unfinished.mkdir()
-        write_atomic(unfinished / "config.json", config.model_dump_json(indent=2) + "\n")
+        begin(unfinished, config, text)
         while (path := root / f"{name}-{secrets.token_hex(2)}").exists():
             pass
         unfinished.rename(path)  # renamed when complete, so that nobody finds a run without its configuration
@@ -281,6 +282,29 @@ def create(config: RunConfig, root: Path) -> Run:
             "make room there, or choose another folder with --run-root or MACL_RUN_ROOT"
         ) from error
     return Run(path)
+
+
+def _stamp() -> str:
+    """The time to the millisecond; no two runs of a process share one, so that they keep their order."""
+    global _latest
+    with _stamping:
+        while (now := time.time_ns() // 1_000_000) == _latest:
+            time.sleep(0.0002)
+        _latest = now
+    seconds, rest = divmod(now, 1000)
+    return time.strftime("%Y%m%d-%H%M%S", time.localtime(seconds)) + f".{rest:03d}"
+
+
+def text_of_loss(config: RunConfig) -> str:
+    """The text of a run's loss if it is a person's own; MaclError if they have not named it here."""
+    return own.text_of(config.loss) if config.own is not None else ""
+
+
+def begin(folder: Path, config: RunConfig, text: str) -> None:
+    """Write the configuration into a new run folder, and the text of its loss: it is its own witness."""
+    if text:
+        write_atomic(folder / f"{own.name_in(config.loss)}.py", text)
+    write_atomic(folder / "config.json", config.model_dump_json(indent=2) + "\n")
 
 
 def list_runs(root: Path) -> list[Run]:

@@ -17,14 +17,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from core.data import Dataset
-from core.data.decode import STRETCH
+from core.data.look import STRETCH, Look
 from core.data.prepared import prepared_size
 from core.errors import MaclError
 from core.runs.config import RunConfig
 from core.runs.folder import Run
 
 # training does not depend on these; digests tell whether images and weights in another place are the same
-FREE = {"device", "preset", "embed_every", "data_root", "skip_broken", "weights"}
+FREE = {"device", "preset", "embed_every", "data_root", "skip_broken", "weights", "own"}
 WAY_OUT = "or start a new run"
 CHANGED = {
     "names": "the images of {} have changed since this run began (added, removed or renamed)",
@@ -43,7 +43,7 @@ class Data:
     Attributes:
         dataset: Key of `core.data.DATASETS`.
         place: Path of a person's own images, links resolved.
-        size: Side of the prepared images, and how deep ones were stretched; the image digest depends on both.
+        size: Side of the prepared images, and how they were seen; the image digest depends on both.
         digests: From `digests`; earlier versions did not write them.
         classes: Names of the labels, in column order.
         test: Digest of the names of the test images, in the order of the embeddings.
@@ -153,13 +153,18 @@ def of_run(run: Run) -> Data:
     )
 
 
+def look_of(run: Run) -> Look:
+    """How the images of a run were seen; as earlier versions did where it does not say so."""
+    return Look.of(_written(run).get("stretch") or _with_weights(run) or STRETCH)
+
+
 def of_dataset(config: RunConfig, data: Dataset) -> Data:
     """What a run of this configuration would see now."""
     test = data.splits["test"]
     return Data(
         config.dataset,
         config.place,
-        (_size(config), STRETCH),
+        (_size(config), data.look.text),
         digests(config, data, ""),
         tuple(data.classes),
         _digest(data.names[row] for row in test),
@@ -192,6 +197,15 @@ def _written(run: Run) -> dict[str, str]:
         return {}
 
 
+def _with_weights(run: Run) -> str:
+    """What is written with the weights, which may have been copied alone."""
+    try:
+        with safe_open(run.path / "model.safetensors", framework="numpy") as file:
+            return str((file.metadata() or {}).get("look", ""))
+    except (OSError, SafetensorError):
+        return ""
+
+
 def _tested(run: Run) -> np.ndarray | None:
     """Labels of the test images; None before the end of the run, or if they cannot be read."""
     try:
@@ -221,7 +235,7 @@ def digests(config: RunConfig, data: Dataset, weights: str) -> dict[str, str]:
         "labels": sha256(np.ascontiguousarray(data.labels).tobytes()).hexdigest()[:32],
         "splits": _digest(f"{name} {rows.tolist()}" for name, rows in sorted(data.splits.items())),
         "size": _size(config),
-        "stretch": STRETCH,
+        "stretch": data.look.text,
         "weights": weights,
         "configuration": _digest([json.dumps(config.model_dump(exclude=FREE), sort_keys=True)]),
     }

@@ -1,14 +1,18 @@
 """Settings of a run for forms and command lines: fields of its configuration, parameters of its loss.
 
-All of it is derived from `RunConfig` and `LOSSES`: a new field is one line there.
+All of it is derived from `RunConfig` and the losses: a new field is one line there.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
-from core.data import source
+from pydantic.fields import FieldInfo
+
+from core.data import Reading, source
 from core.errors import MaclError
-from core.losses import LOSSES, Parameter, Value
+from core.losses import Parameter, Value, known, spec_of
+from core.losses.own import resolve
 from core.runs.config import NO_EFFECT, PRESETS, SUBJECT, OneOf, Place, RunConfig
 
 YES, NO = ("true", "1", "on"), ("false", "0", "off")
@@ -44,7 +48,7 @@ class Setting:
     def reach(self) -> str:
         """The range of a number, in words."""
         if self.low is None:
-            return "any number"
+            return "any number" if self.high is None else f"{self.high:.10g} or less"
         low = f"{'above ' if self.above else ''}{self.low:.10g}"
         if self.high is None:
             return low if self.above else f"{low} or more"
@@ -69,6 +73,9 @@ class Setting:
                 return int(text) if self.kind == "int" else float(text)
             except ValueError:
                 raise MaclError(f"{self.name}: need a number, got {text!r}") from None
+        if self.name == "loss":
+            with suppress(ValueError):
+                return resolve(text)  # the version that a name stands for now
         if self.kind == "path" and text not in ("", *self.words):
             return str(source.place(text).absolute())
         return text
@@ -88,11 +95,13 @@ def flag(name: str, *, no: bool = False) -> str:
 
 def field(name: str) -> Setting:
     """A field of the configuration: a bool, a number, one of several words, a path, or any other text."""
-    info = RunConfig.model_fields[name]
+    info = _info(name)
     marks = {type(mark): mark for mark in info.metadata}
     choices: tuple[str, ...] = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-    if isinstance(known := marks.get(OneOf), OneOf):
-        choices = tuple(known.names)
+    if isinstance(names := marks.get(OneOf), OneOf):
+        choices = tuple(names.names)
+    if name == "loss":
+        choices = tuple(known())
     place = marks.get(Place)
     kinds: dict[Any, Any] = {bool: "bool", int: "int", float: "float", str: "text"}
     bounds = {
@@ -114,22 +123,26 @@ def field(name: str) -> Setting:
 def parameter(p: Parameter) -> Setting:
     """A parameter of a loss."""
     title = f"{p.symbol} · {p.name}" if p.symbol else p.name
-    return Setting(p.name, p.kind, title, p.help, p.low, p.high, choices=p.choices)
+    return Setting(p.name, p.kind, title, p.help, p.low, p.high, p.above, p.choices)
 
 
 def fields() -> list[Setting]:
     """Fields that a person can set, in the order of the configuration."""
-    return [field(name) for name in RunConfig.model_fields if name not in ("params", "preset")]
+    names = [name for name in RunConfig.model_fields if name not in ("own", "params", "preset", "reading")]
+    return [field(name) for name in (*names, *Reading.model_fields)]
 
 
 def of_preset() -> list[Setting]:
     """Fields that a preset sets or leaves at the paper's value."""
-    return [setting for setting in fields() if setting.name not in SUBJECT]
+    return [setting for setting in fields() if setting.name not in (*SUBJECT, *Reading.model_fields)]
 
 
 def of_loss(loss: str) -> dict[str, Setting]:
     """Parameters of a loss by name; empty if there is no such loss."""
-    return {p.name: parameter(p) for p in LOSSES[loss].parameters} if loss in LOSSES else {}
+    try:
+        return {p.name: parameter(p) for p in spec_of(loss).parameters}
+    except ValueError:
+        return {}
 
 
 def axes(loss: str) -> list[Setting]:
@@ -140,4 +153,13 @@ def axes(loss: str) -> list[Setting]:
 
 def preset_value(preset: str, name: str) -> Any:
     """Value of a field before anybody changes it."""
-    return PRESETS[preset].get(name, RunConfig.model_fields[name].default)
+    return PRESETS[preset].get(name, _info(name).default)
+
+
+def value_of(config: RunConfig, name: str) -> Any:
+    """Value of a field of a configuration, or of its reading."""
+    return getattr(config.reading if name in Reading.model_fields else config, name)
+
+
+def _info(name: str) -> FieldInfo:
+    return Reading.model_fields[name] if name in Reading.model_fields else RunConfig.model_fields[name]

@@ -50,7 +50,7 @@ class Images:
     def _gather(self, rows: np.ndarray) -> Tensor:
         if self.resident is not None:
             return self.resident[devices.send(torch.from_numpy(rows), self.device)]
-        return devices.send(torch.from_numpy(self.images[rows]), self.device)  # (B, P, P, 3) uint8
+        return devices.send(torch.from_numpy(self.images[rows]), self.device)  # (B, P, P, C) uint8
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=self.layout)

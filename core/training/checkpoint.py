@@ -131,8 +131,10 @@ def restore(
 
 
 def write_model(run: Run, learner: Learner, name: str, epoch: int) -> None:
-    """Write what has been learned, with the configuration and the number of the epoch."""
-    meta = {"config": learner.config.model_dump_json(), "epoch": str(epoch)}
+    """Write what has been learned, with the configuration, the look and the number of the epoch."""
+    meta = {
+        "config": learner.config.model_dump_json(), "look": learner.look.text, "epoch": str(epoch),
+    }  # fmt: skip
     write_atomic(run.path / name, save(learner.tensors(), meta))
 
 

@@ -63,9 +63,9 @@ def features(
     if weights == "none":
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            network = build_backbone(backbone, weights)
+            network = build_backbone(backbone, weights, dataset.look.channels)
     else:
-        network = build_backbone(backbone, weights)
+        network = build_backbone(backbone, weights, dataset.look.channels)
     network = network.to(target).to(memory_format=devices.memory_format(target)).eval()
     table, done = _begun.pop(path, (np.empty((count, network.features), np.float32), 0))
     what = f"features of {backbone}"

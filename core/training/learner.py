@@ -15,6 +15,8 @@ from core.encoder.model import Encoder, ProjectionHead, build_backbone
 from core.errors import MaclError
 from core.losses import make_loss
 from core.losses.batch import BatchLoss, unchecked
+from core.losses.check import before_run, limited
+from core.losses.file import OwnLoss
 from core.runs import RunConfig
 from core.training.batches import Frozen, Images
 from core.training.features import features
@@ -41,7 +43,7 @@ class Learner:
         rows = data.splits["train"]
         if len(rows) < 2:
             raise MaclError(f"need at least 2 training images, got {len(rows)}: add images to {data.name}")
-        self.config, self.device = config, device
+        self.config, self.device, self.look = config, device, data.look
         self.per_epoch = max(1, len(rows) // config.batch_size)  # steps
         self.encoder, self.source = (
             _on_features(config, data, device, progress)
@@ -50,11 +52,15 @@ class Learner:
         )
         self.encoder.to(device)
         labels = torch.from_numpy(np.asarray(data.labels[rows]))
-        self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(device)
+        with limited(what=config.spec.title):
+            self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(device)
+            # a person's own is tried with these labels and parameters before the first step
+            self.warnings = before_run(self.loss, data.labels[rows], config.dim, config.batch_size, device)
         self.ahead = devices.runs_ahead(device)
-        self.formula: Callable[[Tensor, Tensor], Any] = (
-            partial(unchecked, cast(BatchLoss, self.loss)) if self.ahead else self.loss
-        )
+        self.formula: Callable[[Tensor, Tensor], Any] = self.loss
+        if self.ahead:
+            own = self.loss if isinstance(self.loss, OwnLoss) else None
+            self.formula = own.unchecked if own else partial(unchecked, cast(BatchLoss, self.loss))
         self.labels = torch.from_numpy(np.asarray(data.labels)).to(device)  # (N, L)
         kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
         self.parameters = [*self.encoder.parameters(), *self.loss.parameters()]
@@ -124,7 +130,7 @@ class Learner:
     def tensors(self) -> dict[str, Tensor]:
         """What has been learned, by name."""
         encoder = {f"encoder.{key}": value for key, value in self.encoder.state_dict().items()}
-        loss = {f"loss.{key}": value for key, value in self.loss.named_parameters()}
+        loss = {f"loss.{key}": value for key, value in self._of_loss()}
         return {key: value.detach().contiguous() for key, value in {**encoder, **loss}.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
@@ -133,8 +139,13 @@ class Learner:
             {k.removeprefix("encoder."): v for k, v in tensors.items() if k.startswith("encoder.")}
         )
         with torch.no_grad():
-            for key, parameter in self.loss.named_parameters():
-                parameter.copy_(tensors[f"loss.{key}"])
+            for key, value in self._of_loss():
+                value.copy_(tensors[f"loss.{key}"])
+
+    def _of_loss(self) -> list[tuple[str, Tensor]]:
+        """What the loss has learned; a person's own may also keep something else from step to step."""
+        buffers = self.loss.named_buffers() if isinstance(self.loss, OwnLoss) else ()
+        return [*self.loss.named_parameters(), *buffers]
 
     def diverged(self, what: str, step: int) -> Diverged:
         """The error for a value that is not finite at this step, with its likely cause."""
@@ -171,7 +182,7 @@ def _on_images(
 ) -> tuple[nn.Module, Images | Frozen]:
     """A backbone with its head, and their input: the images."""
     torch.manual_seed(config.seed)
-    backbone = build_backbone(config.backbone, weights)
+    backbone = build_backbone(config.backbone, weights, data.look.channels)
     head = ProjectionHead(backbone.features, config.hidden, config.dim)
     encoder = Encoder(backbone, head).to(memory_format=devices.memory_format(device))
     return encoder, Images(data, config, device)

@@ -182,6 +182,8 @@ def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
     weights = "none" if meta else config.weights  # a checkpoint holds the weights
     learner = Learner(config, data, device, weights, log.step)
     log.say(f"encoder ready after {time.monotonic() - began:.1f} s")
+    for warning in learner.warnings:
+        log.say(f"{config.spec.title}: {warning}")
     checkpoint.restore(run, learner, course, tensors, meta)
     if meta:
         log.say(f"resumed after step {course.step}")

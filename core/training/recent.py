@@ -18,7 +18,8 @@ def dataset(config: RunConfig, progress: Progress | None = None) -> Dataset:
     key = _key(config)
     cached = _kept.get(key) if key else None
     if cached is not None:
-        rows = split(cached.labels, cached.names, DATASETS[config.dataset], config.seed)
+        known = DATASETS[config.dataset]
+        rows = split(cached.labels, cached.names, known, config.seed, cached.given, cached.whole)
         return replace(cached, splits=rows)
     data = config.images.load(config.seed, progress=progress)
     _kept.clear()

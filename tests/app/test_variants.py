@@ -82,7 +82,7 @@ def test_embeddings(pair: list[Run]) -> None:
 
 def test_mechanism(pair: list[Run]) -> None:
     page = open_page("mechanism", run=pair[0].id, m_view="What the loss asks for", m_b="16")
-    assert colors(page)[-2:] == [PRINTED, OWN]
+    assert colors(page)[-3:] == [PRINTED, OWN, palette.loss_color("macl_nested")]
     gains = open_page("mechanism", run=pair[0].id, m_view="Which labels gain", m_b="16")
     bars = colors(gains, "marker")
     assert bars == [

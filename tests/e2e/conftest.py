@@ -47,6 +47,7 @@ class Server:
             "MACL_RUN_ROOT": str(self.run_root),
             "MACL_CACHE": str(cache),
             "MACL_DATA_ROOT": str(home / "data"),
+            "MACL_LOSSES": str(home / "losses"),
             "MACL_PROJECT_IDLE_SECONDS": "5",  # the process that computes UMAP ends soon after its last test
         }
         with socket.socket() as free:
@@ -90,7 +91,7 @@ class Server:
         """End the server and all processes that it started."""
         self.kill(signal.SIGTERM)
         self.end_workers()
-        for name in ("embedder/embedder.lock", "projections/worker.lock"):
+        for name in ("embedder/embedder.lock", "projections/worker.lock", "mechanism/worker.lock"):
             holder = locked_by(Path(self.environment["MACL_CACHE"]) / name)
             if holder is not None:
                 os.kill(holder, signal.SIGKILL)

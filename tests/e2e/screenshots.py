@@ -11,20 +11,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 from app.kit.palette import LOSS_COLORS, jaccard_color
-from core import runs
+from assets.demo import draw as demo
+from core import archive, runs
+from core.archive import ingest, marks
 from core.data import load
 from core.experiments import lab
 from core.queue import launch
-from core.runs import RunConfig
+from core.runs import Run, RunConfig
+from core.training import loop
 from tests.e2e.conftest import CHROMIUM, FLAGS, LONG, PATIENCE_MS, ROOT, Server
 
-PAGES = ("", "data", "train", "compare", "retrieval", "embeddings", "mechanism", "sensitivity")
+PAGES = ("", "data", "train", "compare", "retrieval", "archive", "embeddings", "mechanism", "sensitivity")
 WIDTHS = (1280, 1920)
 README = ROOT / "assets" / "screenshots"
 README_PAGES = {  # at most so many bytes, and what has to be there
@@ -32,7 +36,10 @@ README_PAGES = {  # at most so many bytes, and what has to be there
     "train": (250_000, ".js-plotly-plot"),
     "compare": (250_000, ".js-plotly-plot"),
     "mechanism": (250_000, ".heatmaps[data-drawn]"),
+    "archive": (350_000, ".tile img"),
 }
+SCENES, FIRST = 600, 100_000  # of the archive, drawn as the demo set and none of it
+KIND = "crossing"  # what is looked for there
 SETTLE_MS = 4000  # figures and thumbnails arrive after the page's text
 
 
@@ -51,9 +58,10 @@ def main() -> int:
             server.run_root.mkdir()
             server.environment["MACL_RECORDED_ROOT"] = str(folder / "recorded")
             query = {"empty": empty, "filled": filled, "busy": busy}[state](server)
+            archived = searched(server) if for_readme else ""
             server.start()
             if for_readme:
-                readme(browser, server, query)
+                readme(browser, server, query, archived)
             else:
                 shoot(browser, server, state, query, out)
             server.kill(signal.SIGTERM)
@@ -74,8 +82,31 @@ def filled(server: Server) -> str:
     """The recorded runs of the demo set, and its images."""
     load("demo", image_size=128)
     shutil.copytree(ROOT / "assets" / "recorded", server.home / "recorded")
-    shown = ("recorded-mulsupcon-s0", "recorded-macl-s0", "recorded-macl-own-s0")
+    shown = ("recorded-mulsupcon-s0", "recorded-macl-s0", "recorded-macl_nested-s0")
     return "?" + "&".join(f"runs={name}" for name in shown)
+
+
+def searched(server: Server) -> str:
+    """An archive of drawn scenes that two runs have embedded; some of what they find is marked."""
+    tiles, place = server.home / "tiles", server.home / "coast"
+    tiles.mkdir()
+    for number in range(SCENES):
+        drawn, _ = demo.draw(FIRST + number, size=128)
+        Image.fromarray(drawn).save(tiles / f"scene_{number:04d}.jpg", quality=95)
+    trained = []
+    for loss in ("mulsupcon", "macl"):
+        run = runs.create(RunConfig.build("instant", loss=loss), server.run_root)
+        loop.run(run.path)
+        trained.append(Run(run.path))
+    ingest.add(place, trained, [str(tiles)])
+    part = archive.parts(place)[0]
+    records = part.records(part.ids()).values()
+    kinds = {one.id: demo.template(FIRST + int(one.source[-8:-4])) for one in records}
+    asked = next(number for number, kind in kinds.items() if kind == KIND)
+    for hit in part.search(part.vectors([asked])[0], 7).hits[1:]:
+        marks.mark(place, KIND, hit.record.id, kinds[hit.record.id] == KIND)
+    server.environment["HOME"] = str(server.home)  # as short as a person's own
+    return f"?archive={quote('~/coast')}&query=like:{asked}&looking={KIND}"
 
 
 def busy(server: Server) -> str:
@@ -114,11 +145,11 @@ def shoot(browser: Browser, server: Server, state: str, query: str, out: Path) -
             context.close()
 
 
-def readme(browser: Browser, server: Server, query: str) -> None:
+def readme(browser: Browser, server: Server, query: str, archived: str) -> None:
     """Light, 1280 wide, with as many colours as fit the size that a README should load."""
     page = browser.new_page(color_scheme="light", viewport={"width": 1280, "height": 960})
     page.set_default_timeout(PATIENCE_MS)
-    queries = {"train": query, "retrieval": query + "&k=8"}
+    queries = {"train": query, "retrieval": query + "&k=8", "archive": archived}
     for name, (limit, last) in README_PAGES.items():
         page.goto(f"{server.url}/{name}{queries.get(name, '')}")
         page.get_by_role("heading", level=1).first.wait_for()

@@ -11,7 +11,7 @@ from core.data import load
 from tests.e2e.conftest import PATIENCE_MS, Server
 
 DEMO = "dataset=Demo+scenes&size=128"
-RUNS = "runs=recorded-macl-s0&runs=recorded-macl-own-s0"
+RUNS = "runs=recorded-macl-s0&runs=recorded-macl_nested-s0"
 PAGES = {  # with what shows that it is all there
     "": ".bars",
     f"data?{DEMO}": ".macl table",
@@ -24,6 +24,7 @@ PAGES = {  # with what shows that it is all there
     f"embeddings?{RUNS}&projection=PCA": ".macl table",
     "mechanism?run=recorded-macl-s0": ".heatmaps[data-drawn]",
     "mechanism?run=recorded-macl-s0&m_view=One+anchor+(Fig.+1)": ".strip .tile",
+    "archive": "[data-testid=stExpander]",
     "sensitivity?lab_dataset=Demo+scenes": ".tile img",
     "sensitivity?s_view=Sweeps": "[data-testid=stExpander]",
 }

@@ -30,7 +30,7 @@ def test_an_own_folder_from_its_path_to_its_twins(server: Server, mine: Path, pa
     box = page.get_by_role("textbox", name="Its folder or archive")
     box.fill(str(mine))
     box.press("Enter")
-    expect(page.get_by_text("Found 160 images")).to_be_visible()
+    page.get_by_text("Found 160 images").wait_for()
     page.get_by_role("button", name="Look at every image first").press("Enter")
     expect(page.get_by_text("Cannot be read: 1")).to_be_visible()
     page.get_by_text("Cannot be read: 1").click()

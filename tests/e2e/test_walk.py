@@ -25,7 +25,7 @@ SEEN = """() => {
   for (const node of main.querySelectorAll(chosen)) found.push(["", text(node)]);
   return found;
 }"""
-NAMES = ["Home", "Data", "Train", "Compare", "Retrieval", "Embeddings", "Mechanism", "Sensitivity"]
+NAMES = ["Home", "Data", "Train", "Compare", "Retrieval", "Archive", "Embeddings", "Mechanism", "Sensitivity"]
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +148,11 @@ def on_retrieval(page: Page, tiny: Path) -> None:
     quiet(page)
 
 
+def on_archive(page: Page, tiny: Path) -> None:
+    fill(page, "Folder of the archive", str(tiny.parent / "europe"))
+    press(page, "every scene")
+
+
 def on_embeddings(page: Page, tiny: Path) -> None:
     press(page, "PCA")
     choose(page, "Colour", "Number of labels")
@@ -172,6 +177,7 @@ SET: dict[str, Callable[[Page, Path], None]] = {
     "Train": on_train,
     "Compare": on_compare,
     "Retrieval": on_retrieval,
+    "Archive": on_archive,
     "Embeddings": on_embeddings,
     "Mechanism": on_mechanism,
     "Sensitivity": on_sensitivity,
@@ -276,4 +282,4 @@ def test_the_first_click_after_a_restart_of_the_server_counts(server: Server, pa
     settled(page)
     restart(server, page)
     open_page(page, "Data")
-    assert page.url == f"{server.url}/data"  # with nothing of the page before
+    page.wait_for_url(f"{server.url}/data")  # with nothing of the page before

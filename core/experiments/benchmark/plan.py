@@ -4,12 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.losses import LOSSES
-from core.losses.catalog import temperature
+from core.losses import LOSSES, spec_of
+from core.losses.make import temperature
 from core.losses.parameters import Value
 from core.runs import RunConfig
 
-FACTORS = (1 / 6, 1 / 3, 2 / 3, 1.0, 5 / 3, 10 / 3)  # of the default: τ = 0.05, 0.1, 0.2, 0.3, 0.5, 1
+# τ of the search, for every loss the same: so wide that no loss is best at an edge
+GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 4.0, 10.0, 30.0, 100.0)
+PAPER_TAU = 0.3  # of the paper's baselines; `tau_scale` multiplies it
 FIRST_SEARCH_SEED = 1000  # at least; the search uses other seeds than the report
 TUNED = "τ tuned on validation"
 
@@ -28,13 +30,18 @@ class Method:
 
     @property
     def temperature(self) -> str:
-        """The parameter that plays the part of τ."""
+        """The parameter that plays the part of τ; empty for a loss that has none."""
         return temperature(self.loss, self.params)
 
     def candidates(self) -> list[float]:
-        """Values of the search: the same multiples of the default for every loss."""
-        default = next(p.default for p in LOSSES[self.loss].parameters if p.name == self.temperature)
-        return [float(f"{float(default) * factor:.4g}") for factor in FACTORS]
+        """Values of the search: `GRID`, or for a scale of τ the multiples of 0.3 that give the same.
+
+        Of a person's own loss those that it allows; none, and so no search, if it has no temperature.
+        """
+        unit = PAPER_TAU if self.temperature == "tau_scale" else 1.0
+        parameters = [p for p in spec_of(self.loss).parameters if p.name == self.temperature]
+        values = [float(f"{tau / unit:.4g}") for tau in GRID]
+        return [value for p in parameters if p.kind == "float" for value in values if p.allows(value)]
 
     def at(self, value: float) -> "Method":
         """The same method at this temperature."""
@@ -104,8 +111,8 @@ class Plan:
     @property
     def runs(self) -> int:
         """Number of runs, including those of the search."""
-        each = len(self.seeds) + (len(FACTORS) * self.search_seeds if self.tune else 0)
-        return len(self.roots) * len(self.methods) * each
+        searched = sum(len(method.candidates()) for method in self.methods) if self.tune else 0
+        return len(self.roots) * (len(self.methods) * len(self.seeds) + searched * self.search_seeds)
 
 
 def identity(config: RunConfig) -> str:

@@ -21,7 +21,7 @@ from core.experiments.benchmark.split import about as about_split
 from core.experiments.benchmark.split import alike, is_of, rounded
 from core.experiments.benchmark.train import Outcome
 from core.files import lock, unlock, write_atomic
-from core.losses import LOSSES
+from core.losses import spec_of
 from core.runs import Run, RunConfig
 
 WAIT_SECONDS = 0.1
@@ -224,10 +224,10 @@ def _row(run: Run) -> dict[str, Any] | None:
         saved, value = scores["metrics"][name], recomputed[name]
         if (saved is None) != math.isnan(value) or (saved is not None and abs(saved - value) > 1e-9):
             return None
-    defaults = {parameter.name: parameter.default for parameter in LOSSES[config.loss].parameters}
+    defaults = {parameter.name: parameter.default for parameter in spec_of(config.loss).parameters}
     fields = config.model_dump(exclude={"preset", "params", "data_root", "device", "embed_every"})
     usual = RunConfig.build(config.preset).model_dump()
-    changed = {name: value for name, value in fields.items() if value != usual[name]}
+    changed = {name: value for name, value in fields.items() if value != usual.get(name)}
     per_label = dict(zip(run.classes(), metrics.per_label(z, y).tolist(), strict=True))
     return {
         "run": run.id,

@@ -255,7 +255,7 @@ def key(config: RunConfig) -> str:
 
 
 def _changed(config: RunConfig) -> dict[str, bool | float | str]:
-    from core.losses import LOSSES
+    from core.losses import spec_of
 
-    defaults = {parameter.name: parameter.default for parameter in LOSSES[config.loss].parameters}
+    defaults = {parameter.name: parameter.default for parameter in spec_of(config.loss).parameters}
     return {name: value for name, value in config.params.items() if value != defaults[name]}

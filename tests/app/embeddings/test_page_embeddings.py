@@ -215,7 +215,7 @@ def test_hover_says_of_which_drawing_it_is_and_whether_images_are_open(
     assert other["mark"] == component(page, "panels")["mark"] != told["mark"]
     ap = cache.query_scores(two[0])[view.METRIC][4]
     assert other["pictures"][0]["notes"] == ["" if np.isnan(ap) else f"AP Medium {100 * ap:.0f} %"]
-    monkeypatch.setattr(ImageSet, "is_prepared", lambda images: False)
+    monkeypatch.setattr(ImageSet, "can_open", lambda images: False)
     monkeypatch.setattr(image_cache, "is_open", lambda config: False)
     monkeypatch.setattr(job, "status", lambda *place: Preparation("running", "image 3", 3, 9))
     page.run()
@@ -392,7 +392,7 @@ def test_what_prepares_the_images_outlives_the_reruns_of_a_hover(
 
     monkeypatch.setattr(view, "_explore", exploring)
     monkeypatch.setattr(pictures, "_prepare", preparing)
-    monkeypatch.setattr(ImageSet, "is_prepared", lambda images: False)
+    monkeypatch.setattr(ImageSet, "can_open", lambda images: False)
     monkeypatch.setattr(image_cache, "is_open", lambda config: False)
     monkeypatch.setattr(job, "status", lambda *place: Preparation(state, "image 3", 3, 9, "no room"))
     page.run()

@@ -13,7 +13,17 @@ import pytest
 
 import app.figures
 from app.compare import comparison
-from app.figures import curves, embeddings, label_quality, labels, mechanism, retrieval, scores, sensitivity
+from app.figures import (
+    archive,
+    curves,
+    embeddings,
+    label_quality,
+    labels,
+    mechanism,
+    retrieval,
+    scores,
+    sensitivity,
+)
 from core import report
 from core.experiments.surface import Cell
 from core.metrics import METRICS
@@ -75,7 +85,11 @@ GRID = (
 NUMBERS = [Numbers(*([0.5] * (len(Numbers.__annotations__) - 1)), images=4)]
 SHARES = [("MACL", "#d1453b", np.array([0.5, 0.3, 0.2]))]
 SIMILARITIES = [("MACL", "#d1453b", np.full((2, 2), 0.5))]
+PLACES = [
+    archive.Places(name, "#d1453b", [(1, "a.png", 8.0, 47.0), (2, "b.png", 9.0, 46.0)]) for name in "ab"
+]
 DRAWN: dict[str, list[Callable[[], go.Figure]]] = {
+    "archive.places": [lambda: archive.places(PLACES)],
     "curves.figure": [
         lambda x=x, y=y: curves.figure([curves.Curve("a", "macl", rows(), 1)], x=x, y=y)
         for x in curves.X_AXES
@@ -92,6 +106,9 @@ DRAWN: dict[str, list[Callable[[], go.Figure]]] = {
         lambda kind=kind: labels.cooccurrence(Y, NAMES, kind, False, np.arange(3)) for kind in labels.KINDS
     ],
     "mechanism.label_shares": [lambda: mechanism.label_shares(NAMES, [3, 2, 1], SHARES, "training")],
+    "mechanism.forces": [
+        lambda: mechanism.forces(NAMES, np.array([0.1, 0.2, -0.1]), np.array([1.0, 0.5, 0.0]), "#d1453b")
+    ],
     "mechanism.asked": [lambda: mechanism.asked(np.full((2, 2), 0.5), SIMILARITIES)],
     "retrieval.by_rank": [
         lambda: retrieval.by_rank([retrieval.ByRank("a", "#d1453b", [1.0, 0.5], [1.0, 0.5])])

@@ -13,9 +13,12 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.home import quick_start
+from app.kit import query
 from core import runs
 from core.errors import MaclError
+from core.experiments import record
 from core.files import PROJECT
+from core.losses import LOSSES
 from core.queue import launch
 from core.runs import Run
 from tests.components import charts, numbers
@@ -200,6 +203,32 @@ def test_a_first_look_shows_what_the_recorded_runs_score(
     assert sorted(links(page)["See what they retrieve"].split("&")) == [f"runs={run.id}" for run in found]
     assert f"{len(found)} recorded runs" in str([caption.value for caption in page.caption])
     assert "No run yet" in page.info[0].value  # of one's own
+
+
+def test_the_first_picture_has_the_recorded_losses_and_says_which_is_our_own(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "RECORDED", PROJECT / "assets" / "recorded")
+    page = home()
+    assert not page.exception
+    bars = next(html.proto.body for html in page.get("html") if 'class="bars"' in html.proto.body)
+    places = [bars.index(f'<th scope="row">{LOSSES[loss].title}</th>') for loss in record.LOSSES]
+    assert places == sorted(places)  # one table, in the order of the losses
+    assert "denominator" not in bars
+    assert "MACL-nested is this project's own" in str([caption.value for caption in page.caption])
+    wanted = [f"recorded-{loss}-s0" for loss in record.LOSSES]
+    assert [part.removeprefix("runs=") for part in links(page)["See what they retrieve"].split("&")] == wanted
+    first = query.default_runs(cache.finished_runs())
+    assert [Run(cache.RECORDED / name).config.loss for name in first] == [
+        loss for loss in record.LOSSES if loss != "lmsc"
+    ]
+
+
+def test_the_number_of_losses_is_what_the_first_page_says(root: Path) -> None:
+    words = {13: "Thirteen", 14: "Fourteen", 15: "Fifteen"}
+    published = sum(spec.source != LOSSES["macl_nested"].source for spec in LOSSES.values())
+    said = home().markdown[0].value
+    assert f"{words[len(LOSSES)]} losses, {words[published].lower()} of them published" in said
 
 
 def test_a_link_to_runs_that_are_gone_is_no_error(root: Path) -> None:

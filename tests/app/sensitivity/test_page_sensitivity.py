@@ -520,6 +520,20 @@ def test_the_shown_command_starts_the_same_sweep(run_root: Path) -> None:
     assert len(there.points) == 16
 
 
+def test_the_first_grid_of_macl_nested_varies_what_has_an_effect(run_root: Path) -> None:
+    app = page(s_view="Sweeps", sw_what=plan.OWN, sw_loss="MACL-nested")
+    assert not app.exception
+    assert not app.error
+    axes = [app.selectbox(key=f"sw_axis_{n}_macl_nested").value for n in (0, 1)]
+    assert axes == ["tau", "nested"]
+    assert "**6 runs**" in texts(app)
+
+
+def test_alpha_of_macl_nested_moves_over_its_whole_range(run_root: Path) -> None:
+    alpha = page(lab_loss="MACL-nested").slider(key="lab_macl_nested_alpha")
+    assert (alpha.min, alpha.value, alpha.max) == (0, 6, 10)
+
+
 @pytest.mark.parametrize("value", [0.1234567891234, 1 / 3, 1e-05, 3.0, 12345678.0])
 def test_values_on_the_command_line_are_the_same_numbers(value: float) -> None:
     assert parse_axis(f"alpha={shown(value)}", "macl")[1] == (value,)

@@ -18,6 +18,7 @@ from core.data import ImageSet, duplicates, examination, job, preview, sets
 from core.errors import MaclError
 from core.experiments import lab
 from core.files import PROJECT, unlock, write_atomic
+from core.mechanism import ask as ask_loss
 from core.projection import store
 from core.queue import launch
 from core.retrieval import ask
@@ -36,6 +37,7 @@ def kinds(root: Path) -> dict[str, tuple[Process, Callable[[], object]]]:
         "lab": (launch.worker("auto", lab.folder(root)), lambda: lab.warm(root)),
         "embedder": (ask.process(), ask.ensure),
         "umap": (store.process(), store._wake),
+        "mechanism": (ask_loss.process(), ask_loss.ensure),
         "prepare": (job.process(NOWHERE), lambda: job.start(NOWHERE)),
         "examine": (examination.process(NOWHERE), lambda: examination.start(NOWHERE)),
         "duplicates": (duplicates.process("key"), lambda: duplicates.start(ImageSet("demo", size=40), "key")),
@@ -130,7 +132,7 @@ def test_how_it_goes_and_what_comes_of_it(toy: Process) -> None:
     assert toy.pid == pid
     wait(lambda: toy.status().state != "running")
     assert toy.status() == Status("done", skipped=True)
-    assert toy.alive() == {}
+    wait(lambda: toy.alive() == {})  # it has written its last note, and ends
 
 
 def test_a_killed_one_is_started_again_at_the_next_look_and_given_up(toy: Process, tmp_path: Path) -> None:
@@ -312,6 +314,23 @@ def test_what_a_training_says_is_written_a_few_times_a_second(tmp_path: Path) ->
 
     busy(step, 1.0)
     assert len(seen) <= 10
+
+
+def test_the_time_left_is_told_at_the_pace_of_the_work_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    running = Running(tmp_path / "one")
+    assert running.begin()
+    told = []
+    # resumed at 1,000; a pace is known after two seconds; other work has another
+    said = ((100, 1000, "a"), (101, 1010, "a"), (105, 1100, "a"), (106, 0, "b"), (110, 40, "b"))
+    for clock[0], done, what in said:
+        running.tell(done, 2000, what)
+        told.append(running.process.status().left)
+    assert told == [0, 0, 900 * 5 / 100, 0, 1960 * 4 / 40]
+    running.release()
 
 
 def test_it_holds_its_lock_before_it_imports_what_takes_time() -> None:

@@ -276,6 +276,17 @@ def test_umap_that_ends_without_places_is_an_error(monkeypatch: pytest.MonkeyPat
         fit.fit(clustered()[0], Umap(), None, print)
 
 
+def test_what_umap_compiles_is_kept_for_the_next_process() -> None:
+    from core.projection import fit
+
+    slowest = (
+        fit.umap.umap_.smooth_knn_dist,
+        fit.umap.umap_.compute_membership_strengths,
+        fit.umap.layouts._nb_optimize_layout_euclidean_single_epoch,
+    )
+    assert all(function.stats.cache_path for function in slowest)
+
+
 def test_umap_in_its_own_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real UMAP, twice: equal coordinates from two processes, aligned runs, progress, the process ends.
 

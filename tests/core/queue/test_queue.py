@@ -17,6 +17,7 @@ from core.queue import launch
 from core.queue.worker import Worker, roles
 from core.runs import Run, RunConfig
 from core.training import recent
+from tests import data_fakes as fakes
 from tests.small_runs import config, wait
 
 
@@ -196,6 +197,24 @@ def test_a_data_set_is_kept_between_runs_and_read_again_when_it_has_changed(
     assert recent.dataset(base).images is not first.images
     folder = replace_root(base, tiny)
     assert recent.dataset(folder).images is not recent.dataset(folder).images  # its files may change unseen
+
+
+def test_a_kept_data_set_keeps_the_split_that_it_came_with(tmp_path: Path) -> None:
+    import shutil
+
+    names, folder = [f"{i:02d}.png" for i in range(30)], tmp_path / "set"
+    for i, name in enumerate(names):
+        fakes.picture(folder / name, i)
+    parts = ["test", "train", "train", "val", "train"] * 6
+    lines = [f"{name},{i % 2},1,{part}" for i, (name, part) in enumerate(zip(names, parts, strict=True))]
+    (folder / "labels.csv").write_text("\n".join(["image,a,b,split", *lines]))
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", folder)
+    for limit in ("", "20"):
+        base = RunConfig.build("instant", dataset="folder", data_root=archive, image_size=32, limit=limit)
+        for seed in (0, 1):
+            kept = recent.dataset(base.model_copy(update={"seed": seed}))
+            for part, rows in kept.splits.items():
+                assert {parts[int(kept.names[row][:2])] for row in rows} == {part}
 
 
 def replace_root(base: RunConfig, root: Path) -> RunConfig:

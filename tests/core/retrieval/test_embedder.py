@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from core import runs
+from core.archive import Encoder
 from core.background import cache
 from core.background.process import Running
 from core.data import load
@@ -144,6 +145,15 @@ def test_an_explanation_is_complete_and_of_the_run_asked(two: list[Run], tiny: P
         assert cosine == pytest.approx(float(z[0] @ z[1]), abs=0.02)
         assert reply.arrays["first"].sum() + reply.arrays["first_constant"] == pytest.approx(cosine)
         assert reply.arrays["second"].sum() + reply.arrays["second_constant"] == pytest.approx(cosine)
+
+
+def test_which_encoder_a_run_has_is_what_an_archive_knows_it_by(two: list[Run]) -> None:
+    found = []
+    for run in two:
+        reply = answered(ask.Question("encoder", str(run.path)))
+        found.append(reply.arrays["id"].tobytes().decode())
+        assert found[-1] == Encoder.of(run, trained.read(run)).id
+    assert found[0] != found[1]
 
 
 def test_what_cannot_be_answered_says_why_and_can_be_asked_again(two: list[Run], tiny: Path) -> None:

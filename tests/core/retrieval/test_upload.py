@@ -15,9 +15,11 @@ import pytest
 from PIL import Image
 
 from core.data.decode import decode
+from core.data.look import Look
 from core.errors import MaclError
 from core.files import PROJECT
-from core.retrieval import upload
+from core.retrieval import ask, upload
+from tests.core.data.test_data_raster import written
 
 ROOT = PROJECT
 
@@ -55,6 +57,21 @@ def test_an_upload_is_prepared_as_the_images_of_a_data_set(kind: str) -> None:
     small, large = upload.pixels(data, [16, 40])
     np.testing.assert_array_equal(small, decode(data, 16))
     np.testing.assert_array_equal(large, decode(data, 40))
+
+
+def test_an_upload_is_seen_as_the_images_of_a_run() -> None:
+    """With its bands and its stretch; also of a layout that Pillow does not know."""
+    values = np.random.default_rng(0).integers(0, 3000, (13, 40, 40)).astype(np.uint16)
+    look = Look(("4", "3", "2"), ((0.0, 3000.0),))
+    (found,) = upload.pixels(written(values), [40], None, look)
+    assert np.abs(found - values[[3, 2, 1]].transpose(1, 2, 0) / 3000 * 255).max() < 0.51
+    with pytest.raises(MaclError, match="no band 14: it has 1 to 13"):
+        upload.pixels(written(values), [40], None, Look(("14",)))
+
+
+def test_a_picture_has_a_key_for_each_way_to_see_it() -> None:
+    assert ask.seen("a", Look()) == "a"
+    assert len({ask.seen("a", Look()), ask.seen("a", Look(("3",))), ask.seen("b", Look(("3",)))}) == 3
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

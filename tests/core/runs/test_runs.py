@@ -97,10 +97,12 @@ def test_a_line_that_is_still_being_written_is_left_out(run: Run) -> None:
 
 
 def test_list_newest_first_and_pass_over_what_is_no_run(tmp_path: Path) -> None:
-    made = [runs.create(RunConfig.build("instant", seed=seed), tmp_path) for seed in range(3)]
+    config = RunConfig.build("instant")
+    made = [runs.create(config.model_copy(update={"seed": seed}), tmp_path) for seed in range(30, 0, -1)]
     (tmp_path / "something").mkdir()
     (tmp_path / "a-file").touch()
-    assert {run.id for run in runs.list_runs(tmp_path)} == {run.id for run in made}
+    # made faster than one in a millisecond, and named in the other order
+    assert [run.id for run in runs.list_runs(tmp_path)] == [run.id for run in reversed(made)]
     assert runs.list_runs(tmp_path / "missing") == []
 
 
