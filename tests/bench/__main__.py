@@ -40,6 +40,7 @@ BENCHES = (
     "embeddings",
     "pages",
     "many_runs",
+    "scale",
     "quickstart",
     "sensitivity",
     "same_loss",

@@ -91,7 +91,7 @@ def actions(page: Page, server: Server) -> dict[str, float]:
 def until_quiet(page: Page, happened: Callable[[], bool]) -> float:
     """Wait until it has happened and the script rests; the time at which the rest began."""
     app, began, still = page.locator("[data-testid=stApp]"), time.perf_counter(), 0
-    deadline = began + 120
+    deadline = began + 300
     while still < QUIET_LOOKS:
         if time.perf_counter() > deadline:
             raise TimeoutError(f"it did not happen in time on {page.url}")
