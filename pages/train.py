@@ -3,7 +3,7 @@ import streamlit as st
 from app import cache
 from app.kit import permalink
 from app.kit.warm import keep_workers
-from app.train import form, live, run_list
+from app.train import form, live, mirrored, run_list
 
 st.title("Train")
 st.caption("Start runs with one or several losses and watch them; they go on when this page is closed.")
@@ -14,6 +14,7 @@ states = live.states()
 left, results = st.columns([2, 5], gap="large")
 with left:
     st.fragment(form.form)()
+    mirrored.line()
 
 with results:
     if not cache.all_runs():

@@ -12,8 +12,8 @@ from core.files import PROJECT
 
 # From the top down: a room imports what stands below it, never what stands above.
 CORE = [
-    "cli", "experiments", "mechanism", "archive", "retrieval", "queue", "training", "report", "encoder",
-    "runs", "projection", "data", "metrics", "losses", "background",
+    "cli", "experiments", "mechanism", "archive", "retrieval", "queue", "tracking", "training", "report",
+    "encoder", "runs", "projection", "data", "metrics", "losses", "background",
 ]  # fmt: skip
 PAGES = ["home", "sensitivity", "embeddings", "mechanism", "archive", "retrieval", "compare", "train", "data"]
 APP = [*PAGES, "figures", "kit"]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from core import report
+from core import report, tracking
 from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
 from core.cli.loss import loss_named
 from core.cli.options import PRESET, option
@@ -107,6 +107,7 @@ def benchmark(
     refuse_another_study(folder, plan)
     joined = read_joined(join or [], plan, lambda line: err.print(escape(line)))
     err.print(f"{plan.runs} runs in {escape(str(folder))}; what is finished there is not run again")
+    tracking.ensure(folder)
     try:
         with progress_bars() as tell:
             outcome = train(plan, folder, tell, lambda line: err.print(escape(line)), joined)

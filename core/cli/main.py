@@ -7,7 +7,7 @@ from contextlib import suppress
 import typer
 from rich.markup import escape
 
-from core.cli import archive, benchmark, cache, data, loss, run, sweep, table, train
+from core.cli import archive, benchmark, cache, data, loss, run, sweep, table, tracking, train
 from core.cli.console import absolute, err
 from core.errors import MaclError
 from core.files import PROJECT
@@ -34,6 +34,7 @@ app.command("cache")(cache.show)
 app.add_typer(data.app, name="data")
 app.add_typer(archive.app, name="archive")
 app.add_typer(loss.app, name="loss")
+app.add_typer(tracking.app, name="mlflow")
 
 
 @app.command("app")

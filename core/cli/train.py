@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from core import runs
+from core import runs, tracking
 from core.cli.console import DataRoot, RunRoot, Told, err, out, progress_bars, root_of, score_table
 from core.cli.loss import loss_named
 from core.cli.options import PRESET, named, option, with_fields
@@ -89,6 +89,9 @@ def _saved(run: Run) -> int:
 def run_here(run: Run) -> None:
     """Train in this process with progress bars; exit code 0 only if the run finished."""
     err.print(f"run {escape(run.id)}")
+    tracking.ensure(run.path.parent)
+    if (how := tracking.mirroring(run.path.parent)) and not how.alive:
+        err.print(escape(how.words))
     from core.training import loop as training
 
     training.stop_on_signal(run.path)

@@ -24,6 +24,7 @@ import re
 import time
 from pathlib import Path
 
+from core import tracking
 from core.background.process import MOST_DEATHS, Process
 from core.background.requests import count_death
 from core.errors import MaclError
@@ -200,6 +201,7 @@ def ensure_worker(device: str = "auto", root: Path | None = None) -> None:
         OSError: If the run root cannot be made.
     """
     root = (root or run_root()).resolve()
+    tracking.ensure(root)
     for living in workers(root).values():
         takes = living["takes"]
         if isinstance(takes, list) and device in takes:

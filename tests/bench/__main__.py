@@ -44,6 +44,7 @@ BENCHES = (
     "quickstart",
     "sensitivity",
     "same_loss",
+    "mirror",
 )
 
 
