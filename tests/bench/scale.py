@@ -27,9 +27,24 @@ RUNS = sized(10_000, 50)
 WAITING = 100  # of them
 LIST_BAR, LOOK_BAR = 2.0, 0.2  # seconds, on a local disk
 OPERATIONS = (
-    "os.stat os.lstat os.access os.open os.listdir os.scandir os.mkdir os.rename os.replace os.unlink os.rmdir "
-    "os.utime os.fsync io.open builtins.open fcntl.fcntl fcntl.lockf"
-).split()
+    "os.stat",
+    "os.lstat",
+    "os.access",
+    "os.open",
+    "os.listdir",
+    "os.scandir",
+    "os.mkdir",
+    "os.rename",
+    "os.replace",
+    "os.unlink",
+    "os.rmdir",
+    "os.utime",
+    "os.fsync",
+    "io.open",
+    "builtins.open",
+    "fcntl.fcntl",
+    "fcntl.lockf",
+)
 DELAY = 0.001  # seconds of an operation of the slow file system
 
 
