@@ -50,7 +50,7 @@ with table.expander("All data sets, and how to get them", expanded=data is None 
 if data is None:
     st.stop()
 
-st.header(f"{names.dataset_title(name)}: {len(data):,} images, {len(data.classes)} labels")
+st.header(f"{words.plain(names.dataset_title(name))}: {len(data):,} images, {len(data.classes)} labels")
 data_view.facts(data)
 tabs = st.tabs(VIEWS, key="view", on_change="rerun", bind="query-params")
 for tab, view in zip(tabs, VIEWS, strict=True):

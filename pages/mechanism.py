@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.kit import permalink
+from app.kit.words import plain
 from app.mechanism import batch, view
 from core.errors import MaclError
 
@@ -27,6 +28,6 @@ try:
     with right:
         chosen = batch.choose_images(source)
 except MaclError as error:
-    st.error(str(error))
+    st.error(plain(error))
     st.stop()
 view.show(chosen)

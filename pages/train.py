@@ -3,6 +3,7 @@ import streamlit as st
 from app import cache
 from app.kit import permalink
 from app.kit.warm import keep_workers
+from app.kit.words import plain
 from app.train import form, live, mirrored, run_list
 
 st.title("Train")
@@ -37,4 +38,4 @@ with results:
     if not chosen:
         st.caption("Tick runs in the list to see their curves, log and configuration.")
     for run in cache.unreadable_runs():
-        st.caption(f"{run.id} was left out: this version cannot read its config.json.")
+        st.caption(f"{plain(run.id)} was left out: this version cannot read its config.json.")

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.files import PROJECT
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 
 
 def open_page(name: str, **query: Any) -> AppTest:

@@ -247,7 +247,7 @@ permalink.told_here()
 """,
     )
     house.insert(
-        "app/main.py",
+        "app/navigation.py",
         '        st.Page("../pages/data.py"',
         '        st.Page("../pages/hello.py", title="Hello"),\n',
     )

@@ -73,8 +73,12 @@ def _start(folder: str, sources: str, runs: Sequence[Run], how: str, tile: int) 
     if gone := job.missing(places):
         st.error(plain(f"{gone[0]} is not there: give a folder, an archive or an image of this machine"))
     elif not (uri and places and runs):
-        lacking = {"the folder of the archive": uri, "the images": places, "a run": runs}
-        st.error(f"Give {' and '.join(name for name, given in lacking.items() if not given)}.")
+        lacking = [
+            name
+            for name, given in (("the folder of the archive", uri), ("the images", places), ("a run", runs))
+            if not given
+        ]
+        st.error(f"Give {' and '.join(lacking)}.")
     else:
         size = tile if how == "every scene" else TILES[how]
         wanted = job.Job(uri, tuple(str(run.path) for run in runs), tuple(places), size)
@@ -182,7 +186,7 @@ def overview(known: Sequence[str]) -> None:
                         index, images = part.archive.index, len(part.archive)
                         size = f"{part.archive.size / 1e6:,.1f} MB"
                     kind = escape(index.kind) if index else "none: exact"
-                    recall = recall_of(index) if index else "1"
+                    recall = escape(recall_of(index)) if index else "1"
                     name = escape(uri) if number == 0 else ""
                     lines.append(tables.Line([name, escape(part.title), f"{images:,}", size, kind, recall]))
             except (MaclError, OSError) as error:

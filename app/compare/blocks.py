@@ -9,7 +9,7 @@ from app import cache
 from app.compare import comparison
 from app.compare.comparison import View
 from app.kit import names
-from app.kit.words import plain
+from app.kit.words import code, plain
 from core import report
 from core.data import DATASETS
 from core.experiments.benchmark import Benchmark
@@ -31,7 +31,7 @@ def show(found: Blocks, view: View) -> None:
         if len(found) <= OPEN + 1 or index < OPEN:
             _one(rows, found, view, comparison.title(rows, found))
         else:
-            with st.expander(f"{comparison.title(rows, found)} · {rows[0].protocol}"):
+            with st.expander(plain(f"{comparison.title(rows, found)} · {rows[0].protocol}")):
                 st.caption(plain(comparison.protocol(rows)))
                 _one(rows, found, view, "")
     best = "best mean of its data set and protocol" if view.by_method else "best mean of its table"
@@ -52,7 +52,7 @@ def _one(rows: Sequence[Row], all_blocks: Blocks, view: View, caption: str) -> N
     st.html(comparison.block(rows, view, caption))
     _below(rows, view)
     if runs := comparison.of_one_seed(rows):
-        name = comparison.link(rows, all_blocks)
+        name = plain(comparison.link(rows, all_blocks))
         with st.container(horizontal=True, gap="medium"):
             st.page_link(
                 "../pages/retrieval.py", label=f"Images retrieved: {name}", query_params={"runs": runs}
@@ -76,7 +76,7 @@ def _below(rows: Sequence[Row], view: View, heading: str = "") -> None:
     if lacking := report.missing(rows):
         notes.insert(0, plain(lacking))
     if view.paper:
-        notes = [note for note in (report.warning(list(rows)), *notes) if note]
+        notes = [note for note in (plain(report.warning(list(rows))), *notes) if note]
     if notes:
         st.caption("  \n".join(notes))
 
@@ -88,7 +88,7 @@ def _conclusions(rows: Sequence[Row], view: View) -> None:
     ]
     base = next((comparison.label(row) for row in rows if row.baseline), "")
     if not base:
-        st.caption(f"{view.baseline} is not in this table.")
+        st.caption(f"{plain(view.baseline)} is not in this table.")
     elif compared:
         st.markdown(plain(conclusion(base, METRICS[view.metric], compared)))
         with st.expander(f"{METRICS[view.metric]}, method by method"):
@@ -116,16 +116,16 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
         word = "Recorded" if benchmark.recorded else "Measured"
         versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
         parts = [
-            f"{word} on {facts.get('made', 'an unknown day')}",
-            f"`{facts.get('command', '')}`",
-            versions,
+            plain(f"{word} on {facts.get('made', 'an unknown day')}"),
+            code(facts.get("command", "")),
+            plain(versions),
         ]
-        lines.append(" · ".join(part for part in parts if part.strip("`")))
+        lines.append(" · ".join(filter(None, parts)))
         notes = list(facts.get("notes", ()))
         earlier = [command for command in facts.get("earlier", ()) if _covers(command, rows[0])]
-        lines += [f"Part of it before · `{command}`" for command in earlier]
+        lines += [f"Part of it before · {code(command)}" for command in earlier]
         for part in facts.get("joined", ()):
-            lines.append(f"Part of it on {part['made']} elsewhere · `{part['command']}`")
+            lines.append(f"Part of it on {plain(part['made'])} elsewhere · {code(part['command'])}")
             notes += [note for note in part["notes"] or () if note not in notes]
         lines += [plain(note) for note in notes if _concerns(note, rows[0])]
     return lines

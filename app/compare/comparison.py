@@ -252,14 +252,14 @@ def _against(comparison: Comparison | None) -> str:
         return ""
     sign, words = SIGNS[comparison.verdict]
     if not comparison.seeds:
-        return f'<span class="against unknown" title="{comparison.lack}">–</span>'
+        return f'<span class="against unknown" title="{escape(comparison.lack)}">–</span>'
     tooltip = f"{words}; seeds in common: {len(comparison.seeds)}"
     if comparison.verdict != "unknown":
         interval = f"{comparison.test.low:+.2f} to {comparison.test.high:+.2f}"
         tooltip += f"; 95 % interval {interval}, {p_value(comparison.holm)} after Holm"
     points = f"{comparison.test.mean:+.2f}".replace("-", "−")
     return (
-        f'<span class="against {comparison.verdict}" title="{escape(tooltip)}">'
+        f'<span class="against {escape(comparison.verdict)}" title="{escape(tooltip)}">'
         f'<span aria-hidden="true">{sign}</span> {points}<span class="unseen"> {words}</span></span>'
     )
 

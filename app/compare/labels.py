@@ -13,6 +13,7 @@ from app.compare import comparison
 from app.figures import label_quality
 from app.kit.tables import Line, marked, page
 from app.kit.tables import table as html_table
+from app.kit.words import plain
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.metrics.ranking import Floats
@@ -36,7 +37,7 @@ def show(
         draw: Puts a figure with its description on the page.
     """
     title = comparison.title(rows, every)
-    st.header(title)
+    st.header(plain(title))
     results = [result for row in rows if not row.reference for result in row.results]
     with st.spinner("Looking at every label …"):
         by_id = {run.id: run for run in cache.by_id([result.id for result in results if result.folder])}
@@ -55,8 +56,8 @@ def show(
     pinned = "" if base else " Compare with a baseline above to see differences."
     st.caption(
         f"Mean average precision of each label (its images are the queries, images that hold it are "
-        f"relevant), {unit}, mean over seeds. Labels from frequent to rare; in brackets the {counted} that "
-        f"hold them. {_rare(table)}{pinned}"
+        f"relevant), {plain(unit)}, mean over seeds. Labels from frequent to rare; in brackets the "
+        f"{plain(counted)} that hold them. {plain(_rare(table))}{pinned}"
     )
     _by_number(rows, metric, by_id)
 

@@ -14,6 +14,7 @@ from app.kit.names import method
 from app.kit.permalink import note_unknown
 from app.kit.pictures import pictures
 from app.kit.thumbnails import Thumbnails
+from app.kit.words import plain
 from core.errors import MaclError
 from core.metrics import METRICS
 from core.report import Row
@@ -52,7 +53,7 @@ def show(found: Sequence[Sequence[Row]], view: View) -> None:
     try:
         _difference(first, second, view.metric)
     except (MaclError, OSError) as error:
-        st.error(f"The files of these runs cannot be read: {error}")
+        st.error(f"The files of these runs cannot be read: {plain(error)}")
 
 
 def _of_base(run: Run, ranked: Sequence[Row]) -> bool:
@@ -64,13 +65,13 @@ def _difference(first: Run, second: Run, key: str) -> None:
     names = cache.test_names(first)
     mine, theirs = cache.query_scores(first)[key], cache.query_scores(second)[key]
     result = disagreement(mine, theirs, SHOWN)
-    titles = [method(cache.config(run)) for run in (first, second)]
+    titles = [plain(method(cache.config(run))) for run in (first, second)]
     if titles[0] == titles[1]:
         titles = ["The first", "The second"]
     count = int(np.isfinite(result.difference).sum())
     st.caption(
-        f"{METRICS[key]} of each of {count} queries: {titles[0]} is better on {result.better}, {titles[1]} "
-        f"on {result.worse}, they are equal on {count - result.better - result.worse}. This describes "
+        f"{METRICS[key]} of each of {count} queries: {titles[0]} is better on {result.better:d}, {titles[1]} "
+        f"on {result.worse:d}, they are equal on {count - result.better - result.worse:d}. This describes "
         "one pair of runs; it proves nothing about the losses."
     )
     images = pictures(cache.config(first), [cache.config(second)])
@@ -89,7 +90,7 @@ def _difference(first: Run, second: Run, key: str) -> None:
                     st.html(_card(names[row], ", ".join(label_names(y[row], classes)), facts, images))
                     st.page_link(
                         "../pages/retrieval.py",
-                        label=names[row],
+                        label=plain(names[row]),
                         query_params=query.link([first.id, second.id], names[row]),
                     )
 
@@ -99,7 +100,7 @@ def _card(name: str, labels: str, facts: str, images: Thumbnails | None) -> str:
     uri = images.uri(name) if images else ""
     style = "width:100%;aspect-ratio:1;object-fit:cover;border-radius:4px;display:block"
     alt = escape(f"{name}: {labels}", quote=True)
-    picture = f'<img src="{uri}" alt="{alt}" style="{style}">' if uri else ""
+    picture = f'<img src="{escape(uri)}" alt="{alt}" style="{style}">' if uri else ""
     return (
         f'<div style="font-size:.84rem;line-height:1.35">{picture}'
         f'<div style="font-weight:600;margin-top:.3rem">{escape(facts)}</div>'

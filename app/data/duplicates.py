@@ -64,7 +64,7 @@ def _progress(key: str) -> None:
     share = min(status.done / status.total, 1.0) if status.total else 0.0
     count = f" {status.done:,} of {status.total:,}" if status.total else ""
     bar, button = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(share, f"{status.what or 'Starting'} …{count}")
+    bar.progress(share, f"{plain(status.what or 'Starting')} …{count}")
     stopping = duplicates.is_stopping(key)
     if button.button("Stopping …" if stopping else "Stop", disabled=stopping) and start(duplicates.stop, key):
         st.rerun()
@@ -141,7 +141,7 @@ def _side_by_side(data: Dataset, pairs: list[Pair], splits: dict[int, str]) -> s
     figures = []
     for pair in pairs:
         images = "".join(
-            f'<div><img src="{thumbnails.encode(data.picture(row))}" '
+            f'<div><img src="{escape(thumbnails.encode(data.picture(row)))}" '
             f'alt="{escape(data.names[row])}"><br>{escape(_short(data.names[row]))}'
             f'<br><span class="note">{escape(SPLITS[splits[row]][0])}</span></div>'
             for row in (pair.a, pair.b)

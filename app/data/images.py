@@ -19,7 +19,7 @@ def show(images: ImageSet, data: Dataset, seed: int) -> None:
     ordered = [
         data.classes[label] for label in labels.by_frequency(data.labels) if data.labels[:, label].any()
     ]
-    titles = {EVERYWHERE: EVERYWHERE, **{title: split for split, (title, _) in labels.SPLITS.items()}}
+    titles = {EVERYWHERE: EVERYWHERE, **{title: key for key, (title, _) in labels.SPLITS.items()}}
     permalink.note_unknown(
         labels=ordered, exactly=permalink.Switch(), part=list(titles), shown=[str(n) for n in SHOWN]
     )
@@ -70,7 +70,7 @@ def _grid(data: Dataset, rows: np.ndarray) -> None:
     captions = [", ".join(np.array(data.classes)[data.labels[row] > 0]) for row in rows]
     with st.container(key="examples"):  # a grid of style.css
         for row, text in zip(rows, captions, strict=True):
-            st.image(data.picture(row), text, width="stretch", alt=f"{data.names[row]}: {text}")
+            st.image(data.picture(row), plain(text), width="stretch", alt=f"{data.names[row]}: {text}")
 
 
 def _augmented(images: ImageSet, data: Dataset, seed: int, rows: np.ndarray) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from app.kit import tables
+from app.kit.words import plain
 from core import labels
 from core.data import DATASETS, Dataset, ImageSet
 from core.data.paper import PAPER, Published
@@ -26,7 +27,7 @@ def show(images: ImageSet, data: Dataset) -> None:
     if published:
         different = [data.classes[i] for i in np.flatnonzero(labels.counts(data.labels) != published.counts)]
         st.caption(
-            f"The counts differ from the paper's for {', '.join(different)}." if different else
+            f"The counts differ from the paper's for {plain(', '.join(different))}." if different else
             "All counts are those of the paper."
         )  # fmt: skip
     st.download_button(
@@ -46,10 +47,17 @@ def _first(images: ImageSet, data: Dataset, published: Published | None) -> str:
     ]
     lines = [tables.Line(here)]
     if published:
-        cells = [f"{published.images:,}", f"{published.side} × {published.side}", published.resolution]
+        size, resolution = f"{published.side:d} × {published.side:d}", escape(published.resolution)
+        cells = [f"{published.images:,}", size, resolution]
         lines.append(
             tables.Line(
-                ["paper", str(len(published.counts)), *cells, published.source, str(published.year)],
+                [
+                    "paper",
+                    str(len(published.counts)),
+                    *cells,
+                    escape(published.source),
+                    f"{published.year:d}",
+                ],
                 grey=True,
             )
         )
@@ -67,9 +75,9 @@ def _second(data: Dataset, published: Published | None) -> str:
 def _third(data: Dataset, published: Published | None) -> str:
     lines = []
     for cells in _rows(data, published):
-        name, here, *rest = cells
+        name, here, *rest = map(escape, cells)
         marked = f"<strong>{here}</strong>" if published and here != rest[-1] else here
-        lines.append(tables.Line([escape(name), marked, *rest]))
+        lines.append(tables.Line([name, marked, *rest]))
     return tables.table("Table 3", _head(published), lines, (1, 2, 3, 4, 5), "images per label")
 
 
@@ -92,5 +100,5 @@ def _csv(data: Dataset, published: Published | None) -> str:
 
 
 def _sides(data: Dataset) -> str:
-    named = [f"{width} × {height}" for width, height in data.sides[:2]]
+    named = [f"{width:d} × {height:d}" for width, height in data.sides[:2]]
     return " or ".join(named + (["others"] if len(data.sides) > 2 else [])) or "–"

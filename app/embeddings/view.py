@@ -17,6 +17,7 @@ from app.kit import gallery, names, waiting
 from app.kit.palette import loss_color, swatch
 from app.kit.steady import steady_chart
 from app.kit.thumbnails import Thumbnails
+from app.kit.words import plain
 from core import projection
 from core.errors import MaclError
 from core.metrics import METRICS, per_query, space
@@ -41,12 +42,12 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
             gallery = cache.gallery(run)
             run.classes()
         except (MaclError, OSError) as error:
-            why.append(f"{title}: {error}")
+            why.append(plain(f"{title}: {error}"))
             continue
         try:
             gallery = (_everything(run, waits, failed) if everything else None) or gallery
         except (MaclError, OSError) as error:
-            why.append(f"{title}: only its test split. {error}")
+            why.append(plain(f"{title}: only its test split. {error}"))
         if gallery is not None:
             shown.append(run)
             images.append(gallery)
@@ -78,7 +79,7 @@ def comparable(chosen: Sequence[Run], found: Sequence[Gallery]) -> tuple[list[Ru
     if others:
         st.warning(
             "Left out, as they were trained on other images or labels than the first run: "
-            + ", ".join(names.run_label(run) for run in others)
+            + plain(", ".join(names.run_label(run) for run in others))
         )
     return [run for run, _ in kept], [one for _, one in kept]
 
@@ -222,7 +223,7 @@ def _wait(steps: Sequence[projection.Step]) -> None:
     try:
         name = projection.request(steps)
     except MaclError as error:
-        st.warning(f"PCA only: {error}")
+        st.warning(f"PCA only: {plain(error)}")
         return
     if not name:
         st.rerun()  # the last one has come since the pictures were drawn
@@ -234,14 +235,14 @@ def _wait(steps: Sequence[projection.Step]) -> None:
 def _progress(name: str, there: int, steps: Sequence[projection.Step]) -> None:
     about = projection.progress(name)
     if about.state == "failed":
-        st.warning(f"PCA only: UMAP could not be computed: {about.error}")
+        st.warning(f"PCA only: UMAP could not be computed: {plain(about.error)}")
         st.button("Try UMAP again", on_click=projection.retry, args=(name,))
         return
     if about.state != "running" or sum(projection.there(step) for step in steps) > there:
         st.rerun()
     share = about.done / about.total if about.total else 0.0
     done = (there + min(share, 1.0)) / len(steps)
-    st.progress(min(done, 1.0), f"PCA for now. In the background: {about.what} …")
+    st.progress(min(done, 1.0), f"PCA for now. In the background: {plain(about.what)} …")
 
 
 def _coloring(

@@ -10,6 +10,7 @@ from app.figures.curves import DASHES
 
 Floats = NDArray[np.float64]
 
+OPACITY = 0.25  # of one pair
 PATTERNS = ("", "/", ".", "x")  # of bars side by side, for those who cannot tell their colours apart
 
 
@@ -57,9 +58,12 @@ def asked(J: Floats, similarities: Sequence[tuple[str, str, Floats]]) -> go.Figu
     figure = go.Figure()
     for name, color, s in similarities:
         finite = np.isfinite(s)
-        figure.add_scattergl(
-            x=J[finite], y=s[finite], mode="markers", name=name, legendgroup=name, showlegend=False,
-            marker={"color": color, "size": 4, "opacity": 0.25}, hoverinfo="skip",
+        # pairs at one place on the screen are one point, as dark as all of them: Plotly's WebGL scatter,
+        # which would draw each, makes code from text, and no page of the app may
+        pairs, count = np.unique(np.round([J[finite], s[finite]], 2), axis=1, return_counts=True)
+        figure.add_scatter(
+            x=pairs[0], y=pairs[1], mode="markers", name=name, legendgroup=name, showlegend=False,
+            marker={"color": color, "size": 4, "opacity": 1 - (1 - OPACITY) ** count}, hoverinfo="skip",
         )  # fmt: skip
     for n, (name, color, s) in enumerate(similarities):
         levels, means = by_overlap(J, s)

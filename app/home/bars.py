@@ -40,7 +40,7 @@ def _line(row: Row, score: Cell) -> str:
     grey = ' class="grey"' if row.reference else ""
     best = " best" if score.rank == 1 else ""
     bar = f'<div class="bar" style="width:{score.mean or 0:.1f}%;background:{swatch(row)}"></div>'
-    value = score.value if score.mean is None else f"{score.mean:.1f} %"
+    value = escape(score.value) if score.mean is None else f"{score.mean:.1f} %"
     return (
         f'<tr{grey}><th scope="row">{escape(label(row))}</th><td><div class="track">{bar}</div></td>'
         f'<td class="value{best}">{value}</td></tr>'

@@ -11,7 +11,7 @@ from app.home import bars
 from app.kit import tables
 from app.kit.names import dataset_title, run_label
 from app.kit.palette import swatch
-from app.kit.words import score
+from app.kit.words import plain, score
 from app.train import live
 from core import report
 from core.data import DATASETS, default_root
@@ -50,7 +50,7 @@ def glance() -> None:
     st.html(bars.bars(rows, GLANCE))
     st.caption(
         f"{METRICS[GLANCE]}: 100 % where the images whose labels agree (Jaccard ≥ 0.6) all come first. "
-        f"Demo set, {images} test images, mean of {seeds} seeds, recorded with the program."
+        f"Demo set, {images:,} test images, mean of {seeds} seeds, recorded with the program."
     )
     if any(row.loss == "macl_nested" for row in rows):
         st.caption(NESTED)
@@ -74,9 +74,9 @@ def recent_runs() -> None:
             config = cache.config(run)
             mark = swatch(config.loss, config.params)
             st.html(f'<span style="display:block;width:18px;height:4px;background:{mark}"></span>', width=18)
-            st.page_link("../pages/train.py", label=run_label(run), query_params={"runs": [run.id]})
+            st.page_link("../pages/train.py", label=plain(run_label(run)), query_params={"runs": [run.id]})
             st.space("stretch")
-            st.caption(_outcome(run, word), width="content")
+            st.caption(plain(_outcome(run, word)), width="content")
     if len(own) > RECENT:
         st.page_link("../pages/train.py", label=f"All {len(own)} runs")
     recorded = len(all_runs) - len(own)

@@ -5,7 +5,7 @@ import streamlit as st
 from app import cache
 from app.kit import permalink
 from app.kit.names import run_label
-from app.kit.words import percent
+from app.kit.words import percent, plain
 from app.train import live
 from core.errors import MaclError
 from core.metrics import METRICS
@@ -54,7 +54,7 @@ def quick_start() -> None:
                 query_params={"runs": [run.id for run in previous]},
             )
     if error := st.session_state.pop("quick_error", ""):
-        st.error(error)
+        st.error(plain(error))
     if runs:
         with st.container():
             _steps(runs)
@@ -82,7 +82,7 @@ def _steps(runs: list[Run]) -> None:
     """What failed, if anything; once both runs have finished, their scores and links to their results."""
     for run in runs:
         if live.state(run) == "failed":
-            st.error(f"**{run_label(run)}** failed: {run.error}")
+            st.error(f"**{plain(run_label(run))}** failed: {plain(run.error)}")
             st.page_link(
                 "../pages/train.py", label="Open it on the Train page", query_params={"runs": [run.id]}
             )
@@ -97,10 +97,10 @@ def _steps(runs: list[Run]) -> None:
             try:
                 scores = cache.scores(run)
             except MaclError as error:
-                column.error(str(error))
+                column.error(plain(error))
                 continue
             with column.container(border=True):
-                st.markdown(f"**{run_label(run)}**")
+                st.markdown(f"**{plain(run_label(run))}**")
                 cells = st.columns(len(SHOWN))
                 for cell, key in zip(cells, SHOWN, strict=True):
                     cell.metric(METRICS[key], percent(scores["metrics"].get(key)))

@@ -50,7 +50,7 @@ def _state(images: ImageSet) -> str:
     path = images.root or str(default_root(images.name))
     where = f'<br><span class="note">{escape(path)}</span>'
     if image_cache.is_prepared(images):
-        return f"prepared at {images.size} px{where}"
+        return f"prepared at {images.size:d} px{where}"
     if os.path.exists(path):  # Path.exists raises where a folder above cannot be read
         return f"found{where}"
     return '<span class="note">not found</span>' if images.name != "folder" else "–"
@@ -70,7 +70,7 @@ def findings(images: ImageSet, found: Report) -> bool:
         f"labels from {plain(found.labels_from)}."
     )
     if found.given_by:
-        parts = ", ".join(f"{part} {count:,}" for part, count in found.splits)
+        parts = plain(", ".join(f"{part} {count:,}" for part, count in found.splits))
         st.markdown(f"The split is given by {plain(found.given_by)}: {parts or 'see above'}.")
     if found.columns:
         told = [f"**{plain(columns)}** ({plain(what)})" for columns, what in together(found.columns)]
@@ -91,9 +91,9 @@ def findings(images: ImageSet, found: Report) -> bool:
         "Labels on no image": [label for label, count in found.counts if not count],
         "Columns of the table": [f"{title}: {what}" for title, what in found.columns if many],
     }
-    for title, items in lists.items():
+    for heading, items in lists.items():
         if items:
-            with st.expander(f"{title}: {len(items):,}"):
+            with st.expander(f"{plain(heading)}: {len(items):,}"):
                 st.text("\n".join(items))
     return len(found.problems) <= bool(found.broken)  # broken images, one problem, can be left out
 

@@ -13,8 +13,9 @@ from app.kit import shared
 from app.kit.words import plain
 from core.data import Reading
 from core.data.parts import listed
+from core.explain import explain
 from core.runs import settings
-from core.runs.config import explain
+from core.runs.config import FIELDS
 from core.runs.settings import Setting
 
 TITLE = "How to read it"
@@ -158,7 +159,7 @@ def _take(name: str, now: Reading, given: dict[str, Any]) -> None:
     try:
         reading = Reading(**{**now.model_dump(), **given})
     except ValidationError as error:
-        st.error(plain(on_page(explain(error))))
+        st.error(plain(on_page(explain(error, FIELDS))))
         return
     if reading != now:
         shared.set_reading(name, reading)

@@ -73,7 +73,7 @@ def note_unknown(**fitting: Fitting) -> None:
     for key, known in fitting.items():
         for value in st.query_params.get_all(key):
             if value and value not in known:
-                wrong.append(f"{key} = {plain(value)}{_needed(known)}")
+                wrong.append(f"{plain(key)} = {plain(value)}{_needed(known)}")
     if wrong:
         note("The link asks for what is not here (any more), and it was left out: " + "; ".join(wrong) + ".")
 
@@ -122,7 +122,7 @@ class _Notes:
 
 def _needed(known: Fitting) -> str:
     if isinstance(known, Between | Switch):
-        return f" (need {known})"
+        return f" (need {plain(known)})"
     which = "one of " if len(known) > 1 else ""
     return f" (need {which}{plain(', '.join(known))})" if 0 < len(known) <= FEW else ""
 

@@ -9,6 +9,7 @@ from app import image_cache
 from app.kit.data_view import start
 from app.kit.names import dataset_title
 from app.kit.thumbnails import Thumbnails
+from app.kit.words import plain
 from core.data import ImageSet, job
 from core.errors import MaclError
 from core.runs import RunConfig
@@ -57,10 +58,10 @@ def _prepare(images: ImageSet) -> Thumbnails | None:
             tried.add(place)
             job.start(images)
     except MaclError as error:
-        st.warning(f"Names and labels without pictures: {error}")
+        st.warning(f"Names and labels without pictures: {plain(error)}")
         return None
     if about.state == "failed":
-        st.warning(f"Names and labels without pictures: {about.error}")
+        st.warning(f"Names and labels without pictures: {plain(about.error)}")
         if st.button("Look again") and start(job.start, images):
             st.rerun()
     else:
@@ -74,4 +75,6 @@ def _progress(images: ImageSet) -> None:
     if about.state != "running":
         st.rerun()
     share = about.done / about.total if about.total else 0.0
-    st.progress(min(share, 1.0), f"Preparing the pictures of {dataset_title(images.name)}: {about.what}")
+    st.progress(
+        min(share, 1.0), plain(f"Preparing the pictures of {dataset_title(images.name)}: {about.what}")
+    )

@@ -13,7 +13,8 @@ from app.kit import permalink
 from app.kit.names import dataset_title
 from app.kit.words import plain
 from core.data import DATASETS, READ, ImageSet, Reading, default_root, source
-from core.runs.config import explain
+from core.explain import explain
+from core.runs.config import FIELDS
 
 DATASET = "dataset"
 READINGS = "readings"  # in the session: how each data set is read, by its key and place
@@ -128,7 +129,7 @@ def link_reading(name: str) -> None:
         try:
             set_reading(name, Reading.model_validate(dict(value.split("=", 1) for value in values)))
         except ValueError as error:  # kept, as the address will say what is read instead
-            why = explain(error) if isinstance(error, ValidationError) else "need name=value"
+            why = explain(error, FIELDS) if isinstance(error, ValidationError) else "need name=value"
             st.session_state[f"{key}_wrong"] = f"{', '.join(values)} ({why})"
     if wrong := st.session_state.get(f"{key}_wrong"):
         permalink.note(f"The link says how to read the images, but not so that it can be: {plain(wrong)}.")

@@ -6,6 +6,7 @@ PNG alone. This draws with the Plotly library that comes with the Python package
 library's own mode bar would offer to upload a chart to a cloud: steady.js takes the offer away.
 """
 
+import re
 from pathlib import Path
 
 import plotly
@@ -16,6 +17,9 @@ from streamlit.components.v1 import declare_component
 from app.kit.component import component
 
 HERE = Path(__file__).parent
+# Plotly reads text as a little HTML: a label would be a link, or vanish. Of its tags these are of the figures
+# themselves; its JSON has \u003c for "<" and \u002f for "/".
+TAG = re.compile(r"(?<!\\)((?:\\\\)*)\\u003c(?!(?:\\u002f)?(?:b|br|extra)\\u003e)")
 # Only for its address: Streamlit serves the folder of the Python package's own plotly.min.js to the browser.
 _library = declare_component("macl_plotly", path=str(Path(plotly.__file__).parent / "package_data"))
 _chart = component(
@@ -38,7 +42,7 @@ def steady_chart(figure: go.Figure, key: str, alt: str) -> None:
     figure.layout.template = None
     data = {
         "library": f"component/{_library.name}/plotly.min.js",
-        "spec": pio.to_json(figure, validate=False),
+        "spec": TAG.sub(r"\1&lt;", pio.to_json(figure, validate=False)),
         "alt": alt,
         "name": f"macl-lab-{key.replace('_', '-')}",
     }

@@ -91,13 +91,13 @@ def value(cell: Cell) -> str:
     if cell.mean is None:
         if cell.lack == NOT_COMPUTED:
             return f'<span class="note">{NOT_COMPUTED}</span>'
-        return f'<span aria-label="no value">{cell.lack}</span>'
-    text = cell.value
+        return f'<span aria-label="no value">{escape(cell.lack)}</span>'
+    text = escape(cell.value)
     if cell.rank == 1:
         text = f'<strong>{text}<span class="unseen"> best</span></strong>'
     elif cell.rank == 2:
         text = f'<span class="second">{text}<span class="unseen"> second</span></span>'
-    notes = cell.text.removeprefix(cell.value).strip()
+    notes = escape(cell.text.removeprefix(cell.value).strip())
     return f'{text} <span class="spread">{notes}</span>' if notes else text
 
 

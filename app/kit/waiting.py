@@ -39,7 +39,7 @@ def _look(waits: list[ask.Question]) -> None:
     if not about or not about["ready"]:
         text = "Starting the process that computes embeddings: a few seconds, once …"
     else:
-        text = f"Computing: {about['what'] or 'embeddings'} …"
+        text = f"Computing: {plain(about['what'] or 'embeddings')} …"
     total = about.get("total", 0)
     if total:
         st.progress(min(1.0, about["done"] / total), text)

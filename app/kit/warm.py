@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.kit.words import plain
 from core.errors import MaclError
 from core.queue import launch
 
@@ -18,9 +19,9 @@ def keep_workers() -> None:
         for device in wanted:
             launch.ensure_worker(device, root)
     except MaclError as error:
-        st.error(f"No run can be trained: {error}")
+        st.error(f"No run can be trained: {plain(error)}")
     except OSError as error:
         st.error(
-            f"No run can be kept in {root} ({error.strerror or error}): make room there, or start the app "
-            "with MACL_RUN_ROOT naming another folder."
+            f"No run can be kept in {plain(root)} ({plain(error.strerror or error)}): make room there, or "
+            "start the app with MACL_RUN_ROOT naming another folder."
         )

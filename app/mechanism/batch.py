@@ -154,7 +154,7 @@ def choose_images(source: Source) -> Chosen:
             "Images B", SMALLEST, limit, min(USUAL, limit), 8, key="m_b", bind="query-params"
         )  # fmt: skip
     else:
-        left.caption(f"The test split holds {size} image{'s' if size > 1 else ''}: no choice of B.")
+        left.caption(f"The test split holds {size:d} image{'s' if size > 1 else ''}: no choice of B.")
     with right.popover("Which images", width="stretch"):
         how = st.segmented_control(
             "Images", ways, default=BY_SEED, required=True, key="m_how", bind="query-params",

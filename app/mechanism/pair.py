@@ -125,7 +125,7 @@ def _macl(
         lines.append(_line("γ", f"w / T = {number(w)} / {number(T)}", w / T))
         for part in label_parts(batch.y, terms, i, p):
             name, n = escape(source.classes[part.label]), part.positives
-            formula = f"|P| = {n} images with {name}: w/|P| = {number(part.weight)}, γ/|P| ="
+            formula = f"|P| = {n:d} images with {name}: w/|P| = {number(part.weight)}, γ/|P| ="
             lines.append(_line(f"γ for {name}", formula, part.pull, kind="part"))
     return lines
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -74,9 +73,8 @@ def stack(first: tuple[str, ...] = (*MAIN, "use_w", "use_T")) -> tuple[str, dict
 
 
 def _parameters(key: str) -> dict[str, Parameter]:
-    """The parameters of a loss by name; the words of a person's file are no Markdown of the page's."""
-    spec = spec_of(key)
-    return {p.name: replace(p, help=plain(p.help)) if spec.sha256 else p for p in spec.parameters}
+    """The parameters of a loss by name."""
+    return {p.name: p for p in spec_of(key).parameters}
 
 
 def _loss(page: str, more: str = "") -> str:
@@ -102,18 +100,19 @@ def _from_link(page: str, old: str, key: str, fitting: Fitting, read: Callable[[
 def _widget(page: str, key: str, parameter: Parameter) -> Value:
     name, where = parameter.name, _key(page, key, parameter.name)
     label, old = NAMES.get(name) or parameter.symbol or name.replace("_", " "), _key(MECHANISM, key, name)
+    help_text = plain(parameter.help)
     if parameter.kind == "bool":
         label = {"w": "use w", "T": "use T"}.get(label, label)
         _from_link(page, old, where, Switch(), lambda text: text.lower() == "true")
         return bool(
-            st.toggle(label, bool(parameter.default), key=where, bind="query-params", help=parameter.help)
+            st.toggle(plain(label), bool(parameter.default), key=where, bind="query-params", help=help_text)
         )
     if parameter.kind == "choice":
         options = list(parameter.choices)
         _from_link(page, old, where, options, lambda text: text)
         chosen = st.segmented_control(
-            label if label == name else f"{label}: {name}", options, default=str(parameter.default),
-            required=True, format_func=plain, key=where, bind="query-params", help=parameter.help,
+            plain(label if label == name else f"{label}: {name}"), options, default=str(parameter.default),
+            required=True, format_func=plain, key=where, bind="query-params", help=help_text,
         )  # fmt: skip
         return str(chosen)
     low = -math.inf if parameter.low is None else parameter.low
@@ -122,13 +121,13 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
         _from_link(page, old, where, Between(low, high, whole=True), int)
         return int(
             st.number_input(
-                label,
+                plain(label),
                 None if parameter.low is None else int(parameter.low) + parameter.above,
                 None if parameter.high is None else int(parameter.high) - parameter.below,
                 int(parameter.default),
                 key=where,
                 bind="query-params",
-                help=parameter.help,
+                help=help_text,
             )
         )
     _from_link(page, old, where, Between(low, high), float)
@@ -137,7 +136,7 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
         exact = written(key)  # ε, of which the power of ten is all
         return float(
             st.number_input(
-                label,
+                plain(label),
                 None if parameter.low is None else float(parameter.low),
                 None if parameter.high is None else float(parameter.high),
                 float(parameter.default),
@@ -145,14 +144,14 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
                 format="%.0e" if exact else "%g",
                 key=where,
                 bind="query-params",
-                help=parameter.help,
+                help=help_text,
             )
         )
     low, high, step = ends
     low, high = _reach(where, parameter, low, high)
     return float(
         st.slider(
-            label,
+            plain(label),
             low,
             high,
             float(parameter.default),
@@ -160,7 +159,7 @@ def _widget(page: str, key: str, parameter: Parameter) -> Value:
             "%.3f" if step < 0.01 or 0 < low < 0.01 else None,
             key=where,
             bind="query-params",
-            help=parameter.help,
+            help=help_text,
         )
     )
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.kit.permalink import note_unknown
+from app.kit.words import plain
 from app.mechanism import anchor, distributions, pairs, settings, waiting
 from app.mechanism.batch import Chosen
 
@@ -27,7 +28,7 @@ def show(chosen: Chosen) -> None:
     note_unknown(m_view=list(VIEWS))
     key, params = settings.choose(chosen.source.run)
     if chosen.source.note:
-        st.caption(chosen.source.note)
+        st.caption(plain(chosen.source.note))
     tabs = st.tabs(list(VIEWS), key="m_view", on_change="rerun", bind="query-params")
     for tab, (name, view) in zip(tabs, VIEWS.items(), strict=True):
         if not tab.open:  # the others cost nothing

@@ -94,7 +94,7 @@ def _draw(
     config = cache.config(run)
     st.caption(
         "Exact, not a sketch: on the piece of the two-layer head where an image lies, its embedding is a sum "
-        f"over the positions of the last map of {plain(config.backbone)} at {config.image_size} px "
+        f"over the positions of the last map of {plain(config.backbone)} at {config.image_size:d} px "
         "(Stylianou et al., Visualizing Deep Similarity Networks, WACV 2019; the head's ReLUs as they are "
         "for the image). "
         f"Regions {cosine - constant:.3f} and biases of the head {constant:+.3f} make {cosine:.3f}. "

@@ -12,6 +12,7 @@ from app.kit.names import dataset_title
 from app.kit.permalink import Between, note_unknown
 from app.kit.pictures import pictures
 from app.kit.steady import steady_chart
+from app.kit.words import plain
 from app.mechanism import settings
 from app.sensitivity import maps, result
 from app.sensitivity.result import SEEDS
@@ -49,7 +50,7 @@ def show() -> None:
         config = configured(name, datasets[name], key, params, seed)
         base = configured(name, datasets[name], *baseline(), seed)
     except MaclError as error:
-        results.error(str(error))
+        results.error(plain(error))
         return
     with results:
         images = pictures(config)
@@ -204,6 +205,6 @@ def _waits(run: Run) -> str:
     workers = launch.workers(run.path.parent).values()
     if not any(worker["ready"] for worker in workers):
         if why := launch.trouble(run.path.parent):
-            return f"the worker cannot start: {why}"
+            return plain(f"the worker cannot start: {why}")
         return "the worker is starting …"
     return "waiting …"

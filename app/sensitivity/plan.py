@@ -7,6 +7,7 @@ import streamlit as st
 
 from app.kit.names import dataset_title
 from app.kit.permalink import note_unknown
+from app.kit.words import plain
 from app.sensitivity.lab import sources
 from app.train.form import MAX_SEEDS
 from core.data import Reading
@@ -49,10 +50,10 @@ def form(among: Known) -> None:
         else:
             planned = _own(preset, fields, numbers)
     except MaclError as error:
-        st.error(str(error))
+        st.error(plain(error))
         return
     if planned.note:
-        st.caption(planned.note)
+        st.caption(plain(planned.note))
     cost = duration.preview(planned, among)
     missing = cost.total - cost.there
     basis = (
@@ -62,16 +63,18 @@ def form(among: Known) -> None:
     )
     if missing:
         time = duration.words(cost.seconds)
-        text = f"**{cost.total} runs**, {cost.there} of them there; the others about **{time}** ({basis})."
+        text = (
+            f"**{cost.total:d} runs**, {cost.there:d} of them there; the others about **{time}** ({basis})."
+        )
     else:
-        text = f"**{cost.total} runs**, all of them there already."
+        text = f"**{cost.total:d} runs**, all of them there already."
     left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
     with middle.popover("The same on the command line", width="stretch"):
         st.code(command(planned, study, preset, fields, numbers), language="bash", wrap_lines=True)
     if missing > MOST_AT_ONCE:
         left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
-    label = f"Queue {missing} runs" if missing > 1 else "Queue the run" if missing else "Show them"
+    label = f"Queue {missing:d} runs" if missing > 1 else "Queue the run" if missing else "Show them"
     right.button(
         label,
         type="primary",
@@ -151,7 +154,7 @@ def _own(preset: str, fields: dict[str, Any], seeds: list[int]) -> Sweep:
             preferred = preferred if preferred in by_name else ""
             options = ["–", *by_name]
             name = left.selectbox(
-                f"Axis {n + 1}",
+                f"Axis {n + 1:d}",
                 options,
                 index=options.index(preferred) if preferred else 0,
                 key=f"sw_axis_{n}_{loss}",

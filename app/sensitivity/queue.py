@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import cache
 from app.kit.names import run_label
+from app.kit.words import plain
 from app.train import live
 from core.experiments import duration
 from core.experiments.sweep import Known
@@ -42,7 +43,7 @@ def _lines(among: Known, before: int) -> None:
         end = start + duration.seconds_of(last.config, among)[0]
         words.append(f"empty in about {duration.words(end)}, at {_clock(end)}")
     devices = sorted(launch.workers(root))
-    words.append(f"workers: {', '.join(devices)}" if devices else "no worker is alive")
+    words.append(f"workers: {plain(', '.join(devices))}" if devices else "no worker is alive")
     left.markdown(("**Paused** · " if paused else "") + " · ".join(words))
     if paused:
         right.button("Go on", on_click=launch.unpause, args=(root,), width="stretch", key="queue_on")
@@ -56,7 +57,7 @@ def _lines(among: Known, before: int) -> None:
     with st.expander(f"Waiting: {len(order)}", key="queue_open"):
         for position, (run, start) in enumerate(order[:SHOWN], 1):
             when = "next" if start < 1 else f"in about {duration.words(start)}, at {_clock(start)}"
-            st.caption(f"{position}. {run_label(run)} · {when}")
+            st.caption(f"{position:d}\\. {plain(run_label(run))} · {when}")
         if len(order) > SHOWN:
             st.caption(f"and {len(order) - SHOWN} more")
 

@@ -38,8 +38,8 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
     """The seven metrics of the settings, with their change against the baseline."""
     left, right = st.columns([4, 1], vertical_alignment="center")
     same = now.path == before.path
-    against = "" if same else f" against the baseline {named(before)}"
-    left.markdown(f"**{named(now)}**{against}")
+    against = "" if same else f" against the baseline {plain(named(before))}"
+    left.markdown(f"**{plain(named(now))}**{against}")
     with right.container(horizontal=True, horizontal_alignment="right"):
         st.button(
             "Pin", on_click=pin, args=(cache.config(now),), disabled=same or words[now.id] != "finished",
@@ -50,7 +50,9 @@ def metrics(now: Run, before: Run, repeated: Sequence[tuple[Run, Run]], words: M
             help="Copy it to the other runs: Compare, Retrieval and Mechanism know it then",
         )  # fmt: skip
     if kept_id := st.session_state.pop("lab_kept", ""):
-        st.page_link("../pages/retrieval.py", label=f"Kept as {kept_id}", query_params={"runs": kept_id})
+        st.page_link(
+            "../pages/retrieval.py", label=f"Kept as {plain(kept_id)}", query_params={"runs": kept_id}
+        )
     if error := st.session_state.pop("lab_lost", ""):
         st.warning(plain(error))
     all_pairs = [(now, before), *repeated]
@@ -120,7 +122,9 @@ def _failures(runs: Sequence[Run], words: Mapping[str, str]) -> None:
     """Why trainings have failed, and a button to try them all again."""
     failed = list({run.id: run for run in runs if words[run.id] == "failed"}.values())
     if failed:
-        st.error("  \n".join(f"{named(run)}, seed {cache.config(run).seed}: {run.error}" for run in failed))
+        st.error(
+            "  \n".join(plain(f"{named(run)}, seed {cache.config(run).seed}: {run.error}") for run in failed)
+        )
         st.button("Try again", on_click=_again, args=(failed,))
 
 
@@ -206,8 +210,8 @@ def strip(config: RunConfig) -> None:
     st.caption(f"Tried before, latest first, with {METRICS[metric]}; a click goes back.")
     with st.container(horizontal=True, gap="small"):
         for run, other in past[:STRIP]:
-            reached = score(cache.scores(run)["metrics"], metric)
+            tried = f"{plain(method(other))} · {score(cache.scores(run)['metrics'], metric)}"
             st.button(
-                f"{method(other)} · {reached}", key=f"lab_past_{run.id}", on_click=go_to, args=(other,),
-                type="primary" if other == config else "secondary", help=config_label(other),
+                tried, key=f"lab_past_{run.id}", on_click=go_to, args=(other,),
+                type="primary" if other == config else "secondary", help=plain(config_label(other)),
             )  # fmt: skip

@@ -32,7 +32,7 @@ def show() -> None:
     with st.expander("A new sweep", expanded=not saved, key="sw_form_open"):
         plan.form(among)
     if message := st.session_state.pop("sw_message", ""):
-        st.error(message)
+        st.error(plain(message))
     queue.show(among)
     if not saved:
         st.info("No sweep yet. Take a ready-made one of the paper above, or a grid of your own.")
@@ -98,14 +98,14 @@ def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Count
     if counts != before:
         st.rerun()
     total = len(pairs)
-    parts = [f"{counts['finished']} of {total} runs finished"]
+    parts = [f"{counts['finished']:d} of {total} runs finished"]
     parts += [
-        f"{counts[word]} {word}"
+        f"{counts[word]:d} {word}"
         for word in ("running", "queued", "failed", "stopped", "interrupted")
         if counts[word]
     ]
     if counts["missing"]:
-        parts.append(f"{counts['missing']} not there")
+        parts.append(f"{counts['missing']:d} not there")
     if counts["finished"] == total:
         st.caption(parts[0])
         return
@@ -114,12 +114,12 @@ def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Count
     with right.container(horizontal=True, horizontal_alignment="right"):
         again = counts["missing"] + sum(counts[word] for word in sweeps.ENDED)
         if again:
-            st.button(f"Continue {again}", on_click=_again, args=(sweep,), key="sw_continue")
+            st.button(f"Continue {again:d}", on_click=_again, args=(sweep,), key="sw_continue")
         if counts["queued"] or counts["running"]:
             st.button("Stop the rest", on_click=_stop, args=(pairs,), key="sw_stop")
     if counts["failed"]:
         failed = next(run for _, run in pairs if run is not None and cache.state(run) == "failed")
-        st.caption(f"Failed: {failed.error}")
+        st.caption(f"Failed: {plain(failed.error)}")
 
 
 def _again(sweep: Sweep) -> None:

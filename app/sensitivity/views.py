@@ -62,7 +62,7 @@ def show(sweep: Sweep, pairs: Sequence[tuple[Point, Run | None]], metric: str) -
             except MaclError as error:
                 damaged.append(str(error))
     if damaged:
-        st.warning(plain("\n\n".join(f"Left out: {why}" for why in dict.fromkeys(damaged))))
+        st.warning(plain("\n\n".join(f"Left out: {one}" for one in dict.fromkeys(damaged))))
     if not done:
         st.info("Its first run has not finished yet.")
         return
@@ -101,7 +101,7 @@ def _cut(sweep: Sweep, cells: Sequence[Cell]) -> tuple[list[Cell], list[str]]:
     axes, remaining = sweep.shown, list(cells)
     for name in axes[2:]:
         value = st.selectbox(
-            title_of(name),
+            plain(title_of(name)),
             sweep.axes[name],
             key=f"sw_cut_{name}",
             format_func=text_of,
@@ -151,7 +151,9 @@ def _slider(column: Any, name: str, values: Sequence[float]) -> float:
         del st.session_state[key]
     start = values[len(values) // 2]
     return float(
-        column.slider(title_of(name), low, high, start, step, key=key, format="%.3g", persist_state="session")
+        column.slider(
+            plain(title_of(name)), low, high, start, step, key=key, format="%.3g", persist_state="session"
+        )
     )
 
 
@@ -164,10 +166,12 @@ def _reading(height: float, metric: str, cell: Cell | None, axes: tuple[str, str
         st.markdown(f"{METRICS[metric]} **{height:.2f} %** · {how}")
     if cell is None:
         return
-    point = ", ".join(f"{title_of(name)} {text_of(cell.at[name])}" for name in axes)
+    point = plain(", ".join(f"{title_of(name)} {text_of(cell.at[name])}" for name in axes))
     ids = [run.id for run in cell.runs]
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"nearest trained: {point}: {cell.mean:.2f} % ({figures.spread(cell)})", width="content")
+        st.caption(
+            f"nearest trained: {point}: {cell.mean:.2f} % ({plain(figures.spread(cell))})", width="content"
+        )
         st.page_link("../pages/retrieval.py", label="its images", query_params={"runs": ids[:1]})
         st.page_link("../pages/train.py", label="its runs", query_params={"runs": ids})
 
@@ -187,7 +191,7 @@ def _maps(shown_cells: Sequence[Cell], at: Mapping[str, float]) -> None:
         if images is not None:
             maps.draw_maps(maps.batch_of(shown_cells[0].runs[0], config, images), moved, "sw_maps")
     except MaclError as error:
-        st.caption(f"No maps: {error}")
+        st.caption(f"No maps: {plain(error)}")
 
 
 def _points(sweep: Sweep, shown_cells: Sequence[Cell], all_cells: Sequence[Cell], metric: str) -> None:

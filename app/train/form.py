@@ -2,7 +2,6 @@
 
 import itertools
 import os
-from dataclasses import replace
 from typing import Any, Literal
 
 import streamlit as st
@@ -76,14 +75,14 @@ def form() -> None:
             for loss, seed in itertools.product(losses, parse_seeds(seeds, MAX_SEEDS))
         ]
     except MaclError as error:
-        st.error(str(error))
+        st.error(plain(error))
         configs = []
     if configs:
         with st.expander("The same on the command line", key="command_open"):
             st.code("\n".join(command(config) for config in configs), language="bash", wrap_lines=True)
     missing = _missing(name, root)
     if missing:
-        st.warning(missing)
+        st.warning(plain(missing))
         st.page_link("../pages/data.py", label="How to get the data sets")
     label = f"Start {len(configs)} runs" if len(configs) > 1 else "Start the run"
     if st.button(label, type="primary", width="stretch", disabled=not configs or bool(missing)):
@@ -92,7 +91,7 @@ def form() -> None:
             for config in configs:
                 started.append(launch.submit(config).id)
         except (MaclError, OSError) as error:
-            st.error(f"{len(started)} of {len(configs)} runs have been started: {error}")
+            st.error(f"{len(started)} of {len(configs)} runs have been started: {plain(error)}")
             return
         st.session_state[CHOSEN] = started
         st.toast("Started: the runs are at the top of the list.")  # which may be out of sight
@@ -129,15 +128,11 @@ def _missing(name: str, root: str | None) -> str:
 def _parameters(loss: str) -> dict[str, Any]:
     """Values of a loss's parameters, from widgets: the important ones, then the rest on demand."""
     spec, by_name = spec_of(loss), settings.of_loss(loss)
-    summary = spec.summary
-    if spec.sha256:  # words from a file: no Markdown of the page's
-        summary = plain(summary)
-        by_name = {name: replace(setting, help=plain(setting.help)) for name, setting in by_name.items()}
     first = [p.name for p in spec.parameters][:AT_ONCE] if spec.sha256 else FIRST
     shown = [p for p in spec.parameters if p.name in first and p.name not in FOLDED.get(loss, ())]
     rest = [p for p in spec.parameters if p not in shown]
-    with st.expander(f"{spec.title}: parameters", key=f"{loss}.open"):
-        st.caption(f"{summary} {spec.source[0].upper()}{spec.source[1:]}.")
+    with st.expander(f"{plain(spec.title)}: parameters", key=f"{loss}.open"):
+        st.caption(plain(f"{spec.summary} {spec.source[0].upper()}{spec.source[1:]}."))
         values = {p.name: _widget(loss, by_name[p.name], p.default) for p in shown}
         if rest:
             unfolded = st.toggle("All parameters", key=f"{loss}.all", persist_state="session")
@@ -150,7 +145,7 @@ def _parameters(loss: str) -> dict[str, Any]:
 
 def _widget(owner: str, setting: Setting, start: Any) -> Any:
     """A widget for one setting of a preset or a loss, which starts at the owner's value."""
-    label, key, help_text = setting.title, f"{owner}.{setting.name}", setting.help
+    label, key, help_text = plain(setting.title), f"{owner}.{setting.name}", plain(setting.help)
     if key not in st.session_state:
         st.session_state[key] = start
     persist: Literal["session"] = "session"
@@ -166,13 +161,13 @@ def _widget(owner: str, setting: Setting, start: Any) -> Any:
         for bound in (setting.low, setting.high)
     )
     return st.number_input(
-        label if owner in PRESETS else f"{label} ({setting.reach})",
+        label if owner in PRESETS else f"{label} ({plain(setting.reach)})",
         low,
         high,
         key=key,
         step=1 if whole else _step(start),
         format=None if whole else "%g",
-        help=f"{help_text}: {setting.reach}" if owner in PRESETS else help_text,
+        help=f"{help_text}: {plain(setting.reach)}" if owner in PRESETS else help_text,
         persist_state=persist,
     )
 

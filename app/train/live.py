@@ -10,6 +10,7 @@ from app.figures import curves
 from app.kit.names import run_label, short_labels, state_word
 from app.kit.permalink import Between, Switch, note_unknown
 from app.kit.steady import steady_chart
+from app.kit.words import plain
 from core.experiments import duration
 from core.queue import launch
 from core.runs import Run
@@ -75,7 +76,7 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
         limit = sum(words[run.id] != "queued" for run in queue) + WAITING
         for run in queue[:limit]:
             share, text = progress(run, words[run.id], order.get(run.id))
-            st.progress(share, f"{run_label(run)}  \n{text}")
+            st.progress(share, f"{plain(run_label(run))}  \n{text}")
         if len(queue) > limit:
             st.caption(f"and {len(queue) - limit:,} more in the queue")
     if ids:
@@ -90,10 +91,12 @@ def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
     if not status:
         return 0.0, "starting …" if word == "running" else "stopping …"
     done, total = int(status["done"]), max(1, int(status["total"]))
-    parts = [f"{status['what']} {done:,} of {total:,}"]
+    parts = [f"{plain(status['what'])} {done:,} of {total:,}"]
     rows = cache.history(run)
     if status["what"] == "training" and rows and rows[-1].keys() >= {"epoch", "images_per_s"}:
-        parts[0] = f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs}, step {done:,} of {total:,}"
+        parts[0] = (
+            f"epoch {int(rows[-1]['epoch'])} of {cache.config(run).epochs:d}, step {done:,} of {total:,}"
+        )
         parts.append(f"{rows[-1]['images_per_s']:,.0f} images/s")
     if status["eta_s"] is not None and done < total:
         parts.append(f"{duration.words(status['eta_s'])} left")
@@ -108,7 +111,7 @@ def waiting(place: int | None) -> str:
         return "queued; the queue is paused"
     workers = launch.workers(launch.run_root()).values()
     if not any(worker["ready"] for worker in workers) and (why := launch.trouble(launch.run_root())):
-        return f"queued; no worker can start: {why}"
+        return plain(f"queued; no worker can start: {why}")
     if not workers:
         return "queued; no worker is alive: open the Train page to start one"
     if not any(worker["ready"] for worker in workers):

@@ -165,7 +165,7 @@ def actions(selected: list[Run]) -> None:
         _button("Delete", [r for r in own if words[r.id] not in ("running", "stopping")], None)
         _trash()
     if message := st.session_state.pop("train_message", ""):
-        st.error(message)
+        st.error(plain(message))
     deleted = [
         run for run in runs.trashed(launch.run_root()) if run.id in st.session_state.get("deleted", [])
     ]
@@ -192,7 +192,7 @@ def _train_on(run: Run | None, words: dict[str, str]) -> None:
         st.button("Train on", key="train_on", type="primary", on_click=_each, args=(_more_epochs, [run]))
         if kept_epochs is not None:
             st.button(
-                f"Keep the {kept_epochs} epochs",
+                f"Keep the {kept_epochs:d} epochs",
                 key="take_back",
                 on_click=_each,
                 args=(runs.take_back, [run]),
@@ -261,7 +261,7 @@ def _trash() -> None:
     with st.popover(f"Trash ({len(deleted)})"):
         for run in deleted[:SHOWN_TRASH]:
             with st.container(horizontal=True, vertical_alignment="center"):
-                st.markdown(f"{run_label(run)}  \n:gray[{started(run)}]", width="stretch")
+                st.markdown(f"{plain(run_label(run))}  \n:gray[{plain(started(run))}]", width="stretch")
                 st.button("Restore", key=f"restore.{run.id}", on_click=_restore, args=([run],))
         if len(deleted) > SHOWN_TRASH:
             st.caption(f"and {len(deleted) - SHOWN_TRASH:,} older ones")
@@ -298,7 +298,7 @@ def drawn(selected: list[Run]) -> list[Run]:
 def outcomes(selected: list[Run]) -> None:
     """What happened to the chosen runs that did not finish, and what to do about it."""
     for run in selected:
-        word, label = live.state(run), run_label(run)
+        word, label = live.state(run), plain(run_label(run))
         if word not in ("failed", "interrupted", "stopped"):
             continue
         rows = cache.history(run)
@@ -306,10 +306,10 @@ def outcomes(selected: list[Run]) -> None:
         saved = (run.path / "resume.safetensors").exists()
         go_on = "goes on from its last checkpoint" if saved else "starts it again"
         epochs = runs.results_of(run)
-        hint = f"  \nThe results of its {epochs} epochs are kept: Train on leads back." if epochs else ""
+        hint = f"  \nThe results of its {epochs:d} epochs are kept: Train on leads back." if epochs else ""
         if word == "failed":
             st.error(
-                f"**{label}** failed: {run.error}  \n"
+                f"**{label}** failed: {plain(run.error)}  \n"
                 f"Remove the cause and press Resume, or duplicate it with changes.{hint}"
             )
         elif word == "interrupted":
@@ -325,19 +325,21 @@ def details(selected: list[Run]) -> None:
     """Log and saved configuration of the chosen runs, read only when their expander is opened."""
     if not selected:
         return
-    labels = short_labels(selected)
+    labels = list(map(plain, short_labels(selected)))
     with st.expander("Log", key="log_open", on_change="rerun") as expander:
         for tab, run in zip(st.tabs(labels), selected, strict=True) if expander.open else ():
             lines = run.log.splitlines()
             tab.code("\n".join(lines[-LOG_LINES:]) or "The log is empty so far.", language=None, height=240)
     with st.expander("Saved configuration", key="config_open", on_change="rerun") as expander:
         for tab, run in zip(st.tabs(labels), selected, strict=True) if expander.open else ():
-            tab.caption(f"config.json of {run.id}: what the run was started with, whatever the form says now")
+            tab.caption(
+                f"config.json of {plain(run.id)}: what the run was started with, whatever the form says now"
+            )
             if read := how_read.words(cache.config(run).reading):
                 tab.caption(f"Its images and tables were read so: {plain(read)}.")
             if changes := runs.changes(run):
                 tab.caption(
                     "Changed since: "
-                    + ", ".join(f"{c['from']} to {c['to']} epochs, {c['at']}" for c in changes)
+                    + plain(", ".join(f"{c['from']} to {c['to']} epochs, {c['at']}" for c in changes))
                 )
             tab.json(cache.config(run).model_dump())

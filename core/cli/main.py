@@ -1,8 +1,12 @@
 """The command line `macl`. torch is imported only by the commands that train."""
 
 import os
+import re
 import sys
+import tomllib
 from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -38,12 +42,32 @@ app.add_typer(tracking.app, name="mlflow")
 
 
 @app.command("app")
-def open_app() -> None:
+def open_app(
+    host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name under which a tunnel or a proxy leads here; several: repeat it."),
+    ] = None,
+) -> None:
     """Serve the app on localhost, and start a worker so that it is ready when the page is."""
+    names = [_host(name) for name in host or ()]
     with suppress(MaclError):  # the page will say what is wrong
         launch.ensure_worker()
     os.chdir(PROJECT)
-    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py"])
+    flags: list[str] = []
+    if names:
+        settings = tomllib.loads(Path(".streamlit/config.toml").read_text())
+        for name in (*settings["server"]["allowedHosts"], *names):
+            flags += ["--server.allowedHosts", name]
+    os.execv(sys.executable, [sys.executable, "-m", "streamlit", "run", "app/main.py", *flags])
+
+
+def _host(name: str) -> str:
+    """A host that the app may be called by, as browsers write it."""
+    if name in ("0.0.0.0", "::"):
+        raise MaclError(f"host: need a name; the app listens on this machine alone, got {name!r}")
+    if not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name.lower()):
+        raise MaclError(f"host: need a name as lab.example.org, without http:// and port, got {name!r}")
+    return name.lower()
 
 
 def main() -> None:

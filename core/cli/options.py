@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from core.data import Reading
 from core.errors import MaclError
+from core.explain import explain
 from core.runs import PRESETS, settings
-from core.runs.config import SUBJECT, explain
+from core.runs.config import FIELDS, SUBJECT
 from core.runs.settings import Setting
 
 OTHER_NAMES = {"data_root": ["--root"]}
@@ -47,7 +48,7 @@ def _reading(given: dict[str, Any]) -> Reading:
     try:
         return Reading(**given)
     except ValidationError as error:
-        raise MaclError(explain(error)) from None
+        raise MaclError(explain(error, FIELDS)) from None
 
 
 def _with(

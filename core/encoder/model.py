@@ -133,7 +133,7 @@ def _timm(name: str, channels: int) -> Backbone:
     import timm  # 2 s: only where it is needed
 
     if not timm.is_model(name):
-        backbones = [*TORCHVISION, *timm.list_models()]
+        backbones = list(dict.fromkeys([*TORCHVISION, *timm.list_models()]))  # some models have both
         near = difflib.get_close_matches(name, backbones, 3) or [LITE0, *TORCHVISION]
         raise MaclError(f"unknown backbone {name!r}: choose {', '.join(near)} or another model of timm")
     config = timm.get_pretrained_cfg(name)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from core.errors import MaclError
+from core.explain import nearest
 from core.losses import Value, known
 from core.runs import settings
 from core.runs.settings import Setting
@@ -38,7 +39,10 @@ def parse_params(loss: str, texts: Collection[str]) -> dict[str, Value]:
     for text in texts:
         if "=" not in text or text.partition("=")[0].strip() not in parameters:
             names = ", ".join(parameters) or "none"
-            raise MaclError(f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}")
+            meant = nearest(text.partition("=")[0].strip(), parameters)
+            raise MaclError(
+                f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}{meant}"
+            )
     return dict(parse_one(text, loss) for text in texts)
 
 
@@ -97,4 +101,4 @@ def _split(text: str, loss: str) -> tuple[Setting, str]:
         if name.strip() in settings_by_name:
             return settings_by_name[name.strip()], rest.strip()
     names = f"no field ({', '.join(sorted(fields))}) and no parameter of {loss} ({', '.join(own) or 'none'})"
-    raise MaclError(f"{name.strip()!r} is {names}")
+    raise MaclError(f"{name.strip()!r} is {names}{nearest(name.strip(), [*own, *fields])}")

@@ -21,11 +21,13 @@ from pydantic import ValidationError
 from core import runs
 from core.data import Reading
 from core.errors import MaclError
+from core.explain import explain
 from core.files import lock, unlock, write_atomic
 from core.losses import Value, spec_of
 from core.losses.own import resolve
 from core.queue import launch
-from core.runs import Run, RunConfig, explain, origin
+from core.runs import Run, RunConfig, origin
+from core.runs.config import FIELDS
 
 MOST_RUNS = 5000
 FOLDER = ".sweeps"
@@ -209,7 +211,7 @@ def read(name: str, root: Path) -> Sweep:
     except OSError:
         raise MaclError(f"there is no sweep {name!r} in {root}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = explain(error) if isinstance(error, ValidationError) else str(error)
+        message = explain(error, FIELDS) if isinstance(error, ValidationError) else str(error)
         raise MaclError(f"the sweep {name!r} cannot be read: {message}") from None
 
 

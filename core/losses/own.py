@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from core.errors import MaclError
+from core.explain import explain
 from core.files import PROJECT, write_atomic
 from core.losses.catalog import LOSSES
 from core.losses.parameters import LossSpec
@@ -139,8 +140,7 @@ def from_json(content: Any) -> LossSpec:
     try:
         spec = _SPEC.validate_python(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(explain(error)) from None
     named = KEY.fullmatch(spec.key)
     if named is None or not spec.sha256.startswith(named[2]) or spec.title != named[1]:
         raise ValueError(f"need the name and the hash of a loss as its key, got {spec.key!r}")

@@ -1,6 +1,6 @@
 """Runs: their configuration, and the folder that holds all their results."""
 
-from core.runs.config import DEVICE, PRESETS, RunConfig, explain
+from core.runs.config import DEVICE, PRESETS, RunConfig
 from core.runs.folder import (
     Run,
     State,
@@ -27,7 +27,6 @@ __all__ = [
     "curve_row",
     "delete",
     "empty_trash",
-    "explain",
     "extend",
     "find",
     "list_runs",

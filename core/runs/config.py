@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from core.data import DATASETS, READ, ImageSet, Reading
 from core.errors import MaclError
+from core.explain import explain
 from core.losses import LOSSES, LossSpec, check_params, spec_of
 from core.losses import own as own_losses
 
@@ -241,14 +242,7 @@ class RunConfig(BaseModel):
         try:
             return cls(preset=preset, **{**PRESETS[preset], **fields})
         except ValidationError as error:
-            raise MaclError(explain(error)) from None
+            raise MaclError(explain(error, FIELDS)) from None
 
 
-def explain(error: ValidationError) -> str:
-    """What is wrong with a configuration, field by field, in one line."""
-    parts = []
-    for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        parts.append(f"{field}: {message}" if field else message)
-    return "; ".join(parts)
+FIELDS = (*RunConfig.model_fields, *Reading.model_fields)  # names that a person may have meant

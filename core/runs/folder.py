@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +22,10 @@ from safetensors.numpy import load_file
 
 from core.background.requests import read_deaths
 from core.errors import MaclError
+from core.explain import explain, unknown
 from core.files import lock, locked_by, scratch, unlock, write_atomic
 from core.losses import own
-from core.runs.config import RunConfig, explain
+from core.runs.config import FIELDS, RunConfig
 
 TRAINS_ON = "trains_on"  # marks a scored run given more epochs; holds the number its scores belong to
 _stamping, _latest = threading.Lock(), 0
@@ -51,7 +53,20 @@ class Run:
         except OSError as error:
             raise MaclError(f"{self.path / 'config.json'} cannot be read ({error.strerror})") from None
         except ValidationError as error:
-            raise MaclError(f"{self.path / 'config.json'}: {explain(error)}") from None
+            wrong = f"{self.path / 'config.json'}: {explain(error, FIELDS)}"
+            wrote, this = self.version, program()
+            if unknown(error) and wrote != this:
+                by = f"version {wrote}" if wrote else "another version"
+                wrong += f" ({by} of this program wrote it, this is {this}: open it with that one)"
+            raise MaclError(wrong) from None
+
+    @property
+    def version(self) -> str:
+        """Version of the program that made the folder; empty if it did not say."""
+        try:
+            return (self.path / "version.txt").read_text().strip()[:40]
+        except (OSError, ValueError):
+            return ""
 
     @property
     def state(self) -> State:
@@ -304,7 +319,13 @@ def begin(folder: Path, config: RunConfig, text: str) -> None:
     """Write the configuration into a new run folder, and the text of its loss: it is its own witness."""
     if text:
         write_atomic(folder / f"{own.name_in(config.loss)}.py", text)
+    write_atomic(folder / "version.txt", f"{program()}\n")
     write_atomic(folder / "config.json", config.model_dump_json(indent=2) + "\n")
+
+
+def program() -> str:
+    """Version of this program."""
+    return metadata.version("macl-lab")
 
 
 def list_runs(root: Path) -> list[Run]:

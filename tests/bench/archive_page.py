@@ -93,7 +93,7 @@ def fill(home: Path) -> None:
 def of_page(home: Path) -> None:
     """All bars."""
     place, dice = str(home / "archive"), np.random.default_rng(1)
-    page = AppTest.from_file(str(PROJECT / "app" / "main.py"), default_timeout=600)
+    page = AppTest.from_file(str(PROJECT / "app" / "navigation.py"), default_timeout=600)
     page.switch_page("../pages/archive.py").run()
     before = memory()
     page.query_params["archive"] = place

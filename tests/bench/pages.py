@@ -28,7 +28,7 @@ from tests.bench import measured, sized, verdict
 from tests.components import component_data
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-MAIN = str(ROOT / "app" / "main.py")
+MAIN = str(ROOT / "app" / "navigation.py")
 PAGES = {  # with what shows that a page is more than its title
     "home": "page_link",
     "data": "bidi_component",

@@ -34,7 +34,7 @@ from tests.bench import measured, sized, verdict
 from tests.components import component_data
 from tests.e2e.conftest import CHROMIUM, FLAGS, PATIENCE_MS, Server
 
-MAIN = str(Path(__file__).resolve().parent.parent.parent / "app" / "main.py")
+MAIN = str(Path(__file__).resolve().parent.parent.parent / "app" / "navigation.py")
 BAR_MS = 150.0
 QUERIES = sized(60, 2)
 BROWSER_BAR_MS = 1000.0

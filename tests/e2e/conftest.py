@@ -129,13 +129,20 @@ def browser() -> Iterator[Browser]:
         chromium.close()
 
 
+VIOLATED = "the content security policy forbids"
+TELL = f"""document.addEventListener("securitypolicyviolation", (event) =>
+  console.error("{VIOLATED}", event.effectiveDirective, event.blockedURI, event.sample));"""
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A tab of its own; the test fails if a page asked any other machine for anything."""
+    """A tab of its own; the test fails if a page asked any other machine, or for what its policy forbids."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
+    context.add_init_script(TELL)
     opened = context.new_page()
     foreign: list[str] = []
+    forbidden: list[str] = []
 
     def note(request: Request) -> None:
         address = urlparse(request.url)
@@ -143,9 +150,11 @@ def page(browser: Browser) -> Iterator[Page]:
             foreign.append(request.url)
 
     context.on("request", note)
+    context.on("console", lambda said: forbidden.append(said.text) if VIOLATED in said.text else None)
     yield opened
     context.close()
     assert not foreign, f"fetched from elsewhere: {foreign}"
+    assert not forbidden, forbidden
 
 
 def submit(server: Server, tiny: Path, **fields: Any) -> Run:

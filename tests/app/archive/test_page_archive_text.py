@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.kit.words import JOINER
 from core import archive
 from core.archive import Encoder, job, marks
 from tests.app.archive.conftest import shown
@@ -65,7 +66,7 @@ def check(page: Any) -> str:
 def test_what_is_found_is_text(hostile: str) -> None:
     page = open_page("archive", archive=hostile, labels=LABEL, looking=LABEL, minus="5", archive_list="1")
     text = check(page)
-    assert r"\!\[a\]\(http\://b\): 1 right, 0 wrong" in text
+    assert rf"\!\[a\]\(http\:{JOINER}//b\): 1 right, 0 wrong" in text
     data = shown(page)  # drawn as text nodes
     assert NAME in data["query"]["name"]
     assert data["rows"][0]["title"] == RUN

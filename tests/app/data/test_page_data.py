@@ -36,7 +36,7 @@ from core.files import PROJECT
 from tests.components import charts, numbers
 from tests.small_runs import wait
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 SIZE = 96
 PREPARE, READ_IT_SO = "Prepare the images", "Read it so"
 

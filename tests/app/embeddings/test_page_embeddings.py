@@ -30,7 +30,7 @@ from core.retrieval import ask
 from core.runs import Run
 from tests.components import charts, component_data
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from core.runs import Run
 from tests.components import charts, numbers
 from tests.small_runs import of_quick_start
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 BUTTON = "Train MACL and MulSupCon"
 
 

@@ -151,7 +151,7 @@ def test_the_newest_run_there_says_how_a_folder_is_read(mine: Path, root: Path) 
     page = own(mine)
     assert not page.error
     assert said(page) == ["ignore_columns=trees", "unknown=no"]
-    page = AppTest.from_file(str(PROJECT / "app" / "main.py"), default_timeout=60)
+    page = AppTest.from_file(str(PROJECT / "app" / "navigation.py"), default_timeout=60)
     page.session_state["train_runs"] = [run.id]
     page.session_state["config_open"] = True
     page.switch_page("../pages/train.py").run()

@@ -28,7 +28,7 @@ from core.losses import LOSSES, check_params
 from core.mechanism import Batch
 from tests.components import charts, component_data
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 MAPS = "m_heatmaps"
 
 

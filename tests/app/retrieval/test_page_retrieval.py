@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.kit import query
+from app.kit.words import JOINER
 from core import runs
 from core.background.cache import write
 from core.errors import MaclError
@@ -28,7 +29,7 @@ from core.retrieval.embedder import Embedder
 from core.runs import Run
 from tests.components import component_data
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 
 
 @pytest.fixture
@@ -813,12 +814,12 @@ def test_names_from_a_person_are_no_markdown(two: list[Run], still: None) -> Non
     answer_all(page)
     (said,) = [one.value for one in page.caption if "takes the two for similar" in one.value]
     assert "](" not in said
-    assert read(said).startswith("*a* $x$ [c](http://evil/) takes the two")
+    assert read(said).replace(JOINER, "").startswith("*a* $x$ [c](http://evil/) takes the two")
     question = ask.Question("explain", str(two[0].path), *page.session_state[query.WHY][2:0:-1])
     ask.answer_path(question.key).unlink()
     write(ask.answer_path(question.key).with_suffix(".txt"), b"no [image](http://evil/)")
     page.run()
-    assert page.error[0].value == r"no \[image\]\(http\://evil/\)"
+    assert page.error[0].value == rf"no \[image\]\(http\:{JOINER}//evil/\)"
 
 
 def test_what_failed_can_be_tried_again(two: list[Run], still: None) -> None:

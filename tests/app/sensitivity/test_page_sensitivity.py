@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from app import cache, image_cache
 from app.figures import sensitivity as figures
+from app.kit.words import plain
 from app.sensitivity import lab as view
 from app.sensitivity import maps, plan, views
 from core import cli, runs
@@ -33,7 +34,7 @@ from core.runs.settings import shown
 from core.training import loop
 from tests.components import component_data
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def test_other_images_are_trained_anew_with_their_baseline(
     assert not app.exception
     assert before not in done
     assert {sum(map(len, run.splits().values())) for run in done} == {168}
-    assert {one.label.partition(" ·")[0] for one in app.button if "· " in one.label} == {"MACL (α=3)"}
+    assert {one.label.partition(" ·")[0] for one in app.button if "· " in one.label} == {plain("MACL (α=3)")}
 
 
 def test_a_baseline_without_the_query_says_so(run_root: Path) -> None:
@@ -248,14 +249,14 @@ def test_pin_strip_and_keep(run_root: Path) -> None:
     button(app, "Pin").click().run()
     assert "against" not in texts(app)
     app.slider(key="lab_alpha").set_value(1.0).run()
-    assert "against the baseline MACL (α=3" in texts(app)
+    assert plain("against the baseline MACL (α=3") in texts(app)
     work(run_root)
     app.run()
     link = app.query_params["lab_base"]
     again = page(lab_base=link, lab_alpha="1")  # a reload
-    assert "against the baseline MACL (α=3" in texts(again)
+    assert plain("against the baseline MACL (α=3") in texts(again)
     assert not page(lab_base="[1,2").exception
-    past = next(one for one in app.button if one.label.startswith("MACL (α=3"))
+    past = next(one for one in app.button if one.label.startswith(plain("MACL (α=3")))
     past.click().run()
     assert app.slider(key="lab_alpha").value == 3.0
     before = len(runs.list_runs(run_root))

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import cache
+from app.kit.words import JOINER, plain
 from core import runs
 from core.files import PROJECT
 from core.losses import own
@@ -73,7 +74,9 @@ def test_words_of_a_file_are_not_rendered(key: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(cache, "RECORDED", PROJECT / "assets" / "recorded")  # runs to look at
     page = open_page("train", loss="mine")
     (said,) = (caption.value for caption in page.caption if "pixel" in caption.value)
-    assert said.startswith(r"Pulls \!\[pixel\]\(https\://elsewhere.example/p.png\) and \<b\>pushes\</b\>")
+    assert said.startswith(
+        rf"Pulls \!\[pixel\]\(https\:{JOINER}//elsewhere.example/p.png\) and \<b\>pushes\</b\>"
+    )
     assert page.number_input(key=f"{key}.width").help.startswith(r"Of \[the band\]\(https\:")
     mechanism = open_page("mechanism", m_loss="mine")
     helps = [widget.help or "" for widget in mechanism.number_input]
@@ -93,7 +96,7 @@ def test_a_run_with_a_loss_that_is_not_here(
     next(button for button in page.button if button.label == "Duplicate with changes").click().run()
     assert not page.exception
     (error,) = (error.value for error in page.error)
-    assert "read mine.py in the folder of the run, then `macl loss add` it" in error
+    assert plain("read mine.py in the folder of the run, then `macl loss add` it") in error
     assert page.multiselect(key="loss").value == ["macl", "mulsupcon"]
     assert Run(run.path).config.params["steps"] == 5
 

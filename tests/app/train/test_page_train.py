@@ -17,6 +17,7 @@ from app import cache
 from app.figures import curves
 from app.kit import names
 from app.kit.query import option_labels
+from app.kit.words import plain
 from app.train import live, run_list
 from core import runs
 from core.errors import MaclError
@@ -30,7 +31,7 @@ from tests import small_runs
 from tests.components import component_data
 from tests.small_runs import wait
 
-MAIN = str(PROJECT / "app" / "main.py")
+MAIN = str(PROJECT / "app" / "navigation.py")
 
 
 @pytest.fixture
@@ -122,11 +123,11 @@ def test_a_started_run_is_watched_until_it_has_finished(root: Path, tiny: Path) 
 def test_the_form_names_a_mistake_and_does_not_start(root: Path, no_workers: None) -> None:
     page = train_page()
     page.text_input(key="seeds").set_value("one").run()
-    assert "seeds: need numbers" in page.error[0].value
+    assert plain("seeds: need numbers") in page.error[0].value
     assert button(page, "Start").disabled
     page.text_input(key="seeds").set_value("0").run()
     page.toggle(key="instant.augment").set_value(True).run()
-    assert "augment: need false when trainable is head" in page.error[0].value
+    assert plain("augment: need false when trainable is head") in page.error[0].value
     assert runs.list_runs(root) == []
 
 

@@ -208,7 +208,7 @@ def test_what_cannot_be_trained_on_says_why_in_one_sentence(tiny: Path, tmp_path
 
     run = made(tiny, tmp_path, epochs=1)
     refused(run, 1, "need more than the 1 epochs that .* has, got 1")
-    refused(run, 10_001, "epochs: Input should be less than or equal to 10000")
+    refused(run, 10_001, "epochs: need at most 10000, got 10001")
     (run.path / "resume.safetensors").unlink()  # as earlier versions did
     refused(run, 2, "has no checkpoint to go on from .*: start a new run with 2 epochs")
     refused(made(tiny, tmp_path, epochs=1, scheduler="cosine"), 2, "has a cosine schedule")
