@@ -23,6 +23,7 @@ from core.runs import RunConfig
 from core.training import loop
 from core.training.batches import Images
 from core.training.learner import Learner
+from tests.group_of_ranks import spawn
 from tests.loss_batches import random_batch
 from tests.small_runs import assert_same_outcome, config, wait
 
@@ -191,3 +192,40 @@ def test_too_large_a_batch_is_one_sentence(tiny: Path, tmp_path: Path) -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.error == "there is not enough memory: lower the batch size or the image size"
+
+
+TWO = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are not two CUDA devices")
+
+
+@pytest.mark.parametrize("key", ["macl", "lmsc", "oml"])
+@pytest.mark.parametrize("micro", [0, 5])
+def test_a_group_of_one_gpu_and_a_batch_in_parts_have_the_gradients_of_a_batch_at_once(
+    key: str, micro: int, tiny: Path, tmp_path: Path
+) -> None:
+    found = spawn(1, "losses_on_cuda", tmp_path / "group", tiny=str(tiny), losses=[key], micro=micro)
+    for far in found[0].values():
+        assert far["loss"] <= 1e-5
+        assert far["gradient"] <= 1e-5
+        assert far["scale"] > 1e-3
+
+
+@TWO
+def test_gpus_connected_by_nccl_have_the_gradients_of_one(tiny: Path, tmp_path: Path) -> None:
+    size = torch.cuda.device_count()
+    found = spawn(size, "losses_on_cuda", tmp_path / "group", tiny=str(tiny), losses=list(LOSSES), micro=0)
+    for key, far in found[0].items():
+        assert far["loss"] <= 1e-5, key
+        assert far["gradient"] <= 1e-5, key
+        assert {other[key]["digest"] for other in found} == {far["digest"]}, key
+
+
+@TWO
+def test_batch_norm_over_two_gpus_is_that_of_one(tiny: Path, tmp_path: Path) -> None:
+    fields = {"precision": "float32", "epochs": 1, "batch_size": 32}
+    one, two = (runs.create(full(tiny, devices=devices, **fields), tmp_path) for devices in (1, 2))
+    for run in (one, two):
+        assert loop.run(run.path) == "finished", run.error
+    assert two.scores()["device"].startswith("2 × cuda:0")
+    assert "batch norm" not in two.log
+    for here, there in zip(one.history(), two.history(), strict=True):
+        assert there["loss"] == pytest.approx(here["loss"], rel=1e-3)

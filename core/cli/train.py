@@ -38,12 +38,15 @@ def resume(
     ] = None,
     data_root: DataRoot = None,
     device: Annotated[str | None, option("device")] = None,
+    devices: Annotated[int | None, option("devices")] = None,
     run_root: RunRoot = None,
 ) -> None:
     """Continue a stopped, failed or interrupted run from its last checkpoint.
 
-    --data-root and --device replace images or a device that are gone. With --epochs a finished run trains on;
-    its results stay until the new ones are there, and --epochs with their number goes back to them.
+    --data-root, --device and --devices replace images or devices that are gone; on another number of devices
+    it goes on from the same checkpoint, but not to the last bit as it would have. With --epochs a finished
+    run trains on; its results stay until the new ones are there, and --epochs with their number goes back to
+    them.
     """
     target = runs.find(run, root_of(run_root))
     import core.training.loop  # noqa: F401  takes seconds, in which the state of the run may change
@@ -58,7 +61,7 @@ def resume(
         runs.extend(target, epochs)
     if target.state in ("finished", "running"):
         raise MaclError(f"{target.id} is {target.state}; nothing is left to resume")
-    given = named({"data_root": data_root, "device": device})
+    given = named({"data_root": data_root, "device": device, "devices": devices})
     config_before, checkpoint_before = (
         target.path.joinpath("config.json").read_text(errors="replace"),
         _saved(target),

@@ -31,7 +31,9 @@ _YIQ = np.array([LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)])
 QUARTER_TURN = (np.linalg.inv(_YIQ) @ np.array([[0, 0, 0], [0, 0, -1], [0, 1, 0]]) @ _YIQ).tolist()
 
 
-def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor, size: int, generator: torch.Generator, first: int = 0, batch: int | None = None
+) -> Tensor:
     """Random resized crop, both flips, small rotation and colour jitter, drawn per image.
 
     Args:
@@ -40,6 +42,8 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
             saturation and no hue: those vary in brightness and contrast only.
         size: Side of the result, pixels.
         generator: On the CPU; `NUMBERS` numbers are drawn per image.
+        first: Place of the first image in its batch, of which these may be a part.
+        batch: Number of images in that batch, for all of which numbers are drawn; by default B.
 
     Returns:
         (B, C, size, size) float32 in 0..1, on the device of `images`.
@@ -48,7 +52,8 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
         ValueError: If `images` is not such a batch.
     """
     pixels = _channels_first(images)  # (B, C, H, W)
-    u = torch.rand(len(pixels), NUMBERS, generator=generator, device="cpu").unbind(1)  # each (B,)
+    numbers = torch.rand(batch or len(pixels), NUMBERS, generator=generator, device="cpu")
+    u = numbers[first : first + len(pixels)].unbind(1)  # each (B,)
     flip_x, flip_y = (1 - 2 * (n < 0.5).float() for n in u[4:6])
     angle = math.radians(ANGLE) * (2 * u[6] - 1)
     theta = sampling(crop(*u[:4]), flip_x, flip_y, angle, pixels.shape[3] / pixels.shape[2])

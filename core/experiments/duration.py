@@ -96,6 +96,8 @@ def _like(config: RunConfig) -> tuple[object, ...]:
         config.trainable,
         config.image_size,
         config.batch_size,
+        config.micro_batch,
+        config.devices,
         config.augment,
         config.dim,
         config.hidden,

@@ -160,7 +160,8 @@ def protocol_name(config: RunConfig) -> str:
 
 
 _NOT_PROTOCOL = {
-    *("dataset", "data_root", "skip_broken", "loss", "own", "params", "preset", "seed", "device"),
+    *("dataset", "data_root", "skip_broken", "loss", "own", "params", "preset", "seed"),
+    *("device", "devices"),  # change the last bits at most
     "embed_every",  # does not change the outcome
     "reading",  # told field by field
 }

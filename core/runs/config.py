@@ -55,7 +55,8 @@ PRESETS: dict[str, dict[str, Any]] = {"instant": INSTANT, "quick": QUICK, "paper
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 # What a run is about: chosen first, each in its own way. All other fields are settings of the preset.
 SUBJECT = ("dataset", "data_root", "skip_broken", "reading", "loss", "own", "params", "preset", "seed")
-NO_EFFECT = ("device", "preset", "embed_every", "own")  # on the outcome; the key of an own loss says it all
+# Without effect on the outcome, but for its last bits; the key of an own loss says it all.
+NO_EFFECT = ("device", "devices", "preset", "embed_every", "own")
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,20 @@ class RunConfig(BaseModel):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Split, initialisation, order and augmentation")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    devices: int = Field(
+        1,
+        ge=1,
+        le=1024,
+        description="GPUs of this machine that share every batch of the run; on a CPU processes",
+    )
+    micro_batch: int = Field(
+        0,
+        ge=0,
+        le=8192,
+        title="Micro-batch",
+        description="Images embedded at once on a device, for large batches in little memory: loss and "
+        "gradient are those of the batch, but batch norm sees these images only; 0: the whole batch",
+    )
     precision: Literal["auto", "bf16", "float32"] = Field(
         "auto", description="Of the encoder; the loss is float32"
     )
@@ -160,6 +175,8 @@ class RunConfig(BaseModel):
         left_out = {*NO_EFFECT}
         if self.dataset != "folder":
             left_out.add("data_root")
+        if not self.micro_batch:  # as before there was any
+            left_out.add("micro_batch")
         fields = self.model_dump(exclude=left_out)
         if self.place:
             fields["data_root"] = self.place
@@ -192,6 +209,17 @@ class RunConfig(BaseModel):
         if self.trainable == "head" and self.weights == "none":
             raise ValueError(
                 "weights: need imagenet or a file when trainable is head (a random encoder learns nothing)"
+            )
+        if self.micro_batch == 1:
+            raise ValueError("micro_batch: need 2 images or more, or 0 for the whole batch at once, got 1")
+        if self.devices > 1 and ":" in self.device:
+            raise ValueError(
+                f"devices: need 1 when device is {self.device}, got {self.devices}: set device to cuda"
+            )
+        if self.batch_size < 2 * self.devices:
+            raise ValueError(
+                f"devices: need two images of a batch for each, got {self.devices} for a batch of "
+                f"{self.batch_size}"
             )
         if self.patience and self.keep != "best":
             raise ValueError(

@@ -24,7 +24,7 @@ from core.runs.config import RunConfig
 from core.runs.folder import Run
 
 # training does not depend on these; digests tell whether images and weights in another place are the same
-FREE = {"device", "preset", "embed_every", "data_root", "skip_broken", "weights", "own"}
+FREE = {"device", "devices", "preset", "embed_every", "data_root", "skip_broken", "weights", "own"}
 WAY_OUT = "or start a new run"
 CHANGED = {
     "names": "the images of {} have changed since this run began (added, removed or renamed)",

@@ -4,6 +4,7 @@ Everything here follows from the seed and the number of steps done, so a resumed
 uninterrupted one would have seen.
 """
 
+import itertools
 import math
 from contextlib import AbstractContextManager, nullcontext
 
@@ -16,6 +17,8 @@ from core.data import Dataset
 from core.data.augment import augment, view
 from core.encoder.model import EVALUATED, at_once
 from core.runs import RunConfig
+
+ALL = slice(None)
 
 
 class Images:
@@ -32,12 +35,18 @@ class Images:
         if device.type == "cuda" and data.images.nbytes < torch.cuda.mem_get_info(device)[0] // 3:
             self.resident = torch.from_numpy(np.array(data.images)).to(device)
 
-    def train(self, rows: np.ndarray, step: int) -> Tensor:
-        """Training images of these rows; the random numbers depend on seed and step alone."""
-        batch = self._gather(rows)
+    def train(self, rows: np.ndarray, step: int, part: slice = ALL) -> Tensor:
+        """Training images of a part of the batch `rows`.
+
+        The random numbers depend on seed and step, and on an image's place in the whole batch.
+        """
+        images = self._gather(rows[part])
         if not self.augmented:
-            return self._laid_out(view(batch, self.size))
-        return self._laid_out(augment(batch, self.size, generator(self.seed, 2, step)))
+            return self._laid_out(view(images, self.size))
+        first = part.indices(len(rows))[0]
+        return self._laid_out(
+            augment(images, self.size, generator(self.seed, 2, step), first, batch=len(rows))
+        )
 
     def test(self, rows: np.ndarray) -> Tensor:
         """The same images without augmentation."""
@@ -64,9 +73,9 @@ class Frozen:
     def __init__(self, table: np.ndarray, device: torch.device) -> None:
         self.table = torch.from_numpy(np.array(table, dtype=np.float32)).to(device)  # (N, F)
 
-    def train(self, rows: np.ndarray, step: int) -> Tensor:
-        """Features of these rows."""
-        return self.table[devices.send(torch.from_numpy(rows), self.table.device)]
+    def train(self, rows: np.ndarray, step: int, part: slice = ALL) -> Tensor:
+        """Features of a part of the batch `rows`."""
+        return self.table[devices.send(torch.from_numpy(rows[part]), self.table.device)]
 
     def test(self, rows: np.ndarray) -> Tensor:
         """Features of these rows."""
@@ -91,8 +100,20 @@ def batches(rows: np.ndarray, size: int, seed: int, epoch: int) -> list[np.ndarr
 
 def generator(seed: int, stream: int, index: int) -> torch.Generator:
     """A separate CPU generator for every (seed, stream, index), so that nothing depends on history."""
-    state = np.random.SeedSequence([seed, stream, index]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator().manual_seed(mixed(seed, stream, index))
+
+
+def mixed(*numbers: int) -> int:
+    """One seed of several numbers; other numbers give an unrelated one."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
+    return int(state >> np.uint64(1))
+
+
+def in_parts(whole: slice, count: int) -> list[slice]:
+    """A range of places cut into `count` parts, whose lengths differ by one at most."""
+    length = whole.stop - whole.start
+    cuts = [whole.start + number * length // count for number in range(count + 1)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(cuts)]
 
 
 def learning_rate(config: RunConfig, epoch: int) -> float:

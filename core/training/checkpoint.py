@@ -31,6 +31,7 @@ class Course:
     Attributes:
         threads: Number of CPU threads; results with one and two differ in the last bits.
         data: Digests of what it is trained on.
+        ranks: Number of processes; results of one and several differ in the last bits.
         step: Steps done.
         best: Validation score of the best epoch so far.
         best_epoch: That epoch, counted from 1; 0 before the first.
@@ -39,6 +40,7 @@ class Course:
 
     threads: int
     data: dict[str, str]
+    ranks: int = 1
     step: int = 0
     best: float = -math.inf
     best_epoch: int = 0
@@ -106,10 +108,8 @@ def split_names(data: Dataset) -> dict[str, list[str]]:
     return {key: [data.names[i] for i in rows] for key, rows in data.splits.items()}
 
 
-def restore(
-    run: Run, learner: Learner, course: Course, tensors: dict[str, Tensor], meta: dict[str, Any]
-) -> None:
-    """Go back to a checkpoint, or to the start if it is empty, and cut the curve back to its step."""
+def restore(learner: Learner, course: Course, tensors: dict[str, Tensor], meta: dict[str, Any]) -> None:
+    """Go back to a checkpoint, or to the start if it is empty."""
     if meta:
         _check_fits(learner, tensors)
         learner.load(tensors)
@@ -123,10 +123,14 @@ def restore(
         learner.losses = meta["losses"]
         course.step, course.seconds = meta["step"], meta["seconds"]
         course.best, course.best_epoch = meta["best"], meta["best_epoch"]
-    lines = [json.dumps(without_nan(row)) for row in run.history() if row["step"] <= course.step]
+
+
+def cut_back(run: Run, step: int, per_epoch: int) -> None:
+    """Cut the curve and the frames of a run back to this step; an epoch has `per_epoch` of them."""
+    lines = [json.dumps(without_nan(row)) for row in run.history() if row["step"] <= step]
     write_atomic(run.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
     for epoch in run.frames():
-        if epoch > course.step // learner.per_epoch or not course.step:  # these epochs are trained again
+        if epoch > step // per_epoch or not step:  # these epochs are trained again
             run.unmark(f"frames/{epoch:05d}.safetensors")
 
 

@@ -18,8 +18,10 @@ from core.losses.batch import BatchLoss, unchecked
 from core.losses.check import before_run, limited
 from core.losses.file import OwnLoss
 from core.runs import RunConfig
-from core.training.batches import Frozen, Images
+from core.training import cached
+from core.training.batches import ALL, Frozen, Images
 from core.training.features import features
+from core.training.group import ALONE, Group
 from core.training.log import Diverged, Progress
 
 
@@ -32,17 +34,30 @@ class Learner:
         device: Where everything is computed.
         weights: imagenet, none, or a file: initial weights of a backbone that is trained as a whole.
         progress: Called with (done, total, what) while features are computed.
+        group: The processes that train the run together.
 
     Raises:
-        MaclError: If there are fewer than two training images.
+        MaclError: If there are fewer than two training images, or fewer than two of a batch for each process.
     """
 
     def __init__(
-        self, config: RunConfig, data: Dataset, device: torch.device, weights: str, progress: Progress
+        self,
+        config: RunConfig,
+        data: Dataset,
+        device: torch.device,
+        weights: str,
+        progress: Progress,
+        group: Group = ALONE,
     ) -> None:
         rows = data.splits["train"]
         if len(rows) < 2:
             raise MaclError(f"need at least 2 training images, got {len(rows)}: add images to {data.name}")
+        if (most := min(len(rows), config.batch_size)) < 2 * group.size:
+            raise MaclError(
+                f"need two images of a batch for each of {group.size} processes, got batches of {most}: take "
+                "fewer devices, or a larger batch"
+            )
+        self.group = group
         self.config, self.device, self.look = config, device, data.look
         self.per_epoch = max(1, len(rows) // config.batch_size)  # steps
         self.encoder, self.source = (
@@ -50,7 +65,7 @@ class Learner:
             if config.trainable == "head"
             else _on_images(config, data, device, weights)
         )
-        self.encoder.to(device)
+        self.encoder = cached.synchronised(self.encoder, device, group).to(device)
         labels = torch.from_numpy(np.asarray(data.labels[rows]))
         with limited(what=config.spec.title):
             self.loss = make_loss(config.loss, labels, config.dim, **config.params).to(device)
@@ -81,21 +96,37 @@ class Learner:
         Reading a value makes the program wait for the GPU, so the loss stays there until the next line of the
         curve is due.
         """
-        images = self.source.train(rows, number - 1)
-        with self.source.autocast():
-            z = self.encoder(images)  # (B, D)
         y = self.labels[devices.send(torch.from_numpy(rows), self.device)]  # (B, L)
-        try:
-            loss = self.formula(z.float(), y)  # outside autocast: z @ z.T would become bf16
-            loss.backward()
-        except (FloatingPointError, ValueError) as error:
-            raise self.diverged(str(error), number) from error
+        if self.group.joined or 0 < self.config.micro_batch < len(rows):
+            loss = cached.backward(self, rows, y, number)
+        else:
+            loss = self.backward(self.embedded(rows, number), y, number)
         gradient_norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
         self.unread.append((number, torch.stack([loss.detach(), gradient_norm])))
         if not self.ahead:
             self.read()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def embedded(self, rows: np.ndarray, number: int, part: slice = ALL) -> Tensor:
+        """Embeddings of a part of the batch `rows` of step `number`, in training mode; float32 or more."""
+        images = self.source.train(rows, number - 1, part)
+        with self.source.autocast():
+            z: Tensor = self.encoder(images)  # (B, D)
+        return z if z.dtype == torch.float64 else z.float()
+
+    def backward(self, z: Tensor, y: Tensor, number: int) -> Tensor:
+        """The loss of a batch, z (B, D) and y (B, L), with its gradients.
+
+        Raises:
+            Diverged: If the loss refuses the batch.
+        """
+        try:
+            loss: Tensor = self.formula(z, y)  # outside autocast: z @ z.T would become bf16
+            loss.backward()  # type: ignore[no-untyped-call]
+        except (FloatingPointError, ValueError) as error:
+            raise self.diverged(str(error), number) from error
+        return loss
 
     def read(self) -> list[float]:
         """Losses in nats since the last line of the curve; Diverged at the first that is not finite."""
@@ -111,18 +142,21 @@ class Learner:
     def embed(self, rows: np.ndarray, step: int, progress: Progress | None = None) -> np.ndarray:
         """Embeddings (n, D) float32 of these images in evaluation mode, after `step` steps of training.
 
+        In a group each process embeds its part, and all get the whole.
+
         Raises:
             Diverged: If one is not finite.
         """
         self.encoder.eval()
-        parts, size = [np.zeros((0, self.config.dim), np.float32)], self.source.at_once
+        mine, size = rows[self.group.part(len(rows))], self.source.at_once
+        parts = [torch.zeros(0, self.config.dim)]
         with torch.inference_mode(), self.source.autocast():
-            for start in range(0, len(rows), size):
-                z = self.encoder(self.source.test(rows[start : start + size]))
-                parts.append(z.float().cpu().numpy())
+            for start in range(0, len(mine), size):
+                z = self.encoder(self.source.test(mine[start : start + size]))
+                parts.append(z.float().cpu())
                 if progress is not None:
-                    progress(min(start + size, len(rows)), len(rows), "test embeddings")
-        embeddings = np.concatenate(parts)
+                    progress(min(start + size, len(mine)), len(mine), "test embeddings")
+        embeddings = self.group.gather(torch.cat(parts), len(rows)).numpy()
         if not np.isfinite(embeddings).all():  # the last step has ruined the weights
             raise self.diverged("the embeddings are not finite", step)
         return embeddings

@@ -1,14 +1,17 @@
 """The training loop: a run folder in; curve, weights, test embeddings and scores out.
 
-Every launcher starts `python -m core.training RUN_FOLDER`; the worker calls `run`.
+Every launcher starts `python -m core.training RUN_FOLDER`; the worker calls `run`. A run for several devices
+is handed to as many processes (`core.training.ranks`), each of which calls `train` as one of their group.
+Where torchrun has started the processes already, rank 0 holds the run.
 """
 
 import json
 import os
-import sys
+import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +27,10 @@ from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
 from core.runs import Run, RunConfig, State, more, origin, without_nan
 from core.runs.folder import TRAINS_ON
-from core.training import checkpoint, recent
+from core.training import cached, checkpoint, ranks, recent
 from core.training.batches import batches, learning_rate
 from core.training.checkpoint import Course
+from core.training.group import ALONE, Group, Lost
 from core.training.learner import Learner
 from core.training.log import Log, Progress, Stopped, fail
 
@@ -36,24 +40,8 @@ CHECKPOINT_SECONDS = float(
 LOG_STEPS = 10
 MOST_FRAMES = 100  # saved test embeddings per run, so that a run of very many epochs does not fill the disk
 THREADS = torch.get_num_threads()  # of a new run; a resumed one keeps the number it began with
+LOST_SECONDS = 10.0  # in which every rank that lives has noticed the loss of another
 VALIDATION_METRIC = "map_medium"  # decides which epoch `keep: best` keeps
-
-
-def main() -> int:
-    """Train the run folder given as the only argument; exit code 0 only if it finished."""
-    if len(sys.argv) != 2:
-        print("usage: python -m core.training RUN_FOLDER", file=sys.stderr)
-        return 2
-    folder = Path(sys.argv[1])
-    Run(folder).unmark("stop")  # left over from a run that was killed while it stopped
-    stop_on_signal(folder)
-    try:
-        state = run(folder)
-    except (MaclError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    print(state if state != "failed" else f"failed: {Run(folder).error}", file=sys.stderr)
-    return 0 if state == "finished" else 1
 
 
 def stop_on_signal(folder: Path) -> None:
@@ -80,7 +68,12 @@ def warm_up_backbones() -> None:
 
 
 def run(
-    folder: Path, progress: Progress | None = None, *, submitted_only: bool = False, auto: str = "auto"
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    submitted_only: bool = False,
+    auto: str = "auto",
+    together: Group = ALONE,
 ) -> State:
     """Train the run of `folder` from its start or its last checkpoint until it ends or is stopped.
 
@@ -92,6 +85,7 @@ def run(
         progress: Called with (done, total, what) during everything that takes long, besides `progress.json`.
         submitted_only: Leave the run alone if somebody has taken it out of the queue in the meantime.
         auto: The device for a run whose device is "auto".
+        together: The group of processes of which this is rank 0, if one is there already.
 
     Returns:
         finished, stopped or failed; or, with `submitted_only`, the state of a run that was left alone.
@@ -115,9 +109,13 @@ def run(
     try:
         run.mark("started")
         run.unmark("submitted", "stopped", "error.txt")
+        ranks.wait_for_last(run)
         run.unmark(*(path.name for path in folder.glob(".*.safetensors.*")))  # of a process that was killed
         log.say(f"started, process {os.getpid()}")
-        train(run, log, auto)
+        if not together.joined and (count := run.config.devices) > 1:
+            ranks.train(run, log, count, auto)
+        else:
+            train(run, log, auto, together)
         run.unmark("progress.json")
         log.say("finished")
         return "finished"
@@ -127,11 +125,20 @@ def run(
         log.say("stopped; it can be resumed")
         return "stopped"
     except Exception as error:
-        fail(run, log, error)
+        fail(run, log, named(error, together))
         return "failed"
     finally:
         unlock(folder / "lock")
         devices.give_back_memory()
+
+
+def named(error: Exception, together: Group) -> Exception:
+    """The error, with the ranks that are gone if a loss of them is what it says."""
+    if not isinstance(error, Lost):
+        return error
+    away = together.missing(LOST_SECONDS)
+    who = f"rank {', '.join(map(str, away))} of {together.size} has ended" if away else str(error)
+    return Lost(f"{who}: resume the run, and it goes on from its last checkpoint")
 
 
 @dataclass
@@ -144,17 +151,23 @@ class Training:
     data: Dataset
     learner: Learner
     course: Course
+    together: Group = ALONE
 
 
-def train(run: Run, log: Log, auto: str = "auto") -> None:
-    """Prepare, train, score; afterwards the run folder holds everything that a page reads."""
-    training = prepare(run, log, auto)
+def train(run: Run, log: Log, auto: str = "auto", together: Group = ALONE) -> None:
+    """Prepare, train, score; afterwards the run folder holds everything that a page reads.
+
+    Every process of a group calls it; only the first writes.
+    """
+    with together.in_turn():
+        training = prepare(run, log, auto, together)
+    meet(training)
     train_steps(training)
     log.say(f"training took {training.course.seconds:.2f} s for {training.course.step} steps")
     finish(training)
 
 
-def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
+def prepare(run: Run, log: Log, auto: str = "auto", together: Group = ALONE) -> Training:
     """Everything before the first remaining step; MaclError if a resumed run would not be the same run."""
     config = run.config
     tensors, meta = checkpoint.read(run)
@@ -163,37 +176,69 @@ def prepare(run: Run, log: Log, auto: str = "auto") -> Training:
             log.say(f"trains on to {config.epochs} epochs; it began with {began_with['epochs']}")
             began_with = began_with | {"epochs": config.epochs}
         origin.check_config(config, began_with)
-    threads = meta.get("threads", THREADS)
+    number_before = meta.get("ranks", together.size)
+    threads = meta.get("threads", THREADS) if number_before == together.size else THREADS
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     devices.keep_memory()  # saves a tenth of a step on a CPU
-    device = devices.resolve(auto if config.device == "auto" else config.device)
-    log.say(f"device: {devices.describe(device, config.precision)}")
+    device = together.device(devices.resolve(auto if config.device == "auto" else config.device))
+    log.say(f"device: {described(device, config, together)}")
 
     began = time.monotonic()
     data = recent.dataset(config, log.step)
     log.say(f"{len(data.names)} images ready after {time.monotonic() - began:.1f} s")
-    course = Course(threads, checkpoint.check_data(run, data, meta))
-    write_atomic(run.path / "data.json", json.dumps(course.data, indent=2) + "\n")
-    write_atomic(run.path / "splits.json", json.dumps(checkpoint.split_names(data)))
-    write_atomic(run.path / "classes.json", json.dumps(data.classes))
+    course = Course(threads, checkpoint.check_data(run, data, meta), together.size)
+    if together.first:
+        write_atomic(run.path / "data.json", json.dumps(course.data, indent=2) + "\n")
+        write_atomic(run.path / "splits.json", json.dumps(checkpoint.split_names(data)))
+        write_atomic(run.path / "classes.json", json.dumps(data.classes))
 
     began = time.monotonic()
     weights = "none" if meta else config.weights  # a checkpoint holds the weights
-    learner = Learner(config, data, device, weights, log.step)
+    learner = Learner(config, data, device, weights, log.step, together)
     log.say(f"encoder ready after {time.monotonic() - began:.1f} s")
     for warning in learner.warnings:
         log.say(f"{config.spec.title}: {warning}")
-    checkpoint.restore(run, learner, course, tensors, meta)
+    if why := cached.inexact(learner.encoder, config, device, together):
+        log.say(f"not the gradient of a batch embedded at once: {why}")
+    checkpoint.restore(learner, course, tensors, meta)
+    if together.first:
+        checkpoint.cut_back(run, course.step, learner.per_epoch)
     if meta:
         log.say(f"resumed after step {course.step}")
-    return Training(run, log, config, data, learner, course)
+    if number_before != together.size:
+        number = f"{together.size} process{'es' * (together.size > 1)}"
+        is_not = "what comes is not bit for bit what it would have been"
+        log.say(f"goes on with {number}, after {number_before}: {is_not}")
+    return Training(run, log, config, data, learner, course, together)
+
+
+def meet(training: Training) -> None:
+    """See that all processes of a group begin alike; MaclError if one has other images."""
+    together, learner = training.together, training.learner
+    if not together.joined:
+        return
+    key = float(int(sha256(json.dumps(training.course.data).encode()).hexdigest()[:12], 16))
+    if together.told(key, training.course.step) != [key, training.course.step]:
+        raise MaclError(
+            "its images, labels or checkpoint are not those of rank 0: give all machines the same"
+        )
+    learner.load(together.shared(learner.tensors()))
+    random.seed(training.config.seed)  # a person's own loss may draw from these, and then all draw the same
+    np.random.seed(training.config.seed)
+
+
+def described(device: torch.device, config: RunConfig, together: Group) -> str:
+    """The device in words; of a group how many of them."""
+    words = devices.describe(device, config.precision)
+    return f"{together.size} × {words}" if together.size > 1 else words
 
 
 def train_steps(training: Training) -> None:
     """Train all remaining steps; the number of steps done alone says where a run is in its course."""
     run, log, config = training.run, training.log, training.config
     learner, course, rows = training.learner, training.course, training.data.splits["train"]
+    together = training.together
     per_epoch, seconds_before = learner.per_epoch, course.seconds
     total = per_epoch * config.epochs
     order: list[np.ndarray] = []
@@ -219,14 +264,16 @@ def train_steps(training: Training) -> None:
             row["images_per_s"] = round(images / max(now - since, 1e-9), 1)
             row["seconds"] = round(seconds_before + now - began, 3)
             line = json.dumps(row | (validate(training, epoch + 1) if ended else {}))
-            with (run.path / "metrics.jsonl").open("a") as file:
-                file.write(line + "\n")
+            if together.first:
+                with (run.path / "metrics.jsonl").open("a") as file:
+                    file.write(line + "\n")
             if ended:
                 save_frame(training, epoch + 1)
             images, since = 0, time.monotonic()
         course.seconds = seconds_before + time.monotonic() - began
-        stop = log.stop_wanted()
-        if stop or (ended and time.monotonic() - saved >= CHECKPOINT_SECONDS):
+        stop = bool(together.told(log.stop_wanted())[0])  # all stop after the same step
+        due = stop or (ended and time.monotonic() - saved >= CHECKPOINT_SECONDS)
+        if due and together.first:
             checkpoint.write(run, learner, course)
             saved = time.monotonic()
         if stop:
@@ -243,14 +290,17 @@ def out_of_patience(training: Training) -> bool:
 
 def validate(training: Training, epoch: int) -> dict[str, float | None]:
     """Metrics on the validation split, keys prefixed with "val_"; saves the weights if they are the best."""
-    course, rows = training.course, training.data.splits["val"]
+    course, rows, together = training.course, training.data.splits["val"], training.together
     if len(rows) < 2:
         return {}
-    z = training.learner.embed(rows, course.step)
-    scores = metrics.evaluate(z, training.data.labels[rows])
-    if training.config.keep == "best" and scores[VALIDATION_METRIC] > course.best:
-        course.best, course.best_epoch = scores[VALIDATION_METRIC], epoch
-        checkpoint.write_model(training.run, training.learner, checkpoint.BEST, epoch)
+    z, scores = training.learner.embed(rows, course.step), dict[str, float]()
+    if together.first:
+        scores = metrics.evaluate(z, training.data.labels[rows])
+        if training.config.keep == "best" and scores[VALIDATION_METRIC] > course.best:
+            course.best, course.best_epoch = scores[VALIDATION_METRIC], epoch
+            checkpoint.write_model(training.run, training.learner, checkpoint.BEST, epoch)
+    course.best, best_epoch = together.told(course.best, course.best_epoch)
+    course.best_epoch = int(best_epoch)
     return without_nan({f"val_{key}": round(value, 6) for key, value in scores.items()})
 
 
@@ -260,27 +310,33 @@ def save_frame(training: Training, epoch: int) -> None:
     every = config.embed_every and max(config.embed_every, -(-config.epochs // MOST_FRAMES))
     if every and (epoch % every == 0 or epoch == config.epochs):
         z = training.learner.embed(training.data.splits["test"], training.course.step)
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / f"{epoch:05d}.safetensors", save({"z": torch.from_numpy(z).half()}))
+        if training.together.first:
+            folder.mkdir(exist_ok=True)
+            write_atomic(folder / f"{epoch:05d}.safetensors", save({"z": torch.from_numpy(z).half()}))
 
 
 def finish(training: Training) -> None:
     """Write weights, test embeddings, then scores: the scores file is what makes a run finished."""
     run, log, config, data = training.run, training.log, training.config, training.data
-    learner, course = training.learner, training.course
+    learner, course, together = training.learner, training.course, training.together
     epochs = course.step // learner.per_epoch
     kept_epoch = course.best_epoch or epochs
-    checkpoint.write(run, learner, course)  # before loading the best weights: more epochs go on from here
+    if together.first:
+        checkpoint.write(run, learner, course)  # before loading the best weights: more epochs go on from here
     if epochs < config.epochs:
         why = f"none was better on validation for {config.patience} epochs"
         log.say(f"stopped early after epoch {epochs} of {config.epochs}: {why}")
     if course.best_epoch:
-        learner.load(checkpoint.read_best(run, kept_epoch))
+        if together.first:
+            learner.load(checkpoint.read_best(run, kept_epoch))
+        learner.load(together.shared(learner.tensors()))
         log.say(f"keeping epoch {course.best_epoch}, the best on validation")
     elif config.keep == "best":
         log.say("keeping the last epoch: the validation split is too small to tell which is best")
     rows = data.splits["test"]
     z, y = learner.embed(rows, course.step, log.step), np.asarray(data.labels[rows])
+    if not together.first:
+        return
     tensors = {"z": torch.from_numpy(z), "y": torch.from_numpy(y)}
     scores = {
         "metrics": without_nan(metrics.evaluate(z, y)),
@@ -290,7 +346,7 @@ def finish(training: Training) -> None:
         "epochs": epochs,
         "images": len(rows),
         "training_s": round(course.seconds, 3),
-        "device": devices.describe(learner.device, config.precision),
+        "device": described(learner.device, config, together),
     }
     # in this order, once everything is computed: a run given more epochs keeps its old files until now
     checkpoint.write_model(run, learner, checkpoint.MODEL, kept_epoch)

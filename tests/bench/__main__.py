@@ -31,6 +31,7 @@ BENCHES = (
     "bands",
     "bigearthnet",
     "step",
+    "cached",
     "gpu",
     "demo",
     "retrieval",

@@ -225,7 +225,7 @@ def _row(run: Run) -> dict[str, Any] | None:
         if (saved is None) != math.isnan(value) or (saved is not None and abs(saved - value) > 1e-9):
             return None
     defaults = {parameter.name: parameter.default for parameter in spec_of(config.loss).parameters}
-    fields = config.model_dump(exclude={"preset", "params", "data_root", "device", "embed_every"})
+    fields = config.model_dump(exclude={"preset", "params", "data_root", "device", "devices", "embed_every"})
     usual = RunConfig.build(config.preset).model_dump()
     changed = {name: value for name, value in fields.items() if value != usual.get(name)}
     per_label = dict(zip(run.classes(), metrics.per_label(z, y).tolist(), strict=True))
