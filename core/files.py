@@ -25,6 +25,10 @@ _ABANDONED = 3600.0  # seconds after which a file without a process id counts as
 _held: dict[Path, int] = {}  # our own locks: F_GETLK cannot see them, and opening the file would drop them
 
 
+class NoLocks(MaclError):
+    """The file system has no record locks."""
+
+
 def scratch(path: Path) -> Path:
     """A temporary name beside `path`, new at each call, with the id of the writing process in it."""
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -86,7 +90,7 @@ def lock(path: Path) -> bool:
     inherited by its children. They need a local or NFSv4 file system.
 
     Raises:
-        MaclError: If the file system has no record locks.
+        NoLocks: If the file system has no record locks.
         OSError: If the file cannot be made.
     """
     path = path.resolve()
@@ -99,7 +103,7 @@ def lock(path: Path) -> bool:
         os.close(handle)
         if error.errno in (errno.EACCES, errno.EAGAIN):
             return False
-        raise MaclError(
+        raise NoLocks(
             f"the file system of {path.parent} cannot lock files ({error.strerror}): "
             "choose a folder on a local or NFSv4 disk"
         ) from error

@@ -58,6 +58,7 @@ def _own_cache(
     own = sha256(request.node.nodeid.encode()).hexdigest()[:16]  # names of tests may be too long for a folder
     monkeypatch.setenv("MACL_DATA_ROOT", str(home / "data" / own))
     monkeypatch.setenv("MACL_LOSSES", str(home / "losses" / own))
+    monkeypatch.setenv("MACL_LAUNCHERS", str(home / "launchers" / own))  # none is set up
 
 
 @pytest.fixture(scope="session")

@@ -261,29 +261,54 @@ print(open_page("hello").title[0].value)
 def test_a_launcher(house: House, tiny: Path) -> None:
     house.add(
         "core/queue/shell.py",
-        '''"""A launcher of this test: a run in the shell that started it."""
+        '''"""A launcher of this test: every run in a shell of its own."""
 
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from core.files import PROJECT
-from core.runs import Run, RunConfig, create
+from core.queue.launcher import Finding, Standing
+from core.runs import Run
 
 
-def launch(config: RunConfig, root: Path) -> Run:
-    """Train a run to its end."""
-    run = create(config, root)
-    subprocess.run([sys.executable, "-m", "core.training", str(run.path)], cwd=PROJECT, check=True)
-    return run
+class Shell:
+    """Runs begin at once and end in any order."""
+
+    def submit(self, runs: Sequence[Run], pack: int = 1) -> None:
+        """Train all runs to their end."""
+        for run in runs:
+            subprocess.run([sys.executable, "-m", "core.training", str(run.path)], cwd=PROJECT, check=True)
+
+    def look(self, runs: Sequence[Run]) -> Mapping[str, Standing]:
+        """None of them waits."""
+        return {run.id: Standing("gone") for run in runs}
+
+    def stop(self, run: Run) -> None:
+        """Ask it to stop."""
+        run.mark("stop")
+
+    def check(self, root: Path) -> Iterator[Finding]:
+        """A shell is always there."""
+        yield Finding(True, "there is a shell")
 ''',
     )
-    code = f"""
-from pathlib import Path
-from core.queue.shell import launch
-from core.runs import RunConfig
-size = dict(image_size=32, batch_size=16, epochs=1)
-config = RunConfig.build("instant", dataset="folder", data_root={str(tiny)!r}, **size)
-print(launch(config, Path("runs")).state)
+    house.insert("core/queue/launcher.py", '    "slurm": "slurm.Slurm",', '    "shell": "shell.Shell",\n')
+    house.insert("core/queue/settings.py", "    slurm: Slurm | None", "    shell: Slurm | None = None\n")
+    house.insert("app/kit/launchers.py", '    "slurm": "Slurm",\n', '    "shell": "A shell",\n')
+    settings = Path(os.environ["MACL_LAUNCHERS"])
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text("[shell]\n")
+    assert "there is a shell" in house.macl("launcher", "check", "shell")
+    printed = house.macl(
+        "train", "--dataset", "folder", "--data-root", str(tiny), "--preset", "instant", "--image-size", "32",
+        "--batch-size", "16", "--epochs", "1", "--queue", "--launcher", "shell",
+        "--run-root", str(house.folder / "runs"),
+    )  # fmt: skip
+    assert (Path(printed.split()[-1]) / "scores.json").is_file()
+    code = """
+from tests.components import open_page
+print([group.options for group in open_page("train").button_group if group.key == "launcher"])
 """
-    assert house.python(code).split()[-1] == "finished"
+    assert house.python(code).split("\n")[-2] == "[['This machine', 'A shell']]"

@@ -5,6 +5,7 @@ from typing import Any
 
 import streamlit as st
 
+from app.kit import launchers
 from app.kit.names import dataset_title
 from app.kit.permalink import note_unknown
 from app.kit.words import plain
@@ -21,6 +22,7 @@ from core.losses import Value, known, spec_of
 from core.queue import launch
 from core.runs import PRESETS, settings
 from core.runs.settings import shown
+from core.runs.where import LOCAL
 
 OWN = "Your own grid"
 MOST_AT_ONCE = 600  # run folders that a page creates without a long wait
@@ -68,10 +70,11 @@ def form(among: Known) -> None:
         )
     else:
         text = f"**{cost.total:d} runs**, all of them there already."
+    launcher = launchers.choose("sw_launcher")
     left, middle, right = st.columns([6, 3, 2], vertical_alignment="center")
     left.markdown(text)
     with middle.popover("The same on the command line", width="stretch"):
-        st.code(command(planned, study, preset, fields, numbers), language="bash", wrap_lines=True)
+        st.code(command(planned, study, preset, fields, numbers, launcher), language="bash", wrap_lines=True)
     if missing > MOST_AT_ONCE:
         left.warning(f"More than {MOST_AT_ONCE} runs at once: start them with `macl sweep`.")
     label = f"Queue {missing:d} runs" if missing > 1 else "Queue the run" if missing else "Show them"
@@ -81,11 +84,18 @@ def form(among: Known) -> None:
         width="stretch",
         disabled=missing > MOST_AT_ONCE,
         on_click=_start,
-        args=(planned,),
+        args=(planned, launcher),
     )
 
 
-def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, Any], seeds: list[int]) -> str:
+def command(
+    planned: Sweep,
+    study: str | None,
+    preset: str,
+    fields: dict[str, Any],
+    seeds: list[int],
+    launcher: str = LOCAL,
+) -> str:
     """The `macl sweep` that starts the same sweep."""
     parts = ["macl", "sweep"]
     first = planned.points[0].config
@@ -109,6 +119,8 @@ def command(planned: Sweep, study: str | None, preset: str, fields: dict[str, An
     for pair in same.split(","):
         if pair.strip():
             parts += ["--set", pair.strip()]
+    if launcher != LOCAL:
+        parts += ["--launcher", launcher]
     return shlex.join([*parts, "--seeds", shown_seeds(seeds)])
 
 
@@ -183,9 +195,9 @@ def _pairs(text: str, loss: str) -> dict[str, Value]:
     return dict(parse_one(part.strip(), loss) for part in text.split(",") if part.strip())
 
 
-def _start(planned: Sweep) -> None:
+def _start(planned: Sweep, launcher: str) -> None:
     try:
-        started = sweeps.start(planned, launch.run_root())
+        started = sweeps.start(planned, launch.run_root(), launcher)
     except MaclError as error:
         st.session_state["sw_message"] = str(error)
         return

@@ -5,7 +5,7 @@ from collections import Counter
 import streamlit as st
 
 from app import cache
-from app.kit import permalink
+from app.kit import launchers, permalink
 from app.kit.names import unique
 from app.kit.warm import keep_workers
 from app.kit.words import plain
@@ -94,6 +94,7 @@ def _count(pairs: list[tuple[Point, Run | None]]) -> Counter[str]:
 
 
 def _progress(sweep: Sweep, pairs: list[tuple[Point, Run | None]], before: Counter[str]) -> None:
+    launchers.standings(run for _, run in pairs if run is not None and cache.state(run) in OPEN)
     counts = _count(pairs)
     if counts != before:
         st.rerun()
@@ -132,4 +133,7 @@ def _again(sweep: Sweep) -> None:
 def _stop(pairs: list[tuple[Point, Run | None]]) -> None:
     for _, run in pairs:
         if run is not None and cache.state(run) in OPEN:
-            launch.stop(run)
+            try:
+                launch.stop(run)
+            except MaclError as error:  # a cluster that is not set up any more
+                st.session_state["sw_message"] = str(error)

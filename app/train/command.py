@@ -5,11 +5,12 @@ import shlex
 from core.losses import spec_of
 from core.runs import RunConfig, settings
 from core.runs.settings import flag, preset_value, shown
+from core.runs.where import LOCAL
 
 ALWAYS = ("dataset", "loss", "seed")  # written out even where they are the preset's: a reader looks for them
 
 
-def command(config: RunConfig) -> str:
+def command(config: RunConfig, launcher: str = LOCAL) -> str:
     """`macl train …` with the flags that differ from the preset and from the loss's defaults."""
     parts = ["macl", "train", "--preset", config.preset]
     for name in (setting.name for setting in settings.fields()):
@@ -24,4 +25,6 @@ def command(config: RunConfig) -> str:
             for parameter in spec_of(config.loss).parameters:
                 if (value := config.params[parameter.name]) != parameter.default:
                     parts += ["--param", f"{parameter.name}={shown(value)}"]
+    if launcher != LOCAL:
+        parts += ["--queue", "--launcher", launcher]
     return shlex.join(parts)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app.kit import how_read, permalink, shared
+from app.kit import how_read, launchers, permalink, shared
 from app.kit.names import PRESET_TITLES, dataset_title
 from app.kit.words import plain
 from app.train.command import command
@@ -17,6 +17,7 @@ from core.losses import known, own, spec_of
 from core.queue import launch
 from core.runs import PRESETS, RunConfig, settings
 from core.runs.settings import Setting
+from core.runs.where import LOCAL
 
 # The parameters that matter most are shown at once, the others of a loss one click away.
 FIRST = (
@@ -59,6 +60,7 @@ def form() -> None:
         }
         skip = shared.choose_skip(name)
     params = {key: _parameters(key) for key in losses}
+    launcher = launchers.choose("launcher")
     try:
         configs = [
             RunConfig.build(
@@ -79,7 +81,9 @@ def form() -> None:
         configs = []
     if configs:
         with st.expander("The same on the command line", key="command_open"):
-            st.code("\n".join(command(config) for config in configs), language="bash", wrap_lines=True)
+            st.code(
+                "\n".join(command(config, launcher) for config in configs), language="bash", wrap_lines=True
+            )
     missing = _missing(name, root)
     if missing:
         st.warning(plain(missing))
@@ -88,8 +92,11 @@ def form() -> None:
     if st.button(label, type="primary", width="stretch", disabled=not configs or bool(missing)):
         started: list[str] = []
         try:
-            for config in configs:
-                started.append(launch.submit(config).id)
+            if launcher != LOCAL:  # together: one array
+                started += [run.id for run in launch.submit_all(configs, launcher=launcher)]
+            else:
+                for config in configs:
+                    started.append(launch.submit(config).id)
         except (MaclError, OSError) as error:
             st.error(f"{len(started)} of {len(configs)} runs have been started: {plain(error)}")
             return

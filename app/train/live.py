@@ -7,12 +7,14 @@ import streamlit as st
 
 from app import cache
 from app.figures import curves
+from app.kit import launchers
 from app.kit.names import run_label, short_labels, state_word
 from app.kit.permalink import Between, Switch, note_unknown
 from app.kit.steady import steady_chart
 from app.kit.words import plain
 from core.experiments import duration
 from core.queue import launch
+from core.queue.launcher import Standing
 from core.runs import Run
 
 MOST_SMOOTH = 0.95
@@ -71,11 +73,12 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
     by_id = {run.id: run for run in cache.all_runs()}
     busy = [run for run in by_id.values() if words[run.id] in ACTIVE]
     order = {run.id: n for n, run in enumerate(launch.queue(launch.run_root()))} if busy else {}
+    standings = launchers.standings(busy)
     with st.container():  # of its own, so that the figure keeps its place when a progress bar goes
         queue = sorted(busy, key=lambda run: (order.get(run.id, -1), run.id))
         limit = sum(words[run.id] != "queued" for run in queue) + WAITING
         for run in queue[:limit]:
-            share, text = progress(run, words[run.id], order.get(run.id))
+            share, text = progress(run, words[run.id], order.get(run.id), standings.get(run.id))
             st.progress(share, f"{plain(run_label(run))}  \n{text}")
         if len(queue) > limit:
             st.caption(f"and {len(queue) - limit:,} more in the queue")
@@ -83,10 +86,10 @@ def _watch(ids: list[str], key: str, controls: bool) -> None:
         _curves([by_id[name] for name in ids if name in by_id], key, controls)
 
 
-def progress(run: Run, word: str, place: int | None) -> tuple[float, str]:
+def progress(run: Run, word: str, place: int | None, standing: Standing | None = None) -> tuple[float, str]:
     """Share done, 0 to 1, and one line of text: phase, speed and time left, or the place in the queue."""
     if word == "queued":
-        return 0.0, waiting(place)
+        return 0.0, waiting(place) if standing is None else plain(launchers.waiting(run, standing))
     status = run.progress()
     if not status:
         return 0.0, "starting …" if word == "running" else "stopping …"

@@ -109,10 +109,11 @@ def _row(run: Run, position: int | None) -> dict[str, object]:
     medium = scores.get("metrics", {}).get("map_medium")
     if scores and "map_medium" not in scores["metrics"]:
         word = f"{word}, Medium {NOT_COMPUTED}"
+    again = "queued again" if word == "queued" and run.queued_again else word
     return {
         " ": VARIANT if is_variant(config.loss, config.params) else SWATCH,
         "Run": run.title or method(config),
-        "State": f"queued, no. {position}" if word == "queued" and position else word,
+        "State": f"queued, no. {position}" if word == "queued" and position else again,
         "Data": dataset_title(config.dataset),
         "Preset": config.preset,
         "Seed": config.seed,

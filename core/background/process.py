@@ -11,6 +11,7 @@ import os
 import selectors
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -213,7 +214,8 @@ class Running:
         if deaths >= MOST_DEATHS:
             self.given_up = died(deaths, last_line(self.process.file("log"), _number(before.get("heard"))))
             deaths = 0
-        self.about |= {"state": "running", "pid": os.getpid(), "deaths": deaths, "run": run}
+        self.about |= {"state": "running", "pid": os.getpid(), "host": socket.gethostname()}
+        self.about |= {"deaths": deaths, "run": run}
         self.about |= {"heard": _size(self.process.file("log"))}
         self.about["trouble"] = str(before.get("error") or before.get("trouble") or "")
         try:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from core import report, tracking
 from core.cli.console import RunRoot, absolute, err, out, progress_bars, root_of
 from core.cli.loss import loss_named
-from core.cli.options import PRESET, option
+from core.cli.options import LAUNCHER, PACK, PRESET, option
 from core.cli.train import default_preset
 from core.data import DATASETS
 from core.errors import MaclError
@@ -18,6 +18,7 @@ from core.experiments.axes import parse_one, parse_params, parse_seeds
 from core.experiments.benchmark import ALL_METHODS, Method, Plan, read
 from core.losses import Value
 from core.runs import settings
+from core.runs.where import LOCAL
 
 Tuned = Mapping[str, Mapping[str, Mapping[str, Any]]]
 OWN_OPTIONS = ("dataset", "data_root", "loss", "seed", "device")
@@ -62,6 +63,8 @@ def benchmark(
             "is not trained again. Can be given several times."
         ),
     ] = None,
+    launcher: Annotated[str, typer.Option(help=f"{LAUNCHER} local: this process itself.")] = LOCAL,
+    pack: Annotated[int, typer.Option(min=1, help=PACK)] = 1,
     note: Annotated[list[str] | None, typer.Option(help="A sentence that is kept with the numbers.")] = None,
     run_root: RunRoot = None,
 ) -> None:
@@ -110,9 +113,10 @@ def benchmark(
     tracking.ensure(folder)
     try:
         with progress_bars() as tell:
-            outcome = train(plan, folder, tell, lambda line: err.print(escape(line)), joined)
+            outcome = train(plan, folder, tell, lambda line: err.print(escape(line)), joined, launcher, pack)
     except Interrupted:
-        err.print("stopped; the same command goes on with it")
+        left = "" if launcher == LOCAL else f"; runs that {launcher} has go on (macl stop RUN ends one)"
+        err.print(f"stopped; the same command goes on with it{left}")
         raise typer.Exit(1) from None
     wrong = write(plan, outcome, folder, command, note or [], joined)
     summary = read(folder / "summary.json")

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from core.cli import archive, benchmark, cache, data, loss, run, sweep, table, tracking, train
+from core.cli import archive, benchmark, cache, data, launcher, loss, run, sweep, table, tracking, train
 from core.cli.console import absolute, err
 from core.errors import MaclError
 from core.files import PROJECT
@@ -38,6 +38,7 @@ app.command("cache")(cache.show)
 app.add_typer(data.app, name="data")
 app.add_typer(archive.app, name="archive")
 app.add_typer(loss.app, name="loss")
+app.add_typer(launcher.app, name="launcher")
 app.add_typer(tracking.app, name="mlflow")
 
 
@@ -72,7 +73,7 @@ def _host(name: str) -> str:
 
 def main() -> None:
     """Entry point: a person's mistake is one line on stderr and exit code 1."""
-    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE", "MACL_LOSSES"):
+    for name in ("MACL_RUN_ROOT", "MACL_DATA_ROOT", "MACL_CACHE", "MACL_LOSSES", "MACL_LAUNCHERS"):
         if place := absolute(os.environ.get(name)):  # app and workers run in another folder
             os.environ[name] = place
     try:

@@ -11,11 +11,14 @@ from pydantic import ValidationError
 from core.data import Reading
 from core.errors import MaclError
 from core.explain import explain
+from core.queue.launcher import LAUNCHERS
 from core.runs import PRESETS, settings
 from core.runs.config import FIELDS, SUBJECT
 from core.runs.settings import Setting
 
 OTHER_NAMES = {"data_root": ["--root"]}
+LAUNCHER = f"Who trains: {', '.join(LAUNCHERS)}; those of clusters are set up in launchers.toml."
+PACK = "Runs that one job of a cluster trains, one after another in one process; for short ones."
 PRESET = f"One of {', '.join(PRESETS)}; default: instant on a CPU, paper on a GPU."
 
 

@@ -11,7 +11,8 @@ from core import report, runs
 from core.cli.console import RunRoot, err, out, progress_bars, root_of, score_table
 from core.errors import MaclError
 from core.experiments import duration
-from core.queue import launch
+from core.queue import hand_over, launch
+from core.queue import launcher as launchers
 from core.runs import Run
 
 
@@ -69,7 +70,9 @@ def evaluate(
 def list_all(run_root: RunRoot = None) -> None:
     """List runs, newest first, with their state and progress."""
     lines = [["run", "state", "progress", "data set", "loss", "preset", "seed"]]
-    for run in runs.list_runs(root_of(run_root)):
+    listed = runs.list_runs(root_of(run_root))
+    standings = hand_over.settle(listed)
+    for run in listed:
         try:
             config = run.config
         except MaclError as error:
@@ -77,7 +80,10 @@ def list_all(run_root: RunRoot = None) -> None:
             continue
         state = run.state
         done = progress(run, config.epochs) if state == "running" else ""
-        lines.append([run.id, state, done, config.dataset, config.loss, config.preset, str(config.seed)])
+        if state == "queued" and run.id in standings:
+            done = launchers.waits(standings[run.id], run.where)
+        word = "queued again" if state == "queued" and run.queued_again else state
+        lines.append([run.id, word, done, config.dataset, config.loss, config.preset, str(config.seed)])
     out.print(report.aligned(lines, left=6), markup=False)
 
 

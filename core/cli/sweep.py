@@ -13,7 +13,7 @@ from rich.table import Table
 from core import report
 from core.cli.console import DataRoot, RunRoot, absolute, err, out, root_of
 from core.cli.loss import loss_named
-from core.cli.options import option
+from core.cli.options import LAUNCHER, PACK, option
 from core.errors import MaclError
 from core.experiments import duration
 from core.experiments import sweep as sweeps
@@ -22,7 +22,7 @@ from core.experiments.studies import STUDIES
 from core.experiments.surface import cells
 from core.experiments.sweep import Sweep
 from core.metrics import METRICS
-from core.queue import launch
+from core.queue import hand_over, launch
 from core.runs import PRESETS
 
 TAKE_UP_SECONDS = 2.0
@@ -51,6 +51,8 @@ def sweep(
     seeds: Annotated[str | None, typer.Option(help="0 or 0,1,2 or 0-4; default: 0.")] = None,
     device: Annotated[str, option("device")] = "auto",
     title: Annotated[str, typer.Option(help="Name of the sweep.")] = "",
+    launcher: Annotated[str, typer.Option(help=f"{LAUNCHER} Default: who had the runs, else local.")] = "",
+    pack: Annotated[int, typer.Option(min=1, help=PACK)] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run, and stop.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for the end and print the scores.")] = False,
     metric: Annotated[str, typer.Option(help=f"Printed with --wait: {', '.join(METRICS)}.")] = "map_medium",
@@ -116,7 +118,7 @@ def sweep(
         err.print(escape(planned.note))
     if dry_run:
         return
-    planned = sweeps.start(planned, root)
+    planned = sweeps.start(planned, root, launcher, pack)
     if launch.paused(root):
         err.print("the queue is paused: macl unpause lets it go on")
     if not wait:
@@ -167,6 +169,7 @@ def _wait(planned: Sweep, root: Path) -> None:
     last_done, interrupted_before = -1, set[str]()
     while True:
         sweep_runs = [run for _, run in sweeps.found(planned, sweeps.known(root))]
+        hand_over.settle(run for run in sweep_runs if run is not None)
         states = [run.state if run else "gone" for run in sweep_runs]
         done = sum(state in ("finished", "failed", "stopped", "gone") for state in states)
         if done != last_done:

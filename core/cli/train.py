@@ -8,10 +8,14 @@ from rich.markup import escape
 from core import runs, tracking
 from core.cli.console import DataRoot, RunRoot, Told, err, out, progress_bars, root_of, score_table
 from core.cli.loss import loss_named
-from core.cli.options import PRESET, named, option, with_fields
+from core.cli.options import LAUNCHER, PRESET, named, option, with_fields
 from core.errors import MaclError
 from core.experiments.axes import parse_params
+from core.queue import launch
+from core.queue import launcher as launchers
+from core.queue.hand_over import refuse_alive
 from core.runs import Run, RunConfig
+from core.runs.where import LOCAL
 
 
 @with_fields
@@ -19,13 +23,23 @@ def train(
     fields: dict[str, Any],
     preset: Annotated[str | None, typer.Option(help=PRESET)] = None,
     param: Annotated[list[str] | None, typer.Option(help="Parameter of the loss, e.g. alpha=1.5.")] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="Queue the run and return at once.")] = False,
+    launcher: Annotated[str, typer.Option(help=f"{LAUNCHER} Only with --queue.")] = LOCAL,
     run_root: RunRoot = None,
 ) -> None:
-    """Train one run here and now; the last line printed is the run folder."""
+    """Train one run here and now; the last line printed is the run folder.
+
+    With --queue the run is handed to a launcher, and `macl runs` says how far it is.
+    """
     loss = loss_named(fields.get("loss", RunConfig.model_fields["loss"].default))
     chosen = preset or default_preset(fields.get("device", "auto"))
     config = RunConfig.build(chosen, params=parse_params(loss, param or []), **fields | {"loss": loss})
     root = root_of(run_root)
+    if launcher != LOCAL and not queue:
+        raise MaclError(f"--launcher {launcher}: give --queue too, a run of a cluster is not trained here")
+    if queue:
+        print(launch.submit(config, root, launcher).path)
+        return
     import core.training.loop  # noqa: F401  takes seconds; an interrupt during them must leave no run
 
     run_here(runs.create(config, root))
@@ -39,6 +53,9 @@ def resume(
     data_root: DataRoot = None,
     device: Annotated[str | None, option("device")] = None,
     devices: Annotated[int | None, option("devices")] = None,
+    launcher: Annotated[
+        str, typer.Option(help="Who trains; default: whoever had the run, local: here and now.")
+    ] = "",
     run_root: RunRoot = None,
 ) -> None:
     """Continue a stopped, failed or interrupted run from its last checkpoint.
@@ -46,10 +63,13 @@ def resume(
     --data-root, --device and --devices replace images or devices that are gone; on another number of devices
     it goes on from the same checkpoint, but not to the last bit as it would have. With --epochs a finished
     run trains on; its results stay until the new ones are there, and --epochs with their number goes back to
-    them.
+    them. A run that a cluster had is handed to it again, with the version of the program that is here now.
     """
     target = runs.find(run, root_of(run_root))
-    import core.training.loop  # noqa: F401  takes seconds, in which the state of the run may change
+    name = launcher or launchers.last(target)
+    chosen = launchers.launcher(name)
+    if name == LOCAL:
+        import core.training.loop  # noqa: F401  takes seconds, in which the state of the run may change
 
     if epochs is not None and epochs == runs.results_of(target):
         runs.take_back(target)
@@ -61,6 +81,7 @@ def resume(
         runs.extend(target, epochs)
     if target.state in ("finished", "running"):
         raise MaclError(f"{target.id} is {target.state}; nothing is left to resume")
+    refuse_alive(target)
     given = named({"data_root": data_root, "device": device, "devices": devices})
     config_before, checkpoint_before = (
         target.path.joinpath("config.json").read_text(errors="replace"),
@@ -71,6 +92,11 @@ def resume(
         config = RunConfig.build(fields.pop("preset"), **fields)
         target.mark("config.json", config.model_dump_json(indent=2) + "\n")
     target.unmark("stop")
+    if name != LOCAL:
+        target.unmark("deaths")
+        chosen.submit([target])
+        print(target.path)
+        return
     try:
         run_here(target)
     finally:

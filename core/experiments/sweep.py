@@ -10,6 +10,7 @@ import json
 import re
 import secrets
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -25,9 +26,11 @@ from core.explain import explain
 from core.files import lock, unlock, write_atomic
 from core.losses import Value, spec_of
 from core.losses.own import resolve
-from core.queue import launch
+from core.queue import hand_over, launch
+from core.queue import launcher as launchers
 from core.runs import Run, RunConfig, origin
 from core.runs.config import FIELDS
+from core.runs.where import LOCAL
 
 MOST_RUNS = 5000
 FOLDER = ".sweeps"
@@ -147,15 +150,23 @@ def build(preset: str, given: Mapping[str, Any]) -> RunConfig:
     return RunConfig.build(preset, params=params, **fields)
 
 
-def start(sweep: Sweep, root: Path) -> Sweep:
+def start(sweep: Sweep, root: Path, launcher: str = "", pack: int = 1) -> Sweep:
     """Save the sweep, then create and queue every missing run; returns the sweep with its id.
 
     Starting it again, even after a crash half-way, adds only what is missing and resumes what was stopped or
     failed. An equal sweep that is saved already is taken instead.
 
+    Args:
+        sweep: The sweep.
+        root: The run root.
+        launcher: Who trains; empty: whoever had a run before, and for new ones whoever has the others.
+        pack: How many runs a job of a cluster trains.
+
     Raises:
-        MaclError: If the root cannot be written, or another process is starting a sweep at this moment.
+        MaclError: If the root cannot be written, another process is starting a sweep at this moment, or the
+            launcher does not take the runs.
     """
+    launchers.launcher(launcher or LOCAL)  # a mistake must show before anything is made
     folder = root / FOLDER
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -169,22 +180,40 @@ def start(sweep: Sweep, root: Path) -> Sweep:
             sweep = next(same, None) or replace(sweep, id=_new_id(sweep.title))
             if not (folder / f"{sweep.id}.json").exists():
                 write_atomic(folder / f"{sweep.id}.json", _dump(sweep))
-        devices, created = {}, set()
-        for point, run in found(sweep, known(root)):
+        devices, created, handed = {}, set(), defaultdict(list)
+        pairs = found(sweep, known(root))
+        hand_over.settle((run for _, run in pairs if run is not None), grace=0)
+        usual = launcher or _usual(pairs)
+        for point, run in pairs:
+            name = usual
             if run is None and point.config.identity not in created:
                 run = runs.create(point.config, root)
                 (run.path / "sweep").write_text(sweep.id)
-                launch.requeue(run)
                 created.add(point.config.identity)
             elif run is not None and (run.state in ENDED or run.lost):
+                name = launcher or launchers.last(run)
+            else:
+                run = None
+            if name == LOCAL:
+                devices[point.config.device] = True
+            if run is not None and name == LOCAL:
                 launch.requeue(run)
-            devices[point.config.device] = True
+            elif run is not None:
+                handed[name].append(run)
+        for name, those in handed.items():
+            launchers.launcher(name).submit(those, pack)
     finally:
         unlock(folder / "lock")
     if not launch.paused(root):
         for device in devices:
             launch.ensure_worker(device, root)
     return sweep
+
+
+def _usual(pairs: Iterable[tuple[Point, Run | None]]) -> str:
+    """The launcher that had most runs of a sweep."""
+    had = Counter(launchers.last(run) for _, run in pairs if run is not None)
+    return had.most_common(1)[0][0] if had else LOCAL
 
 
 def forget(sweep: Sweep, root: Path) -> None:

@@ -3,10 +3,11 @@
 How the state of a run follows from its folder; the first match counts:
 
     scores.json            finished (unless trains_on is there too: the run was given more epochs)
-    lock is held           running
+    lock is held           running; also if where.json has the fresh heartbeat of another machine
     submitted              queued, a worker will take it
     error.txt              failed
     stopped                stopped (resumable)
+    where.json             queued, if a cluster has it (`core.queue.launcher`)
     started                interrupted: its process died (resumable)
     none of these          queued, created but not handed to a worker
 
@@ -22,6 +23,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from core import tracking
@@ -29,7 +31,10 @@ from core.background.process import MOST_DEATHS, Process
 from core.background.requests import count_death
 from core.errors import MaclError
 from core.files import PROJECT, clear_scratch, locked_by
+from core.queue import launcher as launchers
+from core.queue.hand_over import refuse_alive
 from core.runs import DEVICE, Run, RunConfig, create
+from core.runs.where import LOCAL
 
 OWN = re.compile(r"\d{8}-\d{6}|[0-9a-f]{20}$")  # names of run folders, the lab's included
 BEGUN_SECONDS = 60.0  # an empty run folder this young may still be written by an earlier version
@@ -40,12 +45,26 @@ def run_root() -> Path:
     return Path(os.environ.get("MACL_RUN_ROOT") or PROJECT / "checkpoints").resolve()
 
 
-def submit(config: RunConfig, root: Path | None = None) -> Run:
-    """Create the run folder, queue it, make sure that a worker is alive, and return at once."""
-    run = create(config, (root or run_root()).resolve())
-    requeue(run)
-    ensure_worker(config.device, run.path.parent)
+def submit(config: RunConfig, root: Path | None = None, launcher: str = LOCAL) -> Run:
+    """Create the run folder, hand it to a launcher, and return at once.
+
+    Raises:
+        MaclError: If no run can be kept, no worker can start, or the launcher does not take it.
+    """
+    (run,) = submit_all([config], root, launcher)
     return run
+
+
+def submit_all(configs: Sequence[RunConfig], root: Path | None = None, launcher: str = LOCAL) -> list[Run]:
+    """Create several run folders and hand them over together.
+
+    Raises:
+        MaclError: As `submit`; runs that exist by then are in the run root, to be resumed.
+    """
+    chosen = launchers.launcher(launcher)
+    made = [create(config, (root or run_root()).resolve()) for config in configs]
+    chosen.submit(made)
+    return made
 
 
 def requeue(run: Run, *keep: str) -> None:
@@ -60,10 +79,13 @@ def requeue(run: Run, *keep: str) -> None:
 
 
 def resume(run: Run) -> Run:
-    """Queue a stopped, interrupted or failed run again; it goes on from its last checkpoint.
+    """Queue a stopped, interrupted or failed run again, with the launcher that had it last.
+
+    It goes on from its last checkpoint. A run that a cluster has, or that lives on another machine, stays
+    there.
 
     Raises:
-        MaclError: If the run is finished.
+        MaclError: If the run is finished, or its launcher does not take it.
     """
     state = run.state
     if state == "finished":
@@ -71,13 +93,17 @@ def resume(run: Run) -> Run:
     if state == "running":
         run.unmark("stop")
         return run
-    requeue(run)
-    ensure_worker(device_of(run), run.path.parent)
+    refuse_alive(run)
+    run.unmark("deaths")
+    launchers.launcher(launchers.last(run)).submit([run])
     return run
 
 
 def stop(run: Run) -> None:
     """Ask a run to stop: a running one saves a checkpoint first, a queued one stops at once."""
+    if (cluster := launchers.elsewhere(run)) is not None:
+        cluster.stop(run)
+        return
     state = run.state
     if state == "running":
         run.mark("stop")
@@ -145,21 +171,34 @@ def dropped(root: Path, taken_over: Path | None = None) -> list[Run]:
 
 
 def take_up(run: Run) -> None:
-    """Put a run whose worker has died at the end of the queue; after `MOST_DEATHS` it has failed.
+    """Put a run whose process has died at the end of its queue; after `MOST_DEATHS` it has failed.
 
     Deaths count only if the run made no progress between them: a machine may be restarted any number of
-    times.
+    times. A cluster's job that was lost with its node, pre-empted or at its time limit does not count at all.
     """
+    lease, failed = run.where, False
+    if lease.launcher == LOCAL or lease.died:
+        failed = died(run)
+    if not failed and lease.launcher == LOCAL:
+        requeue(run, "deaths", "stop")
+    elif not failed and (run.path / "stop").exists():  # a person has asked it to stop before
+        run.mark("stopped")
+    elif not failed:
+        launchers.launcher(lease.launcher).submit([run])
+
+
+def died(run: Run) -> bool:
+    """Count a death of a run's process; whether the run has failed by it."""
     rows = run.history()
     deaths = count_death(run.path / "deaths", int(rows[-1]["step"]) if rows else 0)
     if deaths < MOST_DEATHS:
-        requeue(run, "deaths", "stop")
-        return
+        return False
     run.mark(
         "error.txt",
         f"its process died {deaths} times (killed, or out of memory): lower the batch size or the image "
         "size, or free memory, then resume it",
     )
+    return True
 
 
 def device_of(run: Run) -> str:

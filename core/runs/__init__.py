@@ -1,18 +1,17 @@
 """Runs: their configuration, and the folder that holds all their results."""
 
 from core.runs.config import DEVICE, PRESETS, RunConfig
+from core.runs.curve import curve_row, without_nan
 from core.runs.folder import (
     Run,
     State,
     create,
-    curve_row,
     delete,
     empty_trash,
     find,
     list_runs,
     restore,
     trashed,
-    without_nan,
 )
 from core.runs.more import changes, extend, results_of, take_back
 

@@ -4,12 +4,10 @@ The state of a run follows from its files and its lock and is kept nowhere else.
 """
 
 import json
-import math
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +23,10 @@ from core.errors import MaclError
 from core.explain import explain, unknown
 from core.files import lock, locked_by, scratch, unlock, write_atomic
 from core.losses import own
+from core.runs import where
 from core.runs.config import FIELDS, RunConfig
+from core.runs.curve import curve_row, is_number
+from core.runs.where import Lease
 
 TRAINS_ON = "trains_on"  # marks a scored run given more epochs; holds the number its scores belong to
 _stamping, _latest = threading.Lock(), 0
@@ -74,7 +75,8 @@ class Run:
         has = self._has
         if self.finished:
             return "finished"
-        if locked_by(self.path / "lock") is not None:
+        lease = where.read(self.path)
+        if lease.lives or locked_by(self.path / "lock") is not None:
             return "running"
         if self.finished:  # it ended between the two checks
             return "finished"
@@ -84,6 +86,8 @@ class Run:
             return "failed"
         if has("stopped"):
             return "stopped"
+        if lease.elsewhere:
+            return "queued"
         return "interrupted" if has("started") else "queued"
 
     @property
@@ -94,7 +98,17 @@ class Run:
     @property
     def lost(self) -> bool:
         """Whether it was created but never handed to a worker, because its creator died in between."""
-        return self.state == "queued" and not self._has("submitted")
+        return self.state == "queued" and not self._has("submitted") and not self.where.elsewhere
+
+    @property
+    def where(self) -> Lease:
+        """Who has the run, and where it is trained."""
+        return where.read(self.path)
+
+    @property
+    def queued_again(self) -> bool:
+        """Whether a cluster, which took the run from a machine or lost that, is to begin it again."""
+        return self.where.elsewhere and self._has("started") and self.state == "queued"
 
     @property
     def error(self) -> str:
@@ -139,7 +153,7 @@ class Run:
         except MaclError:
             return {}
         numbers: list[Any] = [report.get("done"), report.get("total"), report.get("eta_s", "missing") or 0]
-        sound = all(_is_number(number) and number >= 0 for number in numbers)
+        sound = all(is_number(number) and number >= 0 for number in numbers)
         return report if sound and isinstance(report.get("what"), str) else {}
 
     def scores(self) -> dict[str, Any]:
@@ -245,36 +259,6 @@ class Run:
             raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
 
 
-def curve_row(line: bytes) -> dict[str, float] | None:
-    """A row of the curve, with NaN for null; None if it is damaged.
-
-    A machine that went down leaves zero bytes or half a line. A row has a step, and numbers in all columns;
-    for a validation metric NaN is allowed.
-    """
-    try:
-        content = json.loads(line)
-        row = {key: math.nan if value is None else value for key, value in content.items()}
-        sound = all(_is_number(value, nan=key.startswith("val_")) for key, value in row.items())
-        sound = sound and row.get("step", -1) >= 0
-    except (ValueError, AttributeError, RecursionError):
-        return None
-    return row if sound else None
-
-
-def _is_number(value: object, *, nan: bool = False) -> bool:
-    """Whether a value is a usable number: not infinite, and not one of hundreds of digits."""
-    try:
-        finite = isinstance(value, int | float) and math.isfinite(value)
-    except OverflowError:
-        return False
-    return (finite and not isinstance(value, bool)) or (nan and value != value)
-
-
-def without_nan(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with None for NaN, which JSON does not have."""
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
-
-
 def create(config: RunConfig, root: Path) -> Run:
     """A new run folder with its configuration; the name carries time, data set, loss and seed.
 
@@ -342,7 +326,7 @@ def delete(run: Run) -> Path:
     """
     if run.recorded:
         raise MaclError(f"{run.id} came with the product and cannot be deleted")
-    if not lock(run.path / "lock"):  # held until it has moved, so that no worker takes it
+    if run.where.lives or not lock(run.path / "lock"):  # held until it has moved, so that no worker takes it
         raise MaclError(f"{run.id} is running: stop it first, then delete it")
     try:
         trash = run.path.parent / ".trash"

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
 from core.runs.config import RunConfig
-from core.runs.folder import TRAINS_ON, Run, without_nan
+from core.runs.curve import without_nan
+from core.runs.folder import TRAINS_ON, Run
 
 CHECKPOINT = "resume.safetensors"
 NOTE = "epochs.json"
@@ -129,7 +130,7 @@ class _Held:
         self.run = run
 
     def __enter__(self) -> None:
-        if not lock(self.run.path / "lock"):
+        if self.run.where.lives or not lock(self.run.path / "lock"):
             raise MaclError(f"{self.run.id} is running: stop it first, then change its number of epochs")
 
     def __exit__(self, *_: object) -> None:

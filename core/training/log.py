@@ -21,6 +21,14 @@ class Stopped(Exception):
     """Somebody asked the run to stop; it can be resumed."""
 
 
+class Left(Exception):
+    """The machine is wanted back; the run goes on elsewhere."""
+
+
+class Taken(Exception):
+    """The run has been given to somebody else, who writes into its folder now."""
+
+
 class Diverged(MaclError):
     """A loss, a gradient or an embedding is not finite."""
 
@@ -45,12 +53,21 @@ class Log:
     Args:
         run: The run.
         progress: Called with (done, total, what).
-        writes: Whether anything is written and a stop noticed; of several processes only one does.
+        leave: Whether the run is to end here for another reason than a person's wish, and which.
+        writes: Whether anything is written and a wish noticed; of several processes only one does.
     """
 
-    def __init__(self, run: Run, progress: Progress | None, *, writes: bool = True) -> None:
+    def __init__(
+        self,
+        run: Run,
+        progress: Progress | None,
+        leave: Callable[[], type[Left | Taken] | None] = lambda: None,
+        *,
+        writes: bool = True,
+    ) -> None:
         self.run = run
         self.progress = progress
+        self.leave = leave
         self.writes = writes
         self.what = ""
         self.began = self.written = 0.0
@@ -64,10 +81,10 @@ class Log:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
     def step(self, done: int, total: int, what: str) -> None:
-        """Report progress; raises Stopped if somebody asked for a stop."""
+        """Report progress; raises what `end_wanted` gives."""
         self.show(done, total, what)
-        if self.stop_wanted():
-            raise Stopped
+        if end := self.end_wanted():
+            raise end
 
     def show(self, done: int, total: int, what: str) -> None:
         """Report progress, to disk a few times a second at most."""
@@ -87,9 +104,11 @@ class Log:
             with suppress(OSError):  # a closed terminal is no reason for training to end
                 self.progress(done, total, what)
 
-    def stop_wanted(self) -> bool:
-        """Whether somebody has put the marker `stop` into the folder."""
-        return self.writes and (self.run.path / "stop").exists()
+    def end_wanted(self) -> type[Stopped | Left | Taken] | None:
+        """Stopped if somebody has put the marker `stop` into the folder, else what `leave` says."""
+        if not self.writes:
+            return None
+        return Stopped if (self.run.path / "stop").exists() else self.leave()
 
 
 def said(run: Run, error: Exception) -> dict[str, Any]:

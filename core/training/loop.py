@@ -9,6 +9,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -24,15 +25,16 @@ from core.background.signals import on_stop
 from core.data import Dataset
 from core.encoder.model import ProjectionHead
 from core.errors import MaclError
-from core.files import lock, unlock, write_atomic
+from core.files import write_atomic
 from core.runs import Run, RunConfig, State, more, origin, without_nan
 from core.runs.folder import TRAINS_ON
+from core.runs.where import Hold
 from core.training import cached, checkpoint, ranks, recent
 from core.training.batches import batches, learning_rate
 from core.training.checkpoint import Course
 from core.training.group import ALONE, Group, Lost
 from core.training.learner import Learner
-from core.training.log import Log, Progress, Stopped, fail
+from core.training.log import Left, Log, Progress, Stopped, Taken, fail
 
 CHECKPOINT_SECONDS = float(
     os.environ.get("MACL_CHECKPOINT_SECONDS", "5")
@@ -40,6 +42,7 @@ CHECKPOINT_SECONDS = float(
 LOG_STEPS = 10
 MOST_FRAMES = 100  # saved test embeddings per run, so that a run of very many epochs does not fill the disk
 THREADS = torch.get_num_threads()  # of a new run; a resumed one keeps the number it began with
+ENDS = (None, Stopped, Left, Taken)  # what ends a run before its time, by the number that rank 0 tells
 LOST_SECONDS = 10.0  # in which every rank that lives has noticed the loss of another
 VALIDATION_METRIC = "map_medium"  # decides which epoch `keep: best` keeps
 
@@ -73,6 +76,7 @@ def run(
     *,
     submitted_only: bool = False,
     auto: str = "auto",
+    leave: Callable[[], bool] = lambda: False,
     together: Group = ALONE,
 ) -> State:
     """Train the run of `folder` from its start or its last checkpoint until it ends or is stopped.
@@ -85,32 +89,43 @@ def run(
         progress: Called with (done, total, what) during everything that takes long, besides `progress.json`.
         submitted_only: Leave the run alone if somebody has taken it out of the queue in the meantime.
         auto: The device for a run whose device is "auto".
+        leave: Asked at every step whether this machine is wanted back: the run then saves a checkpoint and
+            is interrupted, to go on elsewhere.
         together: The group of processes of which this is rank 0, if one is there already.
 
     Returns:
-        finished, stopped or failed; or, with `submitted_only`, the state of a run that was left alone.
+        finished, stopped, failed or interrupted; or, with `submitted_only`, the state of a run that was left
+        alone.
 
     Raises:
-        MaclError: If there is no such folder, or another process is training this run.
+        MaclError: If there is no such folder, another process is training this run, or a cluster has it.
         OSError: If the folder cannot be written.
     """
     run = Run(folder)
     if not folder.is_dir():
         raise MaclError(f"there is no run folder {folder}")
-    if not lock(folder / "lock"):
-        raise MaclError(f"{run.id} is being trained by another process: wait for it, or stop it first")
-    if run.finished:  # by the time the lock was free; training again would lose the result
-        unlock(folder / "lock")
-        return "finished"
-    if submitted_only and not (folder / "submitted").exists():
-        unlock(folder / "lock")
-        return run.state
-    log = Log(run, progress)
+    with Hold(folder) as hold:
+        if run.finished:  # by the time it was free; training again would lose the result
+            return "finished"
+        if submitted_only and not (folder / "submitted").exists():
+            hold.release()
+            return run.state
+        log = Log(run, progress, lambda: Taken if hold.lost else Left if leave() else None)
+        try:
+            state = attempt(run, log, auto, together)
+        finally:
+            devices.give_back_memory()
+        hold.release(waits=state == "interrupted")
+        return state
+
+
+def attempt(run: Run, log: Log, auto: str, together: Group = ALONE) -> State:
+    """One attempt at a run that this process holds; its markers tell what came of it."""
     try:
         run.mark("started")
         run.unmark("submitted", "stopped", "error.txt")
         ranks.wait_for_last(run)
-        run.unmark(*(path.name for path in folder.glob(".*.safetensors.*")))  # of a process that was killed
+        run.unmark(*(path.name for path in run.path.glob(".*.safetensors.*")))  # of a process that was killed
         log.say(f"started, process {os.getpid()}")
         if not together.joined and (count := run.config.devices) > 1:
             ranks.train(run, log, count, auto)
@@ -119,6 +134,12 @@ def run(
         run.unmark("progress.json")
         log.say("finished")
         return "finished"
+    except Taken:  # its files belong to somebody else now
+        return "interrupted"
+    except Left:
+        run.unmark("progress.json")
+        log.say("left this machine; it can be resumed")
+        return "interrupted"
     except Stopped:
         run.mark("stopped")
         run.unmark("stop", "progress.json")
@@ -127,9 +148,6 @@ def run(
     except Exception as error:
         fail(run, log, named(error, together))
         return "failed"
-    finally:
-        unlock(folder / "lock")
-        devices.give_back_memory()
 
 
 def named(error: Exception, together: Group) -> Exception:
@@ -271,13 +289,15 @@ def train_steps(training: Training) -> None:
                 save_frame(training, epoch + 1)
             images, since = 0, time.monotonic()
         course.seconds = seconds_before + time.monotonic() - began
-        stop = bool(together.told(log.stop_wanted())[0])  # all stop after the same step
-        due = stop or (ended and time.monotonic() - saved >= CHECKPOINT_SECONDS)
+        end = ENDS[int(together.told(ENDS.index(log.end_wanted()))[0])]  # all end after the same step
+        if end is Taken:
+            raise end
+        due = end or (ended and time.monotonic() - saved >= CHECKPOINT_SECONDS)
         if due and together.first:
             checkpoint.write(run, learner, course)
             saved = time.monotonic()
-        if stop:
-            raise Stopped
+        if end:
+            raise end
         log.show(course.step, total, "training")
 
 

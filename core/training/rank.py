@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -13,11 +14,12 @@ from typing import Any
 from torch._C._distributed_c10d import FileStore
 
 from core.files import lock
-from core.runs import Run
+from core.runs import Run, where
+from core.runs.where import WARNINGS
 from core.training import group, loop
 from core.training.group import Group, Lost
-from core.training.log import Log, Stopped, said
-from core.training.ranks import LOCK
+from core.training.log import Left, Log, Stopped, Taken, said
+from core.training.ranks import LEAVE, LOCK
 
 
 def follow(folder: Path, together: Group) -> int:
@@ -26,7 +28,7 @@ def follow(folder: Path, together: Group) -> int:
     try:
         loop.train(run, Log(run, None, writes=False), together=together)
         return 0
-    except Stopped:
+    except (Stopped, Left, Taken):
         return 1
     except Lost as error:
         together.missing(loop.LOST_SECONDS)
@@ -39,7 +41,11 @@ def follow(folder: Path, together: Group) -> int:
 def main(folder: Path, device: str, number: int, count: int, meeting: str, pipe: int) -> int:
     """Train together with the others, and tell the starter what is done and how it ended."""
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    loop.stop_on_signal(folder)
+    if where.LAUNCHER in os.environ:  # an engine may send its signals to all processes of a job: one answers
+        for warning in WARNINGS:
+            signal.signal(warning, signal.SIG_IGN)
+    else:
+        loop.stop_on_signal(folder)
 
     def tell(**line: Any) -> None:
         os.write(pipe, json.dumps(line).encode() + b"\n")
@@ -47,16 +53,19 @@ def main(folder: Path, device: str, number: int, count: int, meeting: str, pipe:
     def progress(done: int, total: int, what: str) -> None:
         tell(done=done, total=total, what=what)
 
-    run, first = Run(folder), number == 0
+    run, first, wanted = Run(folder), number == 0, folder / LEAVE
     if first and not lock(folder / LOCK):
         raise RuntimeError(f"another process holds {LOCK}")
     try:
         together = group.join(number, count, number, FileStore(meeting, count))
-        loop.train(run, Log(run, progress if first else None, writes=first), device, together)
+        log = Log(run, progress if first else None, lambda: Left if wanted.exists() else None, writes=first)
+        loop.train(run, log, device, together)
         tell(state="finished")
         together.leave()
     except Stopped:
         tell(state="stopped")
+    except Left:
+        tell(state="left")
     except Exception as error:
         tell(state="failed", **said(run, error))
     return 0
@@ -70,5 +79,5 @@ def _end_with_starter() -> None:
 
 
 if __name__ == "__main__":
-    place, kind, mine, all_of_them, where, told = sys.argv[1:]
-    sys.exit(main(Path(place), kind, int(mine), int(all_of_them), where, int(told)))
+    place, kind, mine, all_of_them, meeting_place, told = sys.argv[1:]
+    sys.exit(main(Path(place), kind, int(mine), int(all_of_them), meeting_place, int(told)))

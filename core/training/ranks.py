@@ -24,9 +24,13 @@ from core import device as devices
 from core.errors import MaclError
 from core.files import PROJECT, locked_by
 from core.runs import Run
-from core.training.log import Ended, Log, Stopped
+from core.training.log import Ended, Left, Log, Stopped, Taken
 
 LOCK = "lock.rank"  # held by rank 0 while it may write into the run folder
+LEAVE = (
+    "leave"  # marks a run whose ranks are to save a checkpoint and end, because the machine is wanted back
+)
+LOOK_SECONDS = 0.2  # between two looks whether they are
 THREADS = torch.get_num_threads()  # before a resumed run has set another number
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
 GRACE = 5.0  # seconds for rank 0 to say itself what another rank has said, and for all to end by themselves
@@ -89,6 +93,8 @@ def train(run: Run, log: Log, count: int, auto: str) -> None:
 
     Raises:
         Stopped: If somebody has asked the run to stop.
+        Left: If the machine is wanted back.
+        Taken: If the run has been given to somebody else.
         MaclError: If this machine has too few devices.
         Ended: If a process failed, or died; it names its number.
     """
@@ -98,6 +104,7 @@ def train(run: Run, log: Log, count: int, auto: str) -> None:
         raise MaclError(
             f"devices: need {count} devices of the kind {device.type}, {found}: take fewer, or cpu"
         )
+    run.unmark(LEAVE)  # of a group whose starter was killed
     ranks: list[Rank] = []
     with TemporaryDirectory(prefix="macl-ranks-") as place:
         try:
@@ -108,8 +115,9 @@ def train(run: Run, log: Log, count: int, auto: str) -> None:
         finally:
             for rank in ranks:
                 rank.end()
-    if verdict["state"] == "stopped":
-        raise Stopped
+    run.unmark(LEAVE)
+    if verdict["state"] in (ends := {"stopped": Stopped, "left": Left}):
+        raise ends[verdict["state"]]
     if verdict["state"] == "failed":
         raise Ended(verdict["message"], verdict["details"], diverged=verdict.get("diverged", False))
 
@@ -155,7 +163,8 @@ def _watch(ranks: list[Rank], log: Log) -> dict[str, Any]:
         for rank in ranks:
             selector.register(rank.pipe, selectors.EVENT_READ, rank)
         while True:
-            for key, _ in selector.select(0.1 if decided else None):
+            _pass_on(log)
+            for key, _ in selector.select(LOOK_SECONDS):
                 rank = key.data
                 for line in rank.hear():
                     if rank.number == 0 and "done" in line and log.progress is not None:
@@ -172,6 +181,15 @@ def _watch(ranks: list[Rank], log: Log) -> dict[str, Any]:
                 return blame or ranks[0].verdict
             if blame and (blame["died"] or time.monotonic() - decided > GRACE):
                 return blame
+
+
+def _pass_on(log: Log) -> None:
+    """Tell the ranks that the machine is wanted back; they see themselves that a person wants a stop."""
+    end, marker = log.end_wanted(), log.run.path / LEAVE
+    if end is Taken:  # at once: their files belong to somebody else
+        raise Taken
+    if end is Left and not marker.exists():
+        marker.touch()
 
 
 def _blame(ranks: list[Rank]) -> dict[str, Any]:

@@ -14,11 +14,15 @@ from core.background.signals import on_stop
 from core.errors import MaclError
 from core.experiments.benchmark.plan import Method, Plan, identity
 from core.files import lock, unlock
+from core.queue import hand_over, launch
+from core.queue import launcher as launchers
 from core.runs import Run, RunConfig, create, list_runs
+from core.runs.where import LOCAL
 from core.training import recent
 
 CHOOSE_BY = "val_map_medium"  # of the last epoch, averaged over the seeds of the search
 POLL_SECONDS = 1.0
+ENDED = ("interrupted", "stopped", "failed")
 
 Tell = Callable[[int, int, str], None]
 Said = Callable[[str], None]
@@ -47,7 +51,13 @@ class Outcome:
 
 
 def train(
-    plan: Plan, folder: Path, tell: Tell | None = None, say: Said = print, joined: Collection[str] = ()
+    plan: Plan,
+    folder: Path,
+    tell: Tell | None = None,
+    say: Said = print,
+    joined: Collection[str] = (),
+    launcher: str = LOCAL,
+    pack: int = 1,
 ) -> Outcome:
     """Run everything in the plan that is neither in `folder` nor done on another machine.
 
@@ -57,10 +67,13 @@ def train(
         tell: Called with (done, total, what) about runs, and about what takes long inside a run.
         say: Called with one line per finished run.
         joined: Identities of runs done on another machine.
+        launcher: Who trains; local: this process itself.
+        pack: How many runs a job of a cluster trains.
 
     Raises:
         MaclError: If a data set is missing, or a field of the plan is wrong; before anything is run.
-        Interrupted: After Ctrl-C or SIGTERM; the current run has saved a checkpoint.
+        Interrupted: After Ctrl-C or SIGTERM; a run of this process has saved a checkpoint, those of a cluster
+            go on.
     """
     for dataset in plan.roots:  # a mistake must show now, not after hours
         first = next(plan.report(dataset, plan.methods))
@@ -69,7 +82,8 @@ def train(
         (folder / ".claims").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MaclError(f"cannot write to {folder} ({error.strerror}): choose another folder") from error
-    work = Work(folder, plan.runs, tell, say)
+    launchers.launcher(launcher)  # a mistake must show now
+    work = Work(folder, plan.runs, tell, say, launcher, pack)
     outcome = Outcome()
     with work.stop_on_signal():
         for dataset in plan.roots:
@@ -125,8 +139,11 @@ def _validation(run: Run) -> float:
 class Work:
     """The runs of one folder, and which of them are still to do."""
 
-    def __init__(self, folder: Path, total: int, tell: Tell | None, say: Said) -> None:
+    def __init__(
+        self, folder: Path, total: int, tell: Tell | None, say: Said, launcher: str = LOCAL, pack: int = 1
+    ) -> None:
         self.folder, self.total, self.tell, self.say = folder, total, tell, say
+        self.launcher, self.pack = launcher, pack
         self.failures: dict[str, str] = {}  # by the key of the configuration
         self.done = 0
         self.stopped = False
@@ -146,6 +163,10 @@ class Work:
         its process.
         """
         remaining = list(configs)
+        if self.launcher != LOCAL:
+            self._complete_elsewhere([config for config in remaining if identity(config) not in joined])
+            self.done += sum(identity(config) in joined for config in remaining)
+            return
         while remaining:
             busy = []
             for config in remaining:
@@ -183,13 +204,54 @@ class Work:
         if self.tell is not None:
             self.tell(self.done, self.total, "benchmark")
 
+    def _complete_elsewhere(self, configs: Sequence[RunConfig]) -> None:
+        """Hand what is missing to the launcher and wait for its end; the runs outlive this process."""
+        missing = {key(config): config for config in configs if self.finished(config) is None}
+        self.done += len(configs) - len(missing)
+        claim = self.folder / ".claims" / "hand-over"  # of two processes only one hands over
+        while not lock(claim):
+            self._pause()
+        try:
+            made = {name: self._begin(config, name) for name, config in missing.items()}
+            hand_over.settle(made.values(), grace=0)
+            wanted = [run for run in made.values() if run.state in ENDED or run.lost]
+            for run in wanted:
+                run.unmark("deaths")
+            if wanted:
+                launchers.launcher(self.launcher).submit(wanted, self.pack)
+        finally:
+            unlock(claim)
+        while made:
+            self._show()
+            self._pause()
+            hand_over.settle(made.values())
+            for name, run in list(made.items()):
+                if (state := run.state) == "interrupted":
+                    launch.take_up(run)
+                elif state in ("finished", "failed", "stopped"):
+                    why = run.error or f"was stopped; macl resume {run.id} goes on with it"
+                    self._ended(missing[name], name, made.pop(name), state, why)
+                    self.done += 1
+        self._show()
+
+    def _pause(self) -> None:
+        if self.stopped:
+            raise Interrupted
+        time.sleep(POLL_SECONDS)
+
+    def _begin(self, config: RunConfig, name: str) -> Run:
+        """The run of a configuration that is not finished, made if there is none."""
+        run = self._find(name) or create(config, self.folder)
+        self._runs[name] = run
+        if run.config != config and not (run.where.elsewhere or run.where.lives):
+            # begun with another device, or before the archive was moved
+            run.mark("config.json", config.model_dump_json(indent=2) + "\n")
+        return run
+
     def _train(self, config: RunConfig, name: str) -> None:
         from core.training import loop as training
 
-        run = self._find(name) or create(config, self.folder)
-        self._runs[name] = run
-        if run.config != config:  # begun with another device, or before the archive was moved
-            run.mark("config.json", config.model_dump_json(indent=2) + "\n")
+        run = self._begin(config, name)
         run.unmark("stop")
         self.current = run.path
         try:
@@ -201,6 +263,10 @@ class Work:
             self.current = None
         if state == "stopped":
             raise Interrupted
+        self._ended(config, name, run, state, error)
+
+    def _ended(self, config: RunConfig, name: str, run: Run, state: str, error: str) -> None:
+        """Say what came of a run."""
         description = f"{config.dataset} {Method(config.loss, _changed(config)).key} seed {config.seed}"
         if state == "finished":
             run.unmark("resume.safetensors")  # one of hundreds, never needed again
