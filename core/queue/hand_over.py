@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from core import tracking
 from core.errors import MaclError
 from core.queue.launcher import Standing, launcher
 from core.runs import Run, where
@@ -55,6 +56,7 @@ def submit(name: str, runs: Sequence[Run], pack: int, hand: Hand) -> None:
             for marker, text in before[run.id].items():
                 run.mark(marker, text)
         raise
+    tracking.ensure(runs[0].path.parent)
     for part, job in zip(parts, jobs, strict=True):
         for run in part:
             lease = run.where

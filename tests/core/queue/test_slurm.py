@@ -235,6 +235,28 @@ def test_a_job_that_is_warned_saves_a_checkpoint_and_begins_again(
     )
 
 
+def test_a_job_of_a_run_on_two_devices_asks_for_them_and_leaves_as_one(
+    cluster: Cluster, tiny: Path, root: Path
+) -> None:
+    run = launch.submit(config(tiny, epochs=3000, device="cpu", devices=2), root, "slurm")
+    cluster.wait(lambda: run.state == "running" and len(run.history()) > 5, "it trains")
+    job = run.where.job
+    assert cluster.ask("squeue", f"--job={job}", "--noheader", "--format=%C").strip() == "2"
+    assert "rank 1 of 2 is process" in run.log
+    cluster.ask("scancel", "--signal=USR2", job)  # reaches the processes of both ranks, too
+    cluster.wait(lambda: run.queued_again, "it has left its machine")
+    reached = int(run.history()[-1]["step"])
+    assert not (run.path / "stop").exists()
+    assert not (run.path / "stopped").exists()
+    cluster.wait(lambda: jobs_of(cluster, run) == [f"{job} PENDING"], "the same job waits again")
+    cluster.begin_now()
+    cluster.wait(lambda: run.state == "running" and "resumed after step" in run.log, "it goes on")
+    assert int(run.log.rpartition("resumed after step ")[2].split()[0]) >= reached
+    launch.stop(run)
+    cluster.wait(lambda: run.state == "stopped", "a running one stops by its marker")
+    assert run.deaths == (0, 0)
+
+
 SBATCH = """#!/bin/sh
 # The real sbatch, held before or after it has done its work, so that whoever called it is killed there.
 touch {folder}/called
