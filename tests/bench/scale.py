@@ -1,9 +1,13 @@
-"""What limits thousands of runs: `python -m tests.bench.scale`.
+"""What limits thousands of runs, and a run on many GPUs: `python -m tests.bench.scale`.
 
 File system operations and seconds for the list of all runs, for a worker's look at the queue, and for a
 whole training, with 10,000 run folders; then the same with a wait of a millisecond at every operation, as
 on a slow shared file system. Operations are calls of the program: what a file system makes of one (and the
 reading and writing of an open file) is not counted.
+
+For one run on N GPUs, with 128 images for each: what a GPU sends in a step, and how long the loss of the
+whole batch, which each of them computes, takes beside the encoder's work on its own images. Both are timed
+on one thread of this machine, so only their ratio says something about others.
 """
 
 import json
@@ -17,7 +21,12 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import torch
+from torch.nn.functional import normalize
+from torchvision.models import resnet18
+
 from core import runs
+from core.losses import make_loss
 from core.queue import launch
 from core.runs import RunConfig
 from core.training import loop
@@ -46,6 +55,9 @@ OPERATIONS = (
     "fcntl.lockf",
 )
 DELAY = 0.001  # seconds of an operation of the slow file system
+EACH, SIZE = sized((128, 96), (8, 32))  # images of one GPU, pixels
+DIM = 128
+DEVICES = (1, 4, 16, 64)
 
 
 class Counted:
@@ -102,6 +114,51 @@ def seconds(call: Callable[[], object], rounds: int = 5) -> float:
     return sorted(taken)[rounds // 2]
 
 
+def loss_seconds(batch: int, classes: int = 17) -> float:
+    """Seconds of MACL and its gradient to the rows of one process, for a batch of this size."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(batch, classes, generator=generator) < 0.2).float()
+    labels[:, 0] = 1.0
+    z = normalize(torch.randn(batch, DIM, generator=generator), dim=1)
+    loss = make_loss("macl", labels.numpy(), DIM)
+
+    def step() -> None:
+        own = z[:EACH].clone().requires_grad_()
+        loss(torch.cat([own, z[EACH:]]), labels).backward()
+
+    step()
+    return seconds(step, 3)
+
+
+def encoder_seconds() -> tuple[float, int]:
+    """Seconds of a step of a ResNet-18 at 96 px over the images of one process, and its parameters."""
+    network = resnet18(num_classes=DIM)
+    images = torch.rand(EACH, 3, SIZE, SIZE)
+
+    def step() -> None:
+        network(images).sum().backward()
+
+    step()
+    return seconds(step, 3), sum(parameter.numel() for parameter in network.parameters())
+
+
+def many_devices() -> None:
+    """Print what a step sends and computes, by the number of GPUs."""
+    torch.set_num_threads(1)
+    encoder, parameters = encoder_seconds()
+    print(f"ResNet-18, {SIZE} px, {EACH} images for each GPU, one thread here: {encoder:.1f} s for a step")
+    for ranks in DEVICES:
+        loss = loss_seconds(EACH * ranks)
+        gathered = 4 * DIM * EACH * (ranks - 1)
+        summed = 2 * 4 * parameters * (ranks - 1) / ranks  # of a ring
+        print(
+            f"{ranks:>3} GPUs: batch {EACH * ranks:>5}; each receives {gathered / 1e6:.2f} MB of embeddings, "
+            f"{summed / 1e6:.0f} MB of gradients;\n          loss {loss:.3f} s, {loss / encoder:.1%} of the "
+            f"encoder; a matrix of the batch has {4e-6 * (EACH * ranks) ** 2:.0f} MB"
+        )
+        measured(f"{ranks} GPUs: loss beside the encoder", loss / encoder, "", seed=0, device="cpu")
+
+
 def main() -> int:
     """Print operations and seconds beside the bars; 1 if one is missed."""
     held = []
@@ -133,6 +190,7 @@ def main() -> int:
                 f"{RUNS:,} folders: {name:<20} {taken:6.3f} s (bar {bar:g}), {counted.number:,} operations, "
                 f"{slow:5.1f} s at {1000 * DELAY:g} ms each"
             )
+    many_devices()
     return verdict(not all(held))
 
 
