@@ -34,12 +34,12 @@ RECORDED = Path(os.environ.get("MACL_RECORDED_ROOT") or PROJECT / "assets" / "re
 
 def all_runs() -> list[Run]:
     """A person's own runs, newest first, then those recorded with the product, where readable."""
-    return [run for run in _folders() if _readable(run)]
+    return [run for run in _folders() if not _unreadable(run)]
 
 
-def unreadable_runs() -> list[Run]:
-    """Run folders whose configuration this version cannot read."""
-    return [run for run in _folders() if not _readable(run)]
+def unreadable_runs() -> list[tuple[Run, str]]:
+    """Run folders whose configuration this version cannot read, and why."""
+    return [(run, why) for run in _folders() if (why := _unreadable(run))]
 
 
 def finished_runs() -> list[Run]:
@@ -231,12 +231,12 @@ def _folders() -> list[Run]:
     return runs.list_runs(launch.run_root()) + runs.list_runs(RECORDED)
 
 
-def _readable(run: Run) -> bool:
+def _unreadable(run: Run) -> str:
     try:
         config(run)
-    except MaclError:
-        return False
-    return True
+    except MaclError as error:
+        return str(error)
+    return ""
 
 
 @st.cache_resource(show_spinner=False)
@@ -303,8 +303,9 @@ def _own_benchmark(path: str, changed: int) -> Benchmark:
 @lru_cache(maxsize=2000)
 def _splits(path: str) -> dict[str, list[str]]:
     splits = Run(Path(path)).splits()
-    if not splits.get("test"):  # an error is not cached: a run that is still being copied gets whole
-        raise MaclError(f"{path} has no readable splits.json: copy the run again")
+    # an error is not cached: a run that is still being copied gets whole
+    if missing := [part for part in ("train", "val", "test") if part not in splits or not splits["test"]]:
+        raise MaclError(f"{path} has no readable splits.json (no {missing[0]}): copy the run again")
     return splits
 
 
@@ -330,10 +331,13 @@ def _remembered(key: str, _compute: Callable[[], Any]) -> Any:
 
 @st.cache_resource(show_spinner=False, max_entries=100)
 def _embeddings(path: str) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        return Run(Path(path)).embeddings()
-    except SafetensorError as error:
-        raise MaclError(f"its test embeddings are damaged ({error}); train it again") from None
+    z, y = Run(Path(path)).embeddings()
+    images = len(z)
+    with suppress(MaclError):  # a damaged split is told where names are asked for
+        images = len(_splits(path)["test"])
+    if images != len(z):
+        raise MaclError(f"{path} has {len(z)} embeddings for {images} test images: copy the run again")
+    return z, y
 
 
 @st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
@@ -344,7 +348,8 @@ def _label_numbers(path: str) -> dict[int, dict[str, float]]:
 @st.cache_resource(show_spinner=False, max_entries=MOST_KNOWN)
 def _label_quality(path: str) -> dict[str, float | None]:
     z, y = _embeddings(path)
-    names = Run(Path(path)).classes() or [f"label {i + 1}" for i in range(y.shape[1])]
+    known, count = Run(Path(path)).classes(), y.shape[1]
+    names = known if len(known) == count else [f"label {i + 1}" for i in range(count)]
     quality = metrics.per_label(z, y).tolist()
     return {name: None if np.isnan(value) else value for name, value in zip(names, quality, strict=True)}
 
@@ -382,8 +387,13 @@ def _prototypes(path: str) -> np.ndarray | None:
     weights = Path(path) / "model.safetensors"
     if not weights.is_file():  # recorded runs come without weights
         return None
-    with safe_open(weights, framework="numpy") as file:
-        if "loss.prototypes" not in file.keys():  # noqa: SIM118  it is no mapping
-            return None
-        rows = file.get_tensor("loss.prototypes").astype(np.float64)
+    try:
+        with safe_open(weights, framework="numpy") as file:
+            if "loss.prototypes" not in file.keys():  # noqa: SIM118  it is no mapping
+                return None
+            rows = file.get_tensor("loss.prototypes").astype(np.float64)
+    except (OSError, SafetensorError, TypeError, ValueError) as error:
+        raise MaclError(f"{weights} cannot be read ({error}): copy it again") from None
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise MaclError(f"{weights} is damaged (its prototypes are no finite rows): copy it again")
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))

@@ -57,7 +57,7 @@ def _field(one: ErrorDetails) -> str:
 def _why(several: list[ErrorDetails], known: Collection[str]) -> str:
     first = next((one for one in several if one["type"] == "finite_number"), several[0])
     kind, context = first["type"], first.get("ctx", {})
-    got = f", got {_short(first['input'])}"
+    got = f", got {short(first['input'])}"
     if kind == "extra_forbidden":
         return "there is no such field" + nearest(str(first["loc"][-1]), known)
     if kind == "missing":
@@ -81,6 +81,7 @@ def _kind(kind: str) -> str:
     return "names with values" if kind.startswith("model") else "another kind of value"
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as Python writes it, cut where it is longer than a person reads."""
     text = repr(value)
     return text if len(text) <= MOST else f"{text[:MOST]}…"

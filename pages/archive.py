@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import cache
 from app.archive import find, make, marking, rows, state, view
-from app.kit import gallery, permalink, waiting
+from app.kit import gallery, left_out, permalink, waiting
 from app.kit.shared import typed
 from app.kit.words import plain
 from core.archive import job
@@ -14,6 +14,7 @@ from core.errors import MaclError
 st.title("Archive")
 st.caption("All the images you have, embedded by runs that you have trained: find those that are alike.")
 permalink.told_here()
+left_out.say()
 if is_missing():
     st.info(f"An archive needs the package lancedb, which is not installed: `{INSTALL}`")
     st.stop()

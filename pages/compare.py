@@ -4,13 +4,14 @@ import streamlit as st
 
 from app import cache
 from app.compare import blocks, comparison, figures, filters, view
-from app.kit import permalink
+from app.kit import left_out, permalink
 from app.kit.words import plain
 from core import report
 
 st.title("Compare")
 st.caption("Retrieval quality of the losses on the test split, between chance and what is possible.")
 permalink.told_here()
+left_out.say()
 results, damaged = cache.results()
 benchmarks, wrong = cache.benchmarks()
 if damaged or wrong:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import cache
 from app.embeddings import settings, view
-from app.kit import gallery, permalink, query
+from app.kit import gallery, left_out, permalink, query
 from app.kit.pictures import opened, pictures
 from app.kit.thumbnails import Thumbnails
 from core.retrieval import ask
@@ -14,6 +14,7 @@ st.caption(
     "Every image is a point, near those that a run takes to be similar. The runs share colours and lassos."
 )
 permalink.told_here()
+left_out.say()
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here how they arrange the images.")

@@ -1,7 +1,7 @@
 import streamlit as st
 
 from app.home import overview, quick_start
-from app.kit import permalink
+from app.kit import left_out, permalink
 from app.kit.component import fetch_ahead
 from app.kit.warm import keep_workers
 
@@ -22,6 +22,7 @@ with scores:
     overview.glance()
 with lists:
     st.header("Recent runs")
+    left_out.say()
     overview.recent_runs()
     st.header("Data sets")
     overview.datasets()

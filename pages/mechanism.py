@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.kit import permalink
+from app.kit import left_out, permalink
 from app.kit.words import plain
 from app.mechanism import batch, view
 from core.errors import MaclError
@@ -10,6 +10,7 @@ from core.errors import MaclError
 st.title("Mechanism")
 st.caption("What a loss does with one batch: how it weighs each pair, and whether it pulls or pushes.")
 permalink.told_here()
+left_out.say()
 options = batch.sources()
 if not options:
     st.info(

@@ -1,7 +1,7 @@
 import streamlit as st
 
 from app import cache
-from app.kit import gallery, permalink, query, waiting
+from app.kit import gallery, left_out, permalink, query, waiting
 from app.kit.names import short_labels
 from app.kit.pictures import pictures
 from app.kit.words import plain
@@ -12,6 +12,7 @@ from core.errors import MaclError
 st.title("Retrieval")
 st.caption("One image asks, each run answers with the images it takes to be most similar.")
 permalink.told_here()
+left_out.say()
 finished = cache.finished_runs()
 if not finished:
     st.info("No finished run yet. Train one or more losses, then see here what they retrieve.")
@@ -24,13 +25,18 @@ if not chosen:
     st.info("Choose at least one run.")
     st.stop()
 
-first, count = chosen[0], st.session_state[query.COUNT]
-try:
-    names, (_, labels) = cache.test_names(first), cache.embeddings(first)
-    images = pictures(cache.config(first), [cache.config(run) for run in finished])
-    classes = gallery.class_names(first, images)
-except MaclError as error:
-    st.error(plain(str(error)))
+count = st.session_state[query.COUNT]
+while chosen:  # the first whose files can be read leads: its images are the queries
+    first = chosen[0]
+    try:
+        names, (_, labels) = cache.test_names(first), cache.embeddings(first)
+        images = pictures(cache.config(first), [cache.config(run) for run in finished])
+        classes = gallery.class_names(first, images)
+        break
+    except MaclError as error:
+        st.error(plain(str(error)))
+        chosen = chosen[1:]
+if not chosen:
     st.stop()
 askable = Askable(chosen)
 query.settle(names, labels, askable.known)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.kit import permalink
+from app.kit import left_out, permalink
 from app.sensitivity import lab, sweeps
 
 VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}
@@ -10,6 +10,7 @@ VIEWS = {"Live lab": lab.show, "Sweeps": sweeps.show}
 st.title("Sensitivity")
 st.caption("What a parameter does to retrieval: move a slider and the head is trained again, at once.")
 permalink.told_here()
+left_out.say()
 permalink.note_unknown(s_view=list(VIEWS))
 tabs = st.tabs(list(VIEWS), key="s_view", on_change="rerun", bind="query-params")
 for tab, view in zip(tabs, VIEWS.values(), strict=True):

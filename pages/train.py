@@ -1,9 +1,8 @@
 import streamlit as st
 
 from app import cache
-from app.kit import permalink
+from app.kit import left_out, permalink
 from app.kit.warm import keep_workers
-from app.kit.words import plain
 from app.train import form, live, mirrored, run_list
 
 st.title("Train")
@@ -18,6 +17,7 @@ with left:
     mirrored.line()
 
 with results:
+    left_out.say()
     if not cache.all_runs():
         st.info("No run yet. Choose losses and press Start: the instant preset takes seconds.")
         st.stop()
@@ -37,5 +37,3 @@ with results:
         run_list.details(drawn)
     if not chosen:
         st.caption("Tick runs in the list to see their curves, log and configuration.")
-    for run in cache.unreadable_runs():
-        st.caption(f"{plain(run.id)} was left out: this version cannot read its config.json.")

@@ -125,8 +125,9 @@ def provenance(rows: Sequence[Row], benchmarks: Iterable[Benchmark]) -> list[str
         earlier = [command for command in facts.get("earlier", ()) if _covers(command, rows[0])]
         lines += [f"Part of it before · {code(command)}" for command in earlier]
         for part in facts.get("joined", ()):
-            lines.append(f"Part of it on {plain(part['made'])} elsewhere · {code(part['command'])}")
-            notes += [note for note in part["notes"] or () if note not in notes]
+            made, command = part.get("made", "an unknown day"), part.get("command", "")
+            lines.append(f"Part of it on {plain(made)} elsewhere · {code(command)}")
+            notes += [note for note in part.get("notes") or () if note not in notes]
         lines += [plain(note) for note in notes if _concerns(note, rows[0])]
     return lines
 

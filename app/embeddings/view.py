@@ -41,6 +41,7 @@ def galleries(chosen: Sequence[Run], everything: bool) -> tuple[list[Run], list[
         try:
             gallery = cache.gallery(run)
             run.classes()
+            cache.scores(run)
         except (MaclError, OSError) as error:
             why.append(plain(f"{title}: {error}"))
             continue

@@ -65,7 +65,10 @@ def absent(run: Run, name: str) -> str:
 
 def about(run: Run) -> str:
     """A run as a whole, in a few words."""
-    scores = cache.scores(run)
+    try:
+        scores = cache.scores(run)
+    except MaclError:
+        return "its scores are damaged: copy the run again"
     overall, chance = (score(scores[part], "map_sim") for part in ("metrics", "chance"))
     if "–" in (overall, chance):
         return "no query has a positive"

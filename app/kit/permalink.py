@@ -4,6 +4,7 @@ Widgets keep themselves in the address (`bind="query-params"`), and drop without
 offer; `note_unknown` says so. Parts without such a widget, mostly runs, go through `news` and `say`.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from streamlit.delta_generator import DeltaGenerator
 from app.kit.words import plain
 
 FEW = 8  # values that a message names
+LEFT_OUT = "The link asks for what is not here (any more), and it was left out: "
+LONG = 60  # characters of a value that a message repeats
 MOST_RUNS = 20  # in an address that a person is to pass on
+_KEPT = "link_note"  # in the session: what is said after the page has begun anew
 _notes: ContextVar["_Notes | None"] = ContextVar("notes", default=None)
 
 
@@ -61,6 +65,8 @@ Fitting = Sequence[str] | Between | Switch
 def told_here() -> None:
     """Where the page says what in its address does not fit; every page calls it below its title."""
     _notes.set(_Notes(st.empty(), []))
+    if text := st.session_state.pop(_KEPT, ""):
+        note(text)
 
 
 def note_unknown(**fitting: Fitting) -> None:
@@ -69,13 +75,28 @@ def note_unknown(**fitting: Fitting) -> None:
     Args:
         fitting: Key of the widget to the values as the address spells them.
     """
-    wrong = []
+    wrong, endless = [], {}
     for key, known in fitting.items():
         for value in st.query_params.get_all(key):
             if value and value not in known:
-                wrong.append(f"{plain(key)} = {plain(value)}{_needed(known)}")
+                wrong.append(f"{plain(key)} = {plain(value[:LONG])}{_needed(known)}")
+                if isinstance(known, Between) and _endless(value):
+                    endless[key] = wrong[-1]
+    for key in endless:
+        st.query_params.pop(key, None)
+    if endless:
+        st.session_state[_KEPT] = LEFT_OUT + "; ".join(endless.values()) + "."
+        st.rerun()
     if wrong:
-        note("The link asks for what is not here (any more), and it was left out: " + "; ".join(wrong) + ".")
+        note(LEFT_OUT + "; ".join(wrong) + ".")
+
+
+def _endless(text: str) -> bool:
+    """Whether a number is too large for a float: Streamlit (1.67) raises where a widget reads it."""
+    try:
+        return not math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def renamed(old: str, new: str, known: Fitting, read: Callable[[list[str]], Any]) -> None:

@@ -1,6 +1,8 @@
 """The queue: which runs are active, which wait and when they are likely to begin; pause and go on."""
 
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
@@ -8,6 +10,7 @@ from app import cache
 from app.kit.names import run_label
 from app.kit.words import plain
 from app.train import live
+from core.errors import words
 from core.experiments import duration
 from core.experiments.sweep import Known
 from core.queue import launch
@@ -32,6 +35,8 @@ def _lines(among: Known, before: int) -> None:
     running = [run for run, _ in among if not run.recorded and cache.state(run) == "running"]
     if bool(order) != bool(before):
         st.rerun()
+    if message := st.session_state.get("queue_message"):  # until the next click: the lines refresh often
+        st.error(plain(message))
     paused = launch.paused(root)
     if not (order or running or paused):
         st.caption("The queue is empty.")
@@ -46,10 +51,10 @@ def _lines(among: Known, before: int) -> None:
     words.append(f"workers: {plain(', '.join(devices))}" if devices else "no worker is alive")
     left.markdown(("**Paused** · " if paused else "") + " · ".join(words))
     if paused:
-        right.button("Go on", on_click=launch.unpause, args=(root,), width="stretch", key="queue_on")
+        right.button("Go on", on_click=_switch, args=(launch.unpause, root), width="stretch", key="queue_on")
     else:
         right.button(
-            "Pause", on_click=launch.pause, args=(root,), width="stretch", key="queue_off",
+            "Pause", on_click=_switch, args=(launch.pause, root), width="stretch", key="queue_off",
             help="Active runs go on to their end; nothing else begins, not even after a restart",
         )  # fmt: skip
     for run in running:
@@ -64,3 +69,12 @@ def _lines(among: Known, before: int) -> None:
 
 def _clock(seconds: float) -> str:
     return time.strftime("%H:%M", time.localtime(time.time() + seconds))
+
+
+def _switch(act: Callable[[Path], None], root: Path) -> None:
+    """Pause or go on; a disk that is full or can only be read is a sentence."""
+    st.session_state.pop("queue_message", None)
+    try:
+        act(root)
+    except OSError as error:
+        st.session_state["queue_message"] = words(error)

@@ -40,8 +40,10 @@ def _unpacked(text: str) -> tuple[str, dict[str, Value]]:
     try:
         key, params = json.loads(text)
         check_params(key, params)
-    except (ValueError, TypeError, AttributeError):
-        permalink.note(f"The link names no baseline that there is: {plain(text)}. The usual one is shown.")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        permalink.note(
+            f"The link names no baseline that there is: {plain(text[:80])}. The usual one is shown."
+        )
         return USUAL
     return key, params
 

@@ -28,7 +28,10 @@ def show() -> None:
     root = launch.run_root()
     # those that came with the product were not trained here: neither their time nor their scores count
     among = [(run, cache.config(run)) for run in cache.all_runs() if not run.recorded]
-    saved = {sweep.id: sweep for sweep in sweeps.load(root)}
+    loaded, odd = sweeps.among(root)
+    saved = {sweep.id: sweep for sweep in loaded}
+    for why in odd:
+        st.caption(plain(why))
     with st.expander("A new sweep", expanded=not saved, key="sw_form_open"):
         plan.form(among)
     if message := st.session_state.pop("sw_message", ""):

@@ -1,6 +1,7 @@
 """The list of runs on the train page: choose runs, see how they ended, and act on them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +15,7 @@ from app.kit.words import plain
 from app.train import live
 from app.train.form import CHOSEN, fill
 from core import runs
-from core.errors import MaclError
+from core.errors import MaclError, words
 from core.queue import launch
 from core.report import NOT_COMPUTED
 from core.runs import Run
@@ -53,7 +54,14 @@ def paused() -> None:
     if launch.paused(root) and launch.queue(root):
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown("The queue is paused: runs that wait do not begin.", width="content")
-            st.button("Go on", key="unpause", on_click=launch.unpause, args=(root,))
+            st.button("Go on", key="unpause", on_click=_unpause, args=(root,))
+
+
+def _unpause(root: Path) -> None:
+    try:
+        launch.unpause(root)
+    except OSError as error:
+        st.session_state["train_message"] = words(error)
 
 
 def choose(ids: list[str]) -> None:
@@ -225,8 +233,10 @@ def _each(act: Callable[[Run], object], fitting: list[Run]) -> None:
             act(run)
         except FileNotFoundError:
             st.session_state["train_message"] = f"{run.id} is not here any more: another tab has moved it."
-        except (MaclError, OSError) as error:
+        except MaclError as error:
             st.session_state["train_message"] = str(error)
+        except OSError as error:
+            st.session_state["train_message"] = words(error)
 
 
 def _stop(run: Run) -> None:

@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from core.cli import archive, benchmark, cache, data, launcher, loss, run, sweep, table, tracking, train
 from core.cli.console import absolute, err
-from core.errors import MaclError
+from core.errors import MaclError, words
 from core.files import PROJECT
 from core.queue import launch
 
@@ -79,5 +79,6 @@ def main() -> None:
     try:
         app()
     except (MaclError, OSError) as error:  # a full disk, a folder that cannot be written
-        err.print(f"[red]error:[/red] {escape(str(error))}")
+        said = words(error) if isinstance(error, OSError) else str(error)
+        err.print(f"[red]error:[/red] {escape(said)}")
         sys.exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,11 @@ from core.data.unpacked import MOST_FILES, Span
 from core.errors import MaclError
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
+# what zipfile raises for a directory whose bytes are damaged
+BAD_DIRECTORY = (
+    zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError, IndexError, OverflowError,
+    MemoryError, struct.error,
+)  # fmt: skip
 ZIP_DEPTH = 2  # folders down: an archive may lie in the folder itself or one sub-folder down
 
 
@@ -229,6 +235,8 @@ def walk(folder: Path) -> Iterator[os.DirEntry[str]]:
     Raises:
         MaclError: If a folder cannot be read.
     """
+    if os.path.realpath(folder) == os.path.realpath(os.sep):
+        raise MaclError(f"{folder} is the whole machine: give the folder of the data set itself")
     stack = [str(folder)]
     seen: set[tuple[int, int]] = set()  # a linked folder may lead back to one above it
     while stack:
@@ -267,7 +275,7 @@ def _in_zip(archive: Path, may_unpack: bool, name: str = "", inner: str = "") ->
     try:
         with zipfile.ZipFile(archive) as opened:
             members = opened.infolist()
-    except (zipfile.BadZipFile, OSError) as error:
+    except BAD_DIRECTORY as error:
         raise MaclError(
             f"{said} cannot be read as a zip ({error}): the download may be cut, fetch it again"
         ) from None

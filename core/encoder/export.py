@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save
 
 from core.data.look import TAILS, Look
@@ -48,10 +49,16 @@ def encoder(run: Run) -> Encoder:
     weights = config.weights if frozen else "none"
     backbone = build_backbone(config.backbone, weights, look_of(run).channels)
     whole = Encoder(backbone, ProjectionHead(backbone.features, config.hidden, config.dim))
-    tensors = {
-        k.removeprefix("encoder."): v for k, v in read_tensors(path)[0].items() if k.startswith("encoder.")
-    }
-    (whole.head if frozen else whole).load_state_dict(tensors)
+    try:
+        saved = read_tensors(path)[0]
+        tensors = {k.removeprefix("encoder."): v for k, v in saved.items() if k.startswith("encoder.")}
+        (whole.head if frozen else whole).load_state_dict(tensors)
+    except SafetensorError as error:
+        raise MaclError(f"{path} is damaged ({error}): copy it again, or train the run again") from None
+    except RuntimeError:  # of load_state_dict, which lists hundreds of tensors
+        raise MaclError(
+            f"{path} holds other weights than those of its configuration: copy the run again"
+        ) from None
     return whole.eval()
 
 
@@ -73,6 +80,8 @@ def write(run: Run, folder: Path, force: bool = False, onnx: bool = False) -> No
             f"--onnx needs the packages {' and '.join(ONNX_PACKAGES)}: "
             ".venv/bin/pip install --constraint constraints.txt --editable '.[onnx]'"
         )
+    if folder.exists() and not folder.is_dir():
+        raise MaclError(f"{folder} is a file: choose a folder with --to")
     names_there = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if "config.json" in names_there and names_there & {"metrics.jsonl", "lock"}:
         raise MaclError(f"{folder} holds a run: choose another folder with --to")

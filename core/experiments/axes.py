@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from core.errors import MaclError
-from core.explain import nearest
+from core.explain import nearest, short
 from core.losses import Value, known
 from core.runs import settings
 from core.runs.settings import Setting
@@ -41,7 +41,7 @@ def parse_params(loss: str, texts: Collection[str]) -> dict[str, Value]:
             names = ", ".join(parameters) or "none"
             meant = nearest(text.partition("=")[0].strip(), parameters)
             raise MaclError(
-                f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {text!r}{meant}"
+                f"--param: need NAME=VALUE with a parameter of {loss} ({names}), got {short(text)}{meant}"
             )
     return dict(parse_one(text, loss) for text in texts)
 
@@ -57,9 +57,9 @@ def parse_seeds(text: str, most: int = MOST_VALUES) -> tuple[int, ...]:
     try:
         seeds = tuple(dict.fromkeys(int(value) for part in parts for value in _values(part, seed)))
     except MaclError:
-        raise MaclError(f"seeds: need numbers such as 0 or 0, 1, 2 or 0-4, got {text!r}") from None
+        raise MaclError(f"seeds: need numbers such as 0 or 0, 1, 2 or 0-4, got {short(text)}") from None
     if not 1 <= len(seeds) <= most or min(seeds) < 0:
-        raise MaclError(f"seeds: need 1 to {most} numbers from 0 on, got {text!r}")
+        raise MaclError(f"seeds: need 1 to {most} numbers from 0 on, got {short(text)}")
     return seeds
 
 
@@ -77,15 +77,17 @@ def _values(text: str, setting: Setting) -> list[Value]:
         try:
             low, high, count = float(span[1]), float(span[2]), int(span[3])
         except ValueError:
-            raise MaclError(f"{name}: need numbers such as 0:3:7, got {text!r}") from None
+            raise MaclError(f"{name}: need numbers such as 0:3:7, got {short(text)}") from None
         if not 2 <= count <= MOST_VALUES:
-            raise MaclError(f"{name}: need 2 to {MOST_VALUES} values, got {count}")
+            raise MaclError(f"{name}: need 2 to {MOST_VALUES} values, got {short(span[3])}")
         spaced = [low + (high - low) * n / (count - 1) for n in range(count)]
         return [setting.read(f"{value:.10g}") for value in spaced]
     if (span := re.fullmatch(r"(\d{1,18})-(\d{1,18})", text)) and setting.kind == "int":
         low, last = int(span[1]), int(span[2])
         if not 0 <= last - low < MOST_VALUES:
-            raise MaclError(f"{name}: need a range of 1 to {MOST_VALUES} values such as 0-4, got {text}")
+            raise MaclError(
+                f"{name}: need a range of 1 to {MOST_VALUES} values such as 0-4, got {short(text)}"
+            )
         return list(range(low, last + 1))
     return [setting.read(text)]
 
@@ -94,7 +96,7 @@ def _split(text: str, loss: str) -> tuple[Setting, str]:
     """The setting that a text names, and what follows the "="."""
     name, _, rest = text.partition("=")
     if not rest.strip():
-        raise MaclError(f"need NAME=VALUE such as epochs=5, alpha=0:3:7 or lr=0.1,0.01, got {text!r}")
+        raise MaclError(f"need NAME=VALUE such as epochs=5, alpha=0:3:7 or lr=0.1,0.01, got {short(text)}")
     fields = {setting.name: setting for setting in settings.fields()}
     own, every = settings.of_loss(loss), map(settings.of_loss, known())  # the loss may be an axis itself
     for settings_by_name in (own, fields, *every):

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
 from core import runs
 from core.data import Reading
@@ -28,7 +28,7 @@ from core.losses import Value, spec_of
 from core.losses.own import resolve
 from core.queue import hand_over, launch
 from core.queue import launcher as launchers
-from core.runs import Run, RunConfig, origin
+from core.runs import Run, RunConfig, contents, origin
 from core.runs.config import FIELDS
 from core.runs.where import LOCAL
 
@@ -38,6 +38,7 @@ ENDED = ("interrupted", "stopped", "failed")  # starting the sweep resumes these
 ABSENT = "–"  # the value on an axis that is not a setting of a point's loss
 
 At = dict[str, Value]
+Strict = StrictBool | StrictInt | StrictFloat | StrictStr
 Known = Sequence[tuple[Run, RunConfig]]
 
 
@@ -223,13 +224,18 @@ def forget(sweep: Sweep, root: Path) -> None:
 
 def load(root: Path) -> list[Sweep]:
     """All sweeps of a run root, newest first; unreadable files are skipped."""
-    loaded = []
+    return among(root)[0]
+
+
+def among(root: Path) -> tuple[list[Sweep], list[str]]:
+    """All sweeps of a run root, newest first; and, in words, which are left out, and why."""
+    loaded, odd = [], []
     for path in sorted((root / FOLDER).glob("*.json"), reverse=True):
         try:
             loaded.append(_parse(path, path.stat().st_mtime_ns))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
-    return loaded
+        except (MaclError, OSError) as error:
+            odd.append(f"The sweep {path.stem} was left out: {error}")
+    return loaded, odd
 
 
 def read(name: str, root: Path) -> Sweep:
@@ -239,9 +245,8 @@ def read(name: str, root: Path) -> Sweep:
         return _parse(path, path.stat().st_mtime_ns)
     except OSError:
         raise MaclError(f"there is no sweep {name!r} in {root}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = explain(error, FIELDS) if isinstance(error, ValidationError) else str(error)
-        raise MaclError(f"the sweep {name!r} cannot be read: {message}") from None
+    except MaclError as error:
+        raise MaclError(f"the sweep {name!r} cannot be read: {error}") from None
 
 
 def known(root: Path) -> list[tuple[Run, RunConfig]]:
@@ -253,6 +258,22 @@ def known(root: Path) -> list[tuple[Run, RunConfig]]:
         except MaclError:
             continue
     return readable
+
+
+class SavedPoint(BaseModel):
+    """A point as the file of a sweep holds it."""
+
+    at: dict[str, Strict]
+    config: RunConfig
+
+
+class Saved(BaseModel):
+    """The file of a sweep."""
+
+    title: StrictStr
+    note: StrictStr
+    axes: dict[str, list[Strict]]
+    points: list[SavedPoint]
 
 
 _RANK = {"finished": 0, "running": 1, "queued": 2, "interrupted": 3, "stopped": 4, "failed": 5}
@@ -295,18 +316,32 @@ def _new_id(title: str) -> str:
 
 def _dump(sweep: Sweep) -> str:
     points = [{"at": point.at, "config": point.config.model_dump()} for point in sweep.points]
-    content = {"title": sweep.title, "note": sweep.note, "axes": sweep.axes, "points": points}
+    content = {
+        "schema": contents.SCHEMA,
+        "title": sweep.title,
+        "note": sweep.note,
+        "axes": sweep.axes,
+        "points": points,
+    }
     return json.dumps(content) + "\n"
 
 
 @lru_cache(maxsize=500)  # a page loads all sweeps at every redraw
 def _parse(path: Path, changed: int) -> Sweep:
-    content = json.loads(path.read_text())
-    axes = {name: tuple(values) for name, values in content["axes"].items()}
-    points = tuple(
-        _whole(Point(p["at"], RunConfig.model_validate(p["config"])), axes) for p in content["points"]
-    )
-    return Sweep(path.stem, content["title"], content["note"], axes, points)
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        why = "its lists are nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise MaclError(f"{path} is no JSON ({why}): take it away, or copy it again") from None
+    contents.future(content, path)
+    try:
+        held = Saved.model_validate(content)
+    except ValidationError as error:
+        why = explain(error, FIELDS).partition("; ")[0]
+        raise MaclError(f"{path} is no sweep ({why}): take it away, or copy it again") from None
+    axes = {name: tuple(values) for name, values in held.axes.items()}
+    points = tuple(_whole(Point(point.at, point.config), axes) for point in held.points)
+    return Sweep(path.stem, held.title, held.note, axes, points)
 
 
 @lru_cache(maxsize=4 * MOST_RUNS)

@@ -14,6 +14,7 @@ from core.metrics.significance import Comparison
 from core.runs import PRESETS, Run, RunConfig, origin
 
 Value = tuple[float, float | None]  # mean and sample standard deviation (None for one seed), in percent
+ANEW = ", or write it anew from its embeddings with `macl evaluate RUN --write`"
 RECORDED = ", recorded"  # suffix of a row that came with the product, if the block has a person's own too
 
 
@@ -49,7 +50,7 @@ def read(run: Run) -> Result:
     """
     scores = run.scores()
     if wrong := flaw(scores):
-        raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again")
+        raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again{ANEW}")
     data = origin.of_run(run)
     scores.setdefault("train_images", data.train_images)
     return Result(run.id, run.config, scores, run.recorded, data=data)

@@ -10,7 +10,7 @@ from core import metrics
 from core.errors import MaclError
 from core.files import lock, unlock
 from core.report.rows import flaw
-from core.runs import Run, without_nan
+from core.runs import Run, contents, without_nan
 
 SAME = 1e-6  # a saved value and that of the saved embeddings agree to this, on any machine
 AT_ONCE = 64  # images read from disk and embedded at once
@@ -35,6 +35,8 @@ def again(run: Run, protocol: str = "paper") -> Scores:
 def complete(run: Run) -> list[str]:
     """Add the metrics that scores.json lacks, from the saved embeddings; existing values stay.
 
+    A damaged file is written anew, without what only the training knew, such as its time.
+
     Returns:
         Keys of the metrics added.
 
@@ -49,9 +51,11 @@ def complete(run: Run) -> list[str]:
     if not lock(run.path / "lock"):
         raise MaclError(f"{run.id} is being trained again: wait for its end")
     try:
-        saved, computed = run.scores(), again(run)
-        if wrong := flaw(saved):
-            raise MaclError(f"{run.path / 'scores.json'} is damaged ({wrong}): copy the run again")
+        computed = again(run)
+        if (saved := _sound(run)) is None:
+            anew = {**computed, "images": len(run.embeddings()[0])}
+            run.mark("scores.json", json.dumps(anew, indent=2) + "\n")
+            return [*metrics.METRICS]
         for part, values in computed.items():
             for key, value in values.items():
                 if key in saved[part] and not _same(saved[part][key], value):
@@ -66,6 +70,17 @@ def complete(run: Run) -> list[str]:
         return added
     finally:
         unlock(run.path / "lock")
+
+
+def _sound(run: Run) -> dict[str, Any] | None:
+    """The saved scores; None where they are damaged, so that they have to be written anew."""
+    path = run.path / "scores.json"
+    try:
+        saved = contents.parsed(path.read_bytes(), path)
+    except MaclError:
+        return None
+    contents.future(saved, path)  # what a newer version wrote is no damage
+    return saved if isinstance(saved, dict) and not flaw(saved) else None
 
 
 def _same(saved: float | None, computed: float | None) -> bool:

@@ -104,7 +104,9 @@ class RunConfig(BaseModel):
         description="What `core.losses.own.to_json` says of an own loss, so that a copied run shows it",
     )
     params: dict[str, bool | int | float | str] = Field({}, description="Parameters of the loss")
-    preset: str = Field("quick", description="Preset that the other fields started from")
+    preset: Annotated[str, OneOf(PRESETS)] = Field(
+        "quick", description="Preset that the other fields started from"
+    )
     backbone: str = Field("resnet18", description="torchvision ResNet or any timm model")
     weights: Annotated[str, Place(("imagenet", "none"))] = Field(
         "none", description="imagenet, none, or a file with weights"

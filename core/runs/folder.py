@@ -3,7 +3,7 @@
 The state of a run follows from its files and its lock and is kept nowhere else. Nothing here imports torch.
 """
 
-import json
+import os
 import secrets
 import shutil
 import threading
@@ -19,11 +19,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from core.background.requests import read_deaths
-from core.errors import MaclError
+from core.errors import MaclError, why
 from core.explain import explain, unknown
 from core.files import lock, locked_by, scratch, unlock, write_atomic
 from core.losses import own
-from core.runs import where
+from core.runs import contents, where
 from core.runs.config import FIELDS, RunConfig
 from core.runs.curve import curve_row, is_number
 from core.runs.where import Lease
@@ -52,11 +52,12 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             raise MaclError(f"{self.path} is no run folder: it has no config.json") from None
         except OSError as error:
-            raise MaclError(f"{self.path / 'config.json'} cannot be read ({error.strerror})") from None
+            raise MaclError(f"{self.path / 'config.json'} cannot be read ({why(error)})") from None
         except ValidationError as error:
             wrong = f"{self.path / 'config.json'}: {explain(error, FIELDS)}"
             wrote, this = self.version, program()
-            if unknown(error) and wrote != this:
+            shape = any(one["type"] != "json_invalid" for one in error.errors(include_url=False))
+            if wrote != this and (unknown(error) or (wrote and shape)):
                 by = f"version {wrote}" if wrote else "another version"
                 wrong += f" ({by} of this program wrote it, this is {this}: open it with that one)"
             raise MaclError(wrong) from None
@@ -168,17 +169,18 @@ class Run:
 
     def splits(self) -> dict[str, list[str]]:
         """Image names of `train`, `val` and `test`; `test` in the row order of the embeddings."""
-        return self._json("splits.json")
+        return contents.fitting(self._json("splits.json"), contents.SPLITS, self.path / "splits.json")
 
     def classes(self) -> list[str]:
         """Names of the labels, in column order; empty for a run that has not begun.
 
         MaclError for a file that is damaged, or still being copied.
         """
+        path = self.path / "classes.json"
         names = self._parsed("classes.json", [])
         if not isinstance(names, list):
-            raise MaclError(f"{self.path / 'classes.json'} is damaged (no list): copy the run again")
-        return names
+            raise MaclError(f"{path} is damaged (no list): copy the run again")
+        return contents.fitting(names, contents.CLASSES, path)
 
     def embeddings(self) -> tuple[np.ndarray, np.ndarray]:
         """Test embeddings z (n, D) float32 and labels y (n, L) uint8.
@@ -189,10 +191,9 @@ class Run:
         if not path.is_file():
             raise MaclError(f"{self.id} has no test embeddings: it is {self.state}; resume it to its end")
         try:
-            tensors = load_file(path)
-            return tensors["z"], tensors["y"]
-        except (OSError, SafetensorError, KeyError) as error:
-            raise MaclError(f"{path} is damaged ({error}): copy it again, or train the run again") from None
+            return contents.embeddings(path)
+        except OSError as error:
+            raise MaclError(f"{self.id} has test embeddings that cannot be read ({why(error)})") from None
 
     def frames(self) -> list[int]:
         """Epochs after which the test embeddings were saved, ascending; 0 is before the first step."""
@@ -208,8 +209,10 @@ class Run:
         path = self.path / "frames" / f"{epoch:05d}.safetensors"
         try:
             z = load_file(path)["z"].astype(np.float32)
-        except (OSError, SafetensorError, KeyError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise MaclError(f"{path} cannot be read ({error})") from error
+        if z.ndim != 2:
+            raise MaclError(f"{path} cannot be read (need rows, got {z.ndim} dimensions)")
         return np.asarray(z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12))
 
     @property
@@ -236,7 +239,7 @@ class Run:
             (self.path / name).unlink(missing_ok=True)
 
     def _has(self, name: str) -> bool:
-        return (self.path / name).exists()
+        return os.path.exists(self.path / name)  # Path.exists raises in a folder that cannot be read
 
     def _text(self, name: str) -> str:
         try:
@@ -249,14 +252,17 @@ class Run:
         content = self._parsed(name, {})
         if not isinstance(content, dict):
             raise MaclError(f"{self.path / name} is damaged (no object): copy the run again")
+        contents.future(content, self.path / name)
         return content
 
     def _parsed(self, name: str, empty: object) -> object:
-        text = self._text(name)
         try:
-            return json.loads(text) if text else empty
-        except (ValueError, RecursionError) as error:
-            raise MaclError(f"{self.path / name} is damaged ({error}): copy the run again") from None
+            text = (self.path / name).read_text(errors="replace")
+        except PermissionError as error:  # no damage
+            raise MaclError(f"{self.path / name} cannot be read ({why(error)})") from None
+        except OSError:
+            return empty
+        return contents.parsed(text, self.path / name) if text else empty
 
 
 def create(config: RunConfig, root: Path) -> Run:
@@ -314,8 +320,22 @@ def program() -> str:
 
 def list_runs(root: Path) -> list[Run]:
     """All run folders in `root`, newest first; folders without a configuration are skipped."""
-    folders = [path.parent for path in root.glob("*/config.json") if not path.parent.name.startswith(".")]
-    return [Run(path) for path in sorted(folders, key=lambda path: path.name, reverse=True)]
+    try:
+        names = [name for name in os.listdir(root) if not name.startswith(".")]
+    except OSError:
+        return []
+    return [Run(root / name) for name in sorted(names, reverse=True) if _holds_run(root / name)]
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether it has a configuration, or may have one that somebody does not let us see."""
+    try:
+        os.stat(folder / "config.json")
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def delete(run: Run) -> Path:

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from core.errors import MaclError
 from core.files import lock, unlock, write_atomic
+from core.runs import contents
 from core.runs.config import RunConfig
 from core.runs.curve import without_nan
 from core.runs.folder import TRAINS_ON, Run
@@ -23,10 +24,11 @@ NOTE = "epochs.json"
 def changes(run: Run) -> list[dict[str, Any]]:
     """Every change of the number of epochs, oldest first: `from`, `to`, `at`; empty if there was none."""
     try:
-        rows = json.loads((run.path / NOTE).read_bytes())
-        return [row for row in rows if isinstance(row["from"], int) and isinstance(row["to"], int)]
-    except (OSError, ValueError, TypeError, KeyError):
+        rows = contents.parsed((run.path / NOTE).read_bytes(), run.path / NOTE)
+        fitting = contents.fitting(rows, contents.CHANGES, run.path / NOTE)
+    except (OSError, MaclError):
         return []
+    return [row.model_dump(by_alias=True) for row in fitting]
 
 
 def allowed(run: Run, began: int, now: int) -> bool:

@@ -20,6 +20,7 @@ from core.data import Dataset
 from core.data.look import STRETCH, Look
 from core.data.prepared import prepared_size
 from core.errors import MaclError
+from core.runs import contents
 from core.runs.config import RunConfig
 from core.runs.folder import Run
 
@@ -181,7 +182,8 @@ def of_scores(dataset: str, scores: Mapping[str, Any], label_counts: Mapping[str
 
 
 def _known(chance: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {key: None if value is None or math.isnan(value) else value for key, value in chance.items()}
+    numbers = {key: value for key, value in chance.items() if value is None or isinstance(value, int | float)}
+    return {key: None if value is None or math.isnan(value) else value for key, value in numbers.items()}
 
 
 def _size(config: RunConfig) -> str:
@@ -190,11 +192,12 @@ def _size(config: RunConfig) -> str:
 
 def _written(run: Run) -> dict[str, str]:
     """The digests in data.json; empty if an earlier version wrote none, or they cannot be read."""
+    path = run.path / "data.json"
     try:
-        stored = json.loads((run.path / "data.json").read_bytes())
-        return stored if {*CHANGED} <= stored.keys() else {}
-    except (OSError, ValueError, AttributeError):
+        stored = contents.fitting(contents.parsed(path.read_bytes(), path), contents.DIGESTS, path)
+    except (OSError, MaclError):
         return {}
+    return stored if {*CHANGED} <= stored.keys() else {}
 
 
 def _with_weights(run: Run) -> str:
@@ -210,9 +213,10 @@ def _tested(run: Run) -> np.ndarray | None:
     """Labels of the test images; None before the end of the run, or if they cannot be read."""
     try:
         with safe_open(run.path / "embeddings.safetensors", framework="numpy") as file:
-            return np.asarray(file.get_tensor("y"))
-    except (OSError, SafetensorError):
+            y = np.asarray(file.get_tensor("y"))
+    except (OSError, SafetensorError, TypeError, ValueError):
         return None
+    return y if y.ndim == 2 else None
 
 
 def _digest_of(labels: np.ndarray) -> str:

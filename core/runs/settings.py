@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from core.data import Reading, source
 from core.errors import MaclError
+from core.explain import short
 from core.losses import Parameter, Value, known, spec_of
 from core.losses.own import resolve
 from core.runs.config import NO_EFFECT, PRESETS, SUBJECT, OneOf, Place, RunConfig
@@ -66,13 +67,13 @@ class Setting:
         """
         if self.kind == "bool":
             if (word := text.strip().lower()) not in YES + NO:
-                raise MaclError(f"{self.name}: need true or false, got {text!r}")
+                raise MaclError(f"{self.name}: need true or false, got {short(text)}")
             return word in YES
         if self.kind in ("int", "float"):
             try:
                 return int(text) if self.kind == "int" else float(text)
             except ValueError:
-                raise MaclError(f"{self.name}: need a number, got {text!r}") from None
+                raise MaclError(f"{self.name}: need a number, got {short(text)}") from None
         if self.name == "loss":
             with suppress(ValueError):
                 return resolve(text)  # the version that a name stands for now

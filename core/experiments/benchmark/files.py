@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from core.errors import MaclError
 from core.files import PROJECT
 from core.report import Result, flaw
-from core.runs import RunConfig
+from core.runs import RunConfig, contents
 
 FILE = "summary.json"
 
@@ -36,6 +38,76 @@ class Benchmark:
     def prefix(self) -> str:
         """Prefix of the ids of its results: a person's own benchmark may have the name of a recorded one."""
         return f"benchmark/{'recorded' if self.recorded else 'own'}/{self.name}/"
+
+
+class Joined(BaseModel):
+    """A part of a benchmark that was measured elsewhere."""
+
+    model_config = ConfigDict(strict=True)
+
+    made: str = ""
+    command: str = ""
+    notes: list[str] | None = None
+
+
+class About(BaseModel):
+    """What a summary says of itself, as far as a page shows it."""
+
+    model_config = ConfigDict(strict=True)
+
+    study: str
+    made: str = ""
+    command: str = ""
+    versions: dict[str, str] = {}
+    devices: list[str] = []
+    notes: list[str] = []
+    joined: list[Joined] = []
+    earlier: list[str] = []
+    failures: list[str] = []
+    tuned: dict[str, dict[str, Any]] = {}
+
+
+class Split(BaseModel):
+    """What a summary says of a split beside its chance and oracle, which `flaw` checks."""
+
+    model_config = ConfigDict(strict=True)
+
+    images: int | None = None
+    train_images: int | None = None
+    place: str | None = None
+    label_counts: dict[str, int] = {}
+
+
+class Scores(BaseModel):
+    """The scores of a run beside its metrics, which `flaw` checks."""
+
+    model_config = ConfigDict(strict=True)
+
+    training_s: float | None = None
+    device: str = ""
+    label_ap: dict[str, float | None] = {}
+
+
+class Line(BaseModel):
+    """A run of a summary."""
+
+    model_config = ConfigDict(strict=True)
+
+    run: str
+    split: str
+    preset: str
+    config: dict[str, Any]
+    scores: Scores
+
+
+class Summary(BaseModel):
+    """The shape of a summary file."""
+
+    model_config = ConfigDict(strict=True)
+
+    about: About
+    splits: dict[str, Split]
+    runs: list[Line]
 
 
 def read(path: Path) -> Benchmark:
@@ -74,17 +146,22 @@ def content(path: Path) -> dict[str, Any]:
         if path.exists() and not path.is_file():  # reading a pipe or a device would never end
             raise MaclError(f"cannot read the summary {path}: it is no file")
         summary = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise MaclError(f"cannot read the summary {path}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        why = "its lists are nested too deeply" if isinstance(error, RecursionError) else error
+        raise MaclError(f"cannot read the summary {path}: {why}") from None
+    contents.future(summary, path)
     if not isinstance(summary, dict) or not {"about", "splits", "runs"} <= summary.keys():
         raise MaclError(f"{path} is no summary of a benchmark: need about, splits and runs")
     try:
+        Summary.model_validate(summary)
+    except ValidationError as error:
+        why = contents.first(error)
+        raise MaclError(f"{path} is no summary of a benchmark: {why}") from None
+    try:
         sources = len(summary["about"].get("joined", ()))
-        if not isinstance(summary["about"]["study"], str):
-            raise TypeError("need study as a text")
         for row in summary["runs"]:
             _check(row, summary["splits"], sources)
-    except (KeyError, TypeError, AttributeError, MaclError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, MaclError) as error:
         raise MaclError(f"{path} is no summary of a benchmark: {error!r} in a run") from error
     return summary
 
