@@ -316,7 +316,7 @@ def test_an_address_that_would_start_a_cluster_is_none(address: str) -> None:
         settings.read()
 
 
-def test_what_a_task_cannot_give_is_refused(
+def test_a_gpu_that_no_task_asks_for_is_refused(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ray_cluster, "refuse", lambda: "2.60.0")
@@ -325,9 +325,19 @@ def test_what_a_task_cannot_give_is_refused(
         MaclError, match=r"device: need auto or cpu, as .ray. in .* asks for no GPU; got cuda:1"
     ):
         launchers.launcher("ray").submit([create(config(tiny, device="cuda:1"), tmp_path)])
-    monkeypatch.setattr(Run, "config", property(lambda _: SimpleNamespace(devices=2)))
-    with pytest.raises(MaclError, match="devices: need 1 in a job of a cluster, got 2"):
+
+
+def test_a_task_of_a_run_on_two_devices_asks_for_them(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_cluster, "refuse", lambda: "2.60.0")
+    handed: list[settings.Ray] = []
+    monkeypatch.setattr(ray_parts, "hand", lambda root, claim, parts, commit, asked: handed.append(asked))
+    for given in ("cores = 3\ngpus = 0.5\n", "cores = 3\n"):
+        write(f"[ray]\n{given}")
+        launchers.launcher("ray").submit([create(config(tiny, devices=n), tmp_path) for n in (1, 2)])
         launchers.launcher("ray").submit([create(config(tiny), tmp_path)])
+    assert [(asked.gpus, asked.cores) for asked in handed] == [(2.0, 6), (0.5, 3), (0.0, 6), (0.0, 3)]
 
 
 def test_a_cluster_that_does_not_answer_is_waited_for(tiny: Path, tmp_path: Path) -> None:
