@@ -79,7 +79,8 @@ def note_unknown(**fitting: Fitting) -> None:
     for key, known in fitting.items():
         for value in st.query_params.get_all(key):
             if value and value not in known:
-                wrong.append(f"{plain(key)} = {plain(value[:LONG])}{_needed(known)}")
+                shown = value if len(value) <= LONG else f"{value[:LONG]}…"
+                wrong.append(f"{plain(key)} = {plain(shown)}{_needed(known)}")
                 if isinstance(known, Between) and _endless(value):
                     endless[key] = wrong[-1]
     for key in endless:

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.kit import query
+from app.kit.permalink import LONG
 from app.kit.words import JOINER
 from core import runs
 from core.background.cache import write
@@ -176,7 +177,8 @@ def test_what_a_link_names_and_is_gone_is_left_out_with_a_note(two: list[Run]) -
 def test_a_senseless_k_is_no_crash(two: list[Run], k: str) -> None:
     page = open_page(runs=two[0].id, k=k)
     assert len(tiles(page)[0]) == 6
-    assert f"k = {k} (need a whole number, 1 to 50)" in read(page.warning[0].value)
+    repeated = k if len(k) <= LONG else f"{k[:LONG]}…"
+    assert f"k = {repeated} (need a whole number, 1 to 50)" in read(page.warning[0].value)
 
 
 def test_previous_next_random_and_back(two: list[Run]) -> None:

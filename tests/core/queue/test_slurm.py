@@ -236,13 +236,15 @@ def test_a_job_that_is_warned_saves_a_checkpoint_and_begins_again(
 
 
 def test_a_job_of_a_run_on_two_devices_asks_for_them_and_leaves_as_one(
-    cluster: Cluster, tiny: Path, root: Path
+    cluster: Cluster, tiny: Path, root: Path, tmp_path: Path
 ) -> None:
+    set_up(setup=[f"export MACL_CACHE={tmp_path}/$SLURMD_NODENAME"])  # prepared images on the node's own disk
     run = launch.submit(config(tiny, epochs=3000, device="cpu", devices=2), root, "slurm")
     cluster.wait(lambda: run.state == "running" and len(run.history()) > 5, "it trains")
     job = run.where.job
     assert cluster.ask("squeue", f"--job={job}", "--noheader", "--format=%C").strip() == "2"
     assert "rank 1 of 2 is process" in run.log
+    assert (tmp_path / run.where.host / "prepared").is_dir()
     cluster.ask("scancel", "--signal=USR2", job)  # reaches the processes of both ranks, too
     cluster.wait(lambda: run.queued_again, "it has left its machine")
     reached = int(run.history()[-1]["step"])
