@@ -16,7 +16,7 @@ app: $(READY)
 
 install: $(READY)
 
-# Those that measure time run alone; their files are read, and no others.
+# Those that measure time or need the whole machine run alone; their files are read, and no others.
 test: $(READY)
 	$(MAKE) --jobs 2 lint untimed
 	$(BIN)/pytest -m timed $$(grep -rl --include 'test_*.py' 'mark\.timed' tests)

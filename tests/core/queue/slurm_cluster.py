@@ -143,7 +143,11 @@ class Cluster:
             self.ask("scancel", "--quiet", f"--user={getpass.getuser()}", f"--state={state}")
 
     def begin_now(self) -> None:
-        """Let jobs that were put back into the queue begin: Slurm holds them back for two minutes."""
+        """Let jobs that were put back into the queue begin: Slurm holds them back for two minutes.
+
+        Not at once: a node refuses a credential made in the second in which it has revoked the one before.
+        """
+        time.sleep(2.5)
         listed = self.ask("squeue", "--array", "--noheader", "--states=PD", "--format=%i %r")
         for job, reason in (line.split(maxsplit=1) for line in listed.splitlines()):
             if reason == "BeginTime":

@@ -31,7 +31,8 @@ from tests.small_runs import assert_same_outcome, config
 
 LONG = 100  # epochs of a run that is caught in the middle
 
-pytestmark = pytest.mark.timeout(900)
+# Alone: nodes, jobs and daemons are four processes and more on two cores.
+pytestmark = [pytest.mark.timeout(900), pytest.mark.timed]
 
 
 @pytest.fixture(scope="module")
@@ -159,8 +160,6 @@ def test_a_sweep_survives_the_loss_of_a_node(
     assert len(jobs_of(cluster, alive)) == 1
 
     cluster.kill_node("n1")
-    for run in held["n2"]:
-        os.kill(process_of(run), signal.SIGCONT)
     cluster.wait(
         lambda: all(run.state == "queued" and run.queued_again for run in lost), "they are queued again"
     )
@@ -172,13 +171,17 @@ def test_a_sweep_survives_the_loss_of_a_node(
     assert {standing.reason for standing in hand_over.settle(lost).values()} == {"BeginTime"}
     assert all(run.queued_again for run in lost)
     standings = launchers.launcher("slurm").look(waiting)
-    if all(standing.state == "waiting" for standing in standings.values()):  # n2 is full still
-        assert standings[waiting[1].id].before == standings[waiting[0].id].before + 1
+    first, second = (standings[run.id] for run in waiting)  # n2 is full as long as its runs are held
+    assert (first.state, second.state) == ("waiting", "waiting")
+    assert first.before is not None
+    assert second.before == first.before + 1
     for run in waiting:
         launch.stop(run)
     cluster.wait(lambda: all(run.state == "stopped" for run in waiting), "those that wait can be stopped")
     cluster.wait(lambda: not any(jobs_of(cluster, run) for run in waiting), "and have left the queue")
 
+    for run in held["n2"]:
+        os.kill(process_of(run), signal.SIGCONT)
     cluster.begin_now()
     cluster.wait(lambda: all(run.state == "finished" for run in made), "all twelve finish", 600)
     here = trained_here()
