@@ -127,7 +127,7 @@ def lassos(page: Page, server: Server, run: runs.Run) -> bool:
             page.mouse.move(x + u * half_x, y + v * half_y, steps=4)
             page.wait_for_timeout(100)  # nobody draws faster
         page.mouse.up()
-        page.wait_for_function("window.maclBench.done > 0")
+        page.wait_for_function("() => window.maclBench.done > 0")
         found = page.evaluate("window.maclBench")
         seconds.append((found["done"] - found["up"]) / 1000)
         taken.append(int(page.locator(".selection").get_attribute("data-total") or 0))
