@@ -297,8 +297,9 @@ def test_a_dispatcher_killed_in_the_middle_loses_and_doubles_nothing(
 
     cluster.ask("scontrol", "update", "PartitionName=tiny", "State=DOWN")  # jobs wait, and can be counted
     try:
+        (tmp_path / "before").touch()  # however late it is killed, Slurm has nothing
         dispatch_and_kill(lambda: len(runs.list_runs(root)) > 2, "three runs are there")
-        (tmp_path / "before").touch()
+        (tmp_path / "called").unlink(missing_ok=True)
         dispatch_and_kill(lambda: (tmp_path / "called").exists(), "it calls sbatch")
         made = runs.list_runs(root)
         assert len(made) == 6
