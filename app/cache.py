@@ -176,10 +176,10 @@ def results() -> tuple[list[report.Result], list[str]]:
 
 def benchmarks() -> tuple[list[Benchmark], list[str]]:
     """The benchmarks that came with the product, then a person's own; and why damaged ones are left out."""
-    readable, damaged = list(_recorded_benchmarks(os.environ.get("MACL_BENCHMARK_ROOT", ""))), []
-    for path in benchmark.own(launch.run_root()):
+    readable, damaged = [], []
+    for path in [*benchmark.recorded(), *benchmark.own(launch.run_root())]:
         try:
-            readable.append(_own_benchmark(str(path), path.stat().st_mtime_ns))
+            readable.append(_benchmark(str(path), path.stat().st_mtime_ns))
         except (MaclError, OSError) as error:
             damaged.append(f"Left out: {error}")
     return readable, damaged
@@ -290,13 +290,8 @@ def _result(path: str, written: int) -> report.Result:
     return report.read(Run(Path(path)))
 
 
-@st.cache_resource(show_spinner=False, max_entries=5)
-def _recorded_benchmarks(root: str) -> list[Benchmark]:
-    return benchmark.recorded()
-
-
 @st.cache_resource(show_spinner=False, max_entries=20)
-def _own_benchmark(path: str, changed: int) -> Benchmark:
+def _benchmark(path: str, changed: int) -> Benchmark:
     return benchmark.read(Path(path))
 
 

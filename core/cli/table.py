@@ -62,11 +62,9 @@ def table(
                 finished.append(report.read(run))
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
-    if recorded:
-        finished += [result for one in benchmark.recorded() for result in one.results]
-    for own in benchmark.own(root_of(run_root)):
+    for path in [*(benchmark.recorded() if recorded else ()), *benchmark.own(root_of(run_root))]:
         try:
-            finished += benchmark.read(own).results
+            finished += benchmark.read(path).results
         except MaclError as error:
             err.print(f"left out: {escape(str(error))}")
     rows = report.summary(finished, dataset=dataset, preset=preset)

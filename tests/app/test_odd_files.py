@@ -160,7 +160,7 @@ SUMMARIES = {
 
 
 @pytest.fixture
-def everything(root: Path) -> Path:
+def everything(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every odd file there is beside the sound runs, each in a run, a sweep or a benchmark of its own."""
     for number, plant in enumerate(CASES.values()):
         odd(root, plant, f"{ODD}-{number:02d}")
@@ -170,6 +170,9 @@ def everything(root: Path) -> Path:
     for name, content in SUMMARIES.items():
         (root / "benchmarks" / f"odd-{name}").mkdir(parents=True)
         (root / "benchmarks" / f"odd-{name}" / "summary.json").write_text(content)
+    (root / ".recorded").mkdir()
+    (root / ".recorded" / "odd.json").write_text("[1]")
+    monkeypatch.setenv("MACL_BENCHMARK_ROOT", str(root / ".recorded"))
     return root
 
 
@@ -192,6 +195,7 @@ def test_every_page_shows_the_sound_runs_and_names_the_odd_ones(name: str) -> No
             assert re.search(rf"Left out: .*{number(case)}/", told), case
         for odd_one in SUMMARIES:
             assert f"odd-{odd_one}/summary.json" in told
+        assert ".recorded/odd.json" in told
         assert "odd-future/summary.json was written by a newer version of this program" in told
     if name == "train":
         assert {"MACL", "MulSupCon"} <= set(page.dataframe[0].value["Run"])
@@ -245,7 +249,7 @@ def test_the_tables_of_the_command_line_leave_out_the_odd_ones(
     for case in UNREADABLE:
         assert f"{number(case)}/config.json" in told.err
     assert all(run.id in told.out for run in runs.list_runs(everything) if not run.id.startswith(ODD))
-    table(run_root=everything)
+    table(run_root=everything, recorded=True)
     told = capsys.readouterr()
     assert "MACL" in told.out
     assert "MulSupCon" in told.out
@@ -253,6 +257,7 @@ def test_the_tables_of_the_command_line_leave_out_the_odd_ones(
         assert number(case) in told.err
     for name in SUMMARIES:
         assert f"odd-{name}/summary.json" in told.err
+    assert ".recorded/odd.json" in told.err
 
 
 @pytest.mark.parametrize("digits", [400, 4_000, 5_000])

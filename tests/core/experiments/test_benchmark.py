@@ -664,7 +664,7 @@ CHANCE = {
 
 
 def test_benchmarks_came_with_the_product() -> None:
-    assert [path.stem for path in RECORDED] == [found.name for found in benchmark.recorded()]
+    assert [path.stem for path in RECORDED] == [benchmark.read(path).name for path in benchmark.recorded()]
     assert "instant" in [path.stem for path in RECORDED]
 
 
