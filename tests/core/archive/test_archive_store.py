@@ -286,21 +286,6 @@ def test_queries_that_do_not_fit_are_refused(large: tuple[archive.Archive, np.nd
     refuses_what_does_not_fit(one, z[0])
 
 
-def test_encoders_are_kept_apart(tmp_path: Path) -> None:
-    first, second = empty(tmp_path, "a" * 16), empty(tmp_path, "b" * 16, dim=8)
-    first.add(records(0, 5), vectors(5))
-    second.add(records(0, 3), vectors(3, dim=8))
-    assert [e.id for e in archive.encoders(tmp_path)] == ["a" * 16, "b" * 16]
-    assert len(archive.open(tmp_path, "a" * 16)) == 5
-    assert len(archive.open(tmp_path, "b")) == 3
-    with pytest.raises(MaclError, match="several encoders: choose among aaaa"):
-        archive.open(tmp_path)
-    with pytest.raises(MaclError, match="holds no encoder c"):
-        archive.open(tmp_path, "c")
-    with pytest.raises(ValueError, match="need z"):
-        archive.open(tmp_path, "b").search(vectors(1)[0], 1)
-
-
 def test_what_is_no_archive_is_said(tmp_path: Path) -> None:
     with pytest.raises(MaclError, match=r"is no archive: make one with `macl archive add"):
         archive.open(tmp_path)
